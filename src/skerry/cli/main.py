@@ -1,0 +1,89 @@
+"""The `skerry` command: a group whose verbs are imported when they are called.
+
+`skerry --help` prints names and sentences from the table below and imports no craft,
+so it answers in under 100 ms; a test holds the import list.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+from skerry import __version__
+from skerry.base.errors import Exit, SkerryError
+from skerry.cli.output import print_error
+
+VERBS: dict[str, tuple[str, str]] = {
+    "init": ("skerry.cli.init", "start a fleet folder from a template"),
+    "check": ("skerry.cli.check", "validate and lint the fleet file"),
+    "plan": ("skerry.cli.plan", "predict every goal before anything is bought or changed"),
+    "diff": ("skerry.cli.diff", "show the file against the running fleet"),
+    "apply": ("skerry.cli.apply", "show the difference, ask, seal, send and wait"),
+    "up": ("skerry.cli.up", "run a whole local fleet, or one role on this machine"),
+    "serve": ("skerry.cli.serve", "serve a model repository, with no fleet at all"),
+    "join": ("skerry.cli.join", "enrol this machine as a node, by a one-time token"),
+    "status": ("skerry.cli.status", "one screen: goals beside actual, sites, models"),
+    "logs": ("skerry.cli.logs", "events of the fleet"),
+    "infer": ("skerry.cli.infer", "send one request and say who served it"),
+    "model": ("skerry.cli.model", "add a model, look at one"),
+    "drill": ("skerry.cli.drill", "inject a fault on purpose and grade the outcome"),
+    "pilot": ("skerry.cli.pilot", "compare the fleet with a central-cloud baseline"),
+    "report": ("skerry.cli.report", "make a report as one HTML page"),
+    "demo": ("skerry.cli.demo", "run the whole story, unattended, on this machine"),
+    "help": ("skerry.cli.explain", "explain an error code"),
+}
+"""Verb to the module that holds its command (named `command`), and its sentence."""
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its verbs by name and loads one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order people meet them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb's module and return its command."""
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(VERBS[cmd_name][0]).command
+        assert isinstance(command, click.Command)  # noqa: S101 - a slip in the table above
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs from the table, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="skerry %(version)s")
+def cli() -> None:
+    """Plan, run and prove fleets of small AI data centers.
+
+    Start with:  skerry init clinic && cd clinic && skerry check
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with a code of `skerry.base.errors.Exit`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; errors go to stderr, last on screen."""
+    try:
+        outcome = cli.main(args=arguments, prog_name="skerry", standalone_mode=False)
+    except SkerryError as error:
+        print_error(error, as_json="--json" in arguments)
+        return int(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return int(Exit.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        return int(Exit.WRONG_USE)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return int(Exit.INTERRUPTED)
+    return outcome if isinstance(outcome, int) else int(Exit.DONE)

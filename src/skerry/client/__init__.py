@@ -1,0 +1,1 @@
+"""The SDK, shaped like httpx: `Client` and `AsyncClient`, with the node's own routing inside."""

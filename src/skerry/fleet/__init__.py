@@ -1,0 +1,1 @@
+"""Desired and observed state to actions, as plain functions."""

@@ -1,0 +1,1 @@
+"""Looking ahead: the fleet file and a trace, replayed through production code."""

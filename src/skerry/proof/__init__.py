@@ -1,0 +1,1 @@
+"""Looking back: records to verdicts, with intervals, levels and reports."""

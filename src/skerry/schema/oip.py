@@ -1,0 +1,104 @@
+"""Inference requests and answers, as every room sees them; transports turn bytes into these.
+
+The words are those of the Open Inference Protocol v2. Tensors hold their data as a
+numpy array that may alias a receive buffer: nobody writes to it, and nobody reuses
+the buffer before the answer is out. Skerry's own facts ride in fields here, as
+`skerry-*` headers on HTTP and as parameters or metadata on gRPC.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Parameter = bool | int | float | str
+InferFunction = Callable[["InferRequest"], Awaitable["InferReply"]]
+"""What a door calls: the local engine, or the router in front of it."""
+
+HEADER_DATA_CLASS = "skerry-data-class"
+HEADER_DEADLINE_MS = "skerry-deadline-ms"
+HEADER_SERVED_BY = "skerry-served-by"
+HEADER_HOPS = "skerry-hops"
+HEADER_ORIGIN = "skerry-origin"
+HEADER_TRACEPARENT = "traceparent"
+
+DATATYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+"""OIP datatype to numpy dtype; BYTES is an object array of `bytes`."""
+
+
+@dataclass(slots=True)
+class Tensor:
+    """One named array. `data` has the tensor's shape and the dtype of `DATATYPES`."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: NDArray[Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class ServedBy:
+    """Who answered and why: the facts behind `skerry-served-by`."""
+
+    site: str
+    node: str
+    tier: str
+    model: str
+    version: str
+    reason: str
+    """`local`, or why it was not: `local-down`, `hedge`, `queue-full`, `stand-in`, `rule:...`"""
+
+
+@dataclass(slots=True, kw_only=True)
+class InferRequest:
+    """One inference request.
+
+    `deadline_s` is the budget left, in seconds, counted from `received_s` (monotonic);
+    None means the model's own limit. `data_class` of None means the model's default.
+    `hops` counts forwards between nodes, so that a loop ends. `origin_site` is where
+    the data was first received; None means here.
+    """
+
+    model: str
+    inputs: list[Tensor]
+    version: str = ""
+    id: str = ""
+    outputs: list[str] | None = None
+    binary_outputs: bool = True
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    data_class: str | None = None
+    deadline_s: float | None = None
+    traceparent: str | None = None
+    received_s: float = 0.0
+    hops: int = 0
+    origin_site: str | None = None
+    body_bytes: int = 0
+    """Size of the request's content, for counting bytes that go upstream."""
+
+
+@dataclass(slots=True, kw_only=True)
+class InferReply:
+    """One answer."""
+
+    model: str
+    version: str
+    outputs: list[Tensor]
+    id: str = ""
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    served_by: ServedBy | None = None
