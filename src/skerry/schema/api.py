@@ -1,0 +1,351 @@
+"""What travels over the HTTP API of region and central: every request and reply document.
+
+All bodies are JSON; `bytes` fields are base64 text in it. Requests refuse nothing that
+they do not know (both sides may be one version apart), but what they know is checked.
+`docs/reference/api.md` lists the paths, who may call each, and the bounds.
+
+Units:  seconds since 1970-01-01 UTC in `*_unix_s`, milliseconds in `*_unix_ms`.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from skerry.schema.desired import Desired
+from skerry.schema.drill import DrillRecord
+from skerry.schema.fleet import Fleet
+from skerry.schema.observed import Observed, State
+from skerry.schema.records import Event, Summary
+
+JSON_BODY_BYTES_MAX = 8 * 1024 * 1024
+"""The largest JSON body either process takes (a resolved fleet of 10,000 sites fits)."""
+
+IDENTITY_BODY_BYTES_MAX = 64 * 1024
+"""The largest body of `/v1/join` and `/v1/renew`, which strangers can reach."""
+
+REGISTRY_NODES_MAX = 20_000
+"""The most nodes one region reports."""
+
+
+# --- errors ---------------------------------------------------------------------------
+
+
+class ApiError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a call was refused, in the four parts of every error."""
+
+    code: str
+    kind: str
+    text: str
+    hint: str
+    exit_code: int
+
+
+class ErrorReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every reply whose status is 400 or above."""
+
+    error: ApiError
+
+
+# --- identity (region) ----------------------------------------------------------------
+
+
+class IdentityClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node asks to be certified, signed as a whole by its enrolment key.
+
+    `csr_pem` is a P-256 request (its subject is ignored; the name comes from the
+    token or the registry), `nats_public_key` a user nkey (`U...`). `site_ca_csr_pem`
+    asks for the site's own issuing certificate beside it, so that the site can renew
+    alone. A claim that is sent twice is harmless: what comes back serves only whoever
+    holds the private keys that it names.
+    """
+
+    purpose: Literal["join", "renew"]
+    csr_pem: str
+    nats_public_key: str
+    inference_url: str
+    """The mutual-TLS inference door that peers may call, or empty for none."""
+    enrolment_key_pem: str
+    """The public half of the lasting enrolment key, P-256."""
+    node: str = ""
+    """`<site>/<n>` when renewing; empty when joining, where the token says it."""
+    site_ca_csr_pem: str = ""
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/join`: a one-time token, a claim and the enrolment key's proof of it.
+
+    `claim` is the exact JSON of an `IdentityClaim`; `signature` is ECDSA P-256 with
+    SHA-256 over those bytes, DER.
+    """
+
+    token: str
+    claim: bytes
+    signature: bytes
+
+
+class RenewRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/renew`: a claim and the enrolment key's proof of it; needs no certificate."""
+
+    claim: bytes
+    signature: bytes
+
+
+class IdentityReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the node is now, and all it needs to show it: certificate and NATS login end together."""
+
+    node: str
+    site: str
+    region: str
+    domain: str
+    spiffe_id: str
+    certificate_pem: str
+    """Leaf first, then every intermediate below the root."""
+    roots_pem: str
+    ends_unix_s: float
+    nats_jwt: str
+    nats_url: str
+    """`tls://host:port` to dial; the certificate there is checked against `nats_host`."""
+    nats_host: str
+    site_ca_pem: str = ""
+    """The site's issuing certificate and the chain above it, where one was asked for."""
+    tuf_root: bytes = b""
+    """Root metadata to start the update client from; present in the reply to a join."""
+
+
+class TrustReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/trust`: public anchors. A joiner compares `roots_pem` with its ticket first."""
+
+    domain: str
+    region: str
+    host: str
+    """The DNS name in the certificate of this API."""
+    roots_pem: str
+    marker: str = ""
+    """`THROWAWAY` where the keys of this fleet were made on the spot for a trial."""
+
+
+class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/tokens`: let one node of a site in. Without a number the next free one is given."""
+
+    site: str
+    number: int | None = None
+    life_s: float = 900.0
+
+
+class JoinTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """What an installer carries to the machine: where to go, whom to trust there, the secret."""
+
+    region_url: str
+    region_host: str
+    roots_sha256: str
+    """SHA-256 of the root certificate's DER bytes."""
+    token: str
+    site: str
+    ends_unix_s: float
+
+
+class BanRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/bans`: cut a node off, or take it back. The reason is kept."""
+
+    node: str
+    banned: bool
+    reason: str
+
+
+# --- registry (region to central) -----------------------------------------------------
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """One node as its region registered it."""
+
+    node: str
+    site: str
+    region: str
+    inference_url: str
+    enrolment_key_pem: str
+    joined_unix_s: float
+    banned: bool = False
+    ban_reason: str = ""
+
+
+class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
+    """`PUT /v1/registry`: all nodes of one region, and where the region itself is reached."""
+
+    region: str
+    region_url: str
+    nats_url: str
+    nodes: tuple[Registration, ...]
+
+
+class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A region as central last heard of it."""
+
+    region: str
+    region_url: str
+    nats_url: str
+    heard_unix_s: float
+
+
+# --- changes (operator to central) ----------------------------------------------------
+
+
+class MetadataUpload(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/metadata`: what the offline roles signed, and the target files it names.
+
+    `metadata` maps a file name (`3.models.json`, `2.root.json`) to its bytes; `targets`
+    maps a target path (`prod/model/magika/14.json`) to its bytes.
+    """
+
+    metadata: dict[str, bytes] = {}
+    targets: dict[str, bytes] = {}
+
+
+class MetadataReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The version of each role that central now publishes."""
+
+    versions: dict[str, int]
+
+
+class ApplyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/apply`: a resolved fleet, on top of the generation its author looked at."""
+
+    fleet: Fleet
+    expected_generation: int
+    """The generation that `diff` was made against; 0 for the first."""
+    policy_sha256: str
+    """The digest of the policy target, already uploaded and signed."""
+    reason: str = ""
+
+
+class ApplyReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The generation that the change became, and how it will travel."""
+
+    generation: int
+    rings: tuple[tuple[str, ...], ...]
+    ring_names: tuple[str, ...]
+
+
+class AppliedReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/fleet`: the last applied fleet; generation 0 and no fleet before the first."""
+
+    generation: int
+    fleet: Fleet | None
+    policy_sha256: str = ""
+    applied_by: str = ""
+    at_unix_s: float = 0.0
+
+
+class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/rollout`: the rollout under way, or the last one.
+
+    `phase` is `none`, `running`, `paused`, `done`, `reverting`, `reverted` or `held`.
+    """
+
+    generation: int
+    phase: str
+    ring: int
+    """The ring being changed, from 0; equal to the number of rings when all are."""
+    ring_names: tuple[str, ...]
+    rings: tuple[tuple[str, ...], ...]
+    started_unix_s: float
+    since_unix_s: float
+    """When the present ring or phase began."""
+    reason: str = ""
+    previous_generation: int = 0
+
+
+class RolloutRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/rollout/pause`, `/resume` and `/revert`: why; kept in the events."""
+
+    reason: str = ""
+
+
+# --- looking (operator to central) ----------------------------------------------------
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One node: its last report, how old that is, and what it should have."""
+
+    node: str
+    site: str
+    region: str
+    state: State
+    """The node's own word, or `stale` where the last report is too old, or `unknown`."""
+    in_sync: bool
+    age_s: float | None
+    desired_generation: int
+    banned: bool
+    inference_url: str
+    observed: Observed | None
+
+
+class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/status`: everything central knows of the fleet right now."""
+
+    fleet: str
+    domain: str
+    generation: int
+    at_unix_s: float
+    nodes: tuple[NodeStatus, ...]
+    regions: tuple[RegionStatus, ...]
+    rollout: RolloutStatus | None
+    records: int
+    marker: str = ""
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place in central's order; ask for those after `n`."""
+
+    n: int
+    key: str
+    event: Event
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/events?after=N&site=S&kind=K&limit=L`: oldest first. `next` goes into `after`."""
+
+    events: tuple[StoredEvent, ...]
+    next: int
+
+
+class SummaryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/records/summary?from_unix_ms=A&to_unix_ms=B&after=N&limit=L`.
+
+    Summaries that overlap the span, in the order central stored them; `next` goes into
+    `after`, and `more` says whether to ask again.
+    """
+
+    summaries: tuple[Summary, ...]
+    next: int
+    more: bool
+
+
+class DesiredReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/desired/<site>`: the last document sealed for a site."""
+
+    desired: Desired | None
+
+
+class DrillPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/drills`: graded drills, newest first."""
+
+    drills: tuple[DrillRecord, ...]
+
+
+class Nudge(msgspec.Struct, frozen=True, kw_only=True):
+    """A core message on `cmd.<region>.<site>`: look now. It says when, never what."""
+
+    generation: int
+    role: str = "desired"
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/health`: whether the process is ready, and the age of what it rests on."""
+
+    ready: bool
+    role: Literal["region", "central"]
+    name: str
+    central_reached_unix_s: float | None = None
+    """When the region last got an answer from central; empty at central itself."""
+    mirror_refreshed_unix_s: float | None = None
+    nats_ready: bool = True
