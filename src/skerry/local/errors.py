@@ -1,0 +1,47 @@
+"""What can go wrong around a local fleet."""
+
+from skerry.base.errors import Exit, SkerryError
+
+
+class LocalError(SkerryError):
+    """The root of errors around a fleet that runs on this machine."""
+
+    code = "E1400"
+
+
+class ChildError(LocalError):
+    """A process of the fleet did not become ready, or would not stay up.
+
+    The message names the process and ends with the last lines it wrote; its whole log
+    lies in the `logs` folder of the fleet's state folder.
+    """
+
+    code = "E1401"
+    exit_code = Exit.UNREACHABLE
+
+    def __init__(self, name: str, what: str, last_lines: str) -> None:
+        super().__init__(name, what, last_lines)
+        self.name, self.what, self.last_lines = name, what, last_lines
+
+    def __str__(self) -> str:
+        tail = f":\n{self.last_lines}" if self.last_lines else ""
+        return f"{self.name} {self.what}{tail}"
+
+
+class NotRunningError(LocalError):
+    """A command wants the running fleet of a folder, and none runs there."""
+
+    code = "E1402"
+    exit_code = Exit.UNREACHABLE
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return f"no fleet runs from {self.folder}"
+
+    @property
+    def hint(self) -> str:
+        """Name the command that starts one."""
+        return "start it with: skerry up"
