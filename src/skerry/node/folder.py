@@ -1,0 +1,106 @@
+"""A node's state folder: every path in it, and who writes there.
+
+Agent and worker share it and nothing else. Each file has one writer and is replaced
+whole, so the other side reads the old one or the new one.
+
+    node.json          settings                          whoever installs the node
+    identity/          keys, certificates, NATS login     agent
+    trust/             update metadata, floors, targets   agent
+    blobs/             members of models, by digest       agent
+    models/            the repository that is served      agent
+    desired.json       what the worker serves by          agent
+    policy.json        where data may go                  agent
+    signals.json       what rules read                    meters, people, drills
+    journal/           request records                    worker
+    outbox.db          records on their way up            agent
+    worker.json        ports and pid of the worker        worker
+    worker.sock        the worker's admin door            worker
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.base.files import private_folder
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFolder:
+    """The paths below one node's state folder."""
+
+    root: Path
+
+    def make(self) -> "NodeFolder":
+        """Make the folders that do not exist yet."""
+        for folder in (self.root, self.identity, self.trust, self.blobs, self.models, self.journal):
+            private_folder(folder)
+        return self
+
+    @property
+    def settings(self) -> Path:
+        """Where the node is told what it is."""
+        return self.root / "node.json"
+
+    @property
+    def identity(self) -> Path:
+        """Keys, certificates and the NATS login."""
+        return self.root / "identity"
+
+    @property
+    def trust(self) -> Path:
+        """The update client's metadata, floors and verified targets."""
+        return self.root / "trust"
+
+    @property
+    def blobs(self) -> Path:
+        """Members of models, named by digest."""
+        return self.root / "blobs"
+
+    @property
+    def models(self) -> Path:
+        """The model repository, in Triton's layout."""
+        return self.root / "models"
+
+    @property
+    def desired(self) -> Path:
+        """The desired document that the worker serves by."""
+        return self.root / "desired.json"
+
+    @property
+    def policy(self) -> Path:
+        """The residency policy that goes with it."""
+        return self.root / "policy.json"
+
+    @property
+    def previous(self) -> Path:
+        """The last desired document that passed its gate, to go back to."""
+        return self.root / "previous.json"
+
+    @property
+    def given_up(self) -> Path:
+        """The last generation that was tried and reverted, and why."""
+        return self.root / "given-up.json"
+
+    @property
+    def signals(self) -> Path:
+        """What rules read."""
+        return self.root / "signals.json"
+
+    @property
+    def journal(self) -> Path:
+        """Request records, as the worker writes them."""
+        return self.root / "journal"
+
+    @property
+    def outbox(self) -> Path:
+        """Records on their way up."""
+        return self.root / "outbox.db"
+
+    @property
+    def worker(self) -> Path:
+        """Ports and process id of the running worker."""
+        return self.root / "worker.json"
+
+    @property
+    def admin_socket(self) -> Path:
+        """The worker's admin door, open to this user only."""
+        return self.root / "worker.sock"

@@ -1,0 +1,87 @@
+"""The agent's hand on the worker: load and unload through its admin door, a Unix socket.
+
+Plain blocking calls of a few milliseconds (a model load takes as long as it takes), so
+the agent makes them in a thread and needs no HTTP library.
+"""
+
+import http.client
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from skerry.node.errors import LoadRefusedError, WorkerUnreachableError
+
+LOAD_S_MAX = 120.0
+ASK_S_MAX = 5.0
+REPLY_BYTES_MAX = 1024 * 1024
+
+
+class WorkerAdmin:
+    """Talks to the worker of one node."""
+
+    def __init__(self, admin_socket: Path) -> None:
+        self._socket = admin_socket
+
+    def load(self, model: str, version: int, folder: Path) -> None:
+        """Have the worker load, warm and check a version, then serve it instead of what it has.
+
+        Raises `LoadRefusedError` with the worker's reason; then nothing changed.
+        """
+        body = {"parameters": {"skerry-folder": str(folder)}}
+        status, reply = self._call("POST", f"/v2/repository/models/{model}/load", body, LOAD_S_MAX)
+        if status >= 300:
+            raise LoadRefusedError(model, version, str(reply.get("error", f"status {status}")))
+
+    def unload(self, model: str) -> None:
+        """Have the worker let go of a model that nothing names any more."""
+        status, reply = self._call("POST", f"/v2/repository/models/{model}/unload", {}, LOAD_S_MAX)
+        if status >= 300 and status != 404:
+            raise LoadRefusedError(model, 0, str(reply.get("error", f"status {status}")))
+
+    def ready(self, model: str, version: int) -> bool:
+        """Tell whether a version is loaded and has answered."""
+        path = f"/v2/models/{model}/versions/{version}/ready"
+        return self._call("GET", path, None, ASK_S_MAX)[0] == 200
+
+    def alive(self) -> bool:
+        """Tell whether the worker answers at all."""
+        try:
+            return self._call("GET", "/v2/health/live", None, ASK_S_MAX)[0] == 200
+        except WorkerUnreachableError:
+            return False
+
+    def _call(
+        self, method: str, path: str, body: object, limit_s: float
+    ) -> tuple[int, dict[str, Any]]:
+        connection = _UnixConnection(self._socket, limit_s)
+        try:
+            data = None if body is None else msgspec.json.encode(body)
+            connection.request(method, path, data, {"content-type": "application/json"})
+            response = connection.getresponse()
+            content = response.read(REPLY_BYTES_MAX)
+        except (OSError, http.client.HTTPException) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise WorkerUnreachableError(str(self._socket), why) from error
+        finally:
+            connection.close()
+        try:
+            reply = msgspec.json.decode(content, type=dict[str, Any]) if content else {}
+        except msgspec.DecodeError:
+            reply = {}
+        return response.status, reply
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """`http.client` over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket instead of a TCP connection."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
