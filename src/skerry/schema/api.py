@@ -49,65 +49,51 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True):
 # --- identity (region) ----------------------------------------------------------------
 
 
-class IdentityClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node asks to be certified, signed as a whole by its enrolment key.
+class IdentityRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/join` and `POST /v1/renew`: what a node asks to be certified.
 
-    `csr_pem` is a P-256 request (its subject is ignored; the name comes from the
-    token or the registry), `nats_public_key` a user nkey (`U...`). `site_ca_csr_pem`
-    asks for the site's own issuing certificate beside it, so that the site can renew
-    alone. A claim that is sent twice is harmless: what comes back serves only whoever
-    holds the private keys that it names.
+    The first six fields are exactly a `skerry.trust.enrol.EnrolRequest` (make one with
+    `enrol_request`); its proof is the enrolment key's signature, so no certificate is
+    needed. Sent twice it is harmless: what comes back serves only whoever holds the
+    private keys that it names.
     """
 
-    purpose: Literal["join", "renew"]
-    csr_pem: str
+    spiffe_id: str
+    csr_pem: bytes
+    enrolment_public_pem: bytes
+    at_unix_s: float
+    proof: bytes
+    token: str = ""
+    """For `/v1/join` only."""
     nats_public_key: str
-    inference_url: str
-    """The mutual-TLS inference door that peers may call, or empty for none."""
-    enrolment_key_pem: str
-    """The public half of the lasting enrolment key, P-256."""
-    node: str = ""
-    """`<site>/<n>` when renewing; empty when joining, where the token says it."""
-    site_ca_csr_pem: str = ""
-
-
-class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/join`: a one-time token, a claim and the enrolment key's proof of it.
-
-    `claim` is the exact JSON of an `IdentityClaim`; `signature` is ECDSA P-256 with
-    SHA-256 over those bytes, DER.
-    """
-
-    token: str
-    claim: bytes
-    signature: bytes
-
-
-class RenewRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/renew`: a claim and the enrolment key's proof of it; needs no certificate."""
-
-    claim: bytes
-    signature: bytes
+    """A user nkey, `U...`; its seed stays on the node."""
+    inference_url: str = ""
+    """The mutual-TLS inference door that peers may call; empty for none."""
+    want_site_authority: bool = False
+    """Ask for the site's own authority beside it, so that the site can renew alone."""
 
 
 class IdentityReply(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the node is now, and all it needs to show it: certificate and NATS login end together."""
+    """Who the node is now, and all it needs to show it: certificate and NATS login end together.
+
+    Secret where `site_authority_pem` is present.
+    """
 
     node: str
     site: str
     region: str
     domain: str
     spiffe_id: str
-    certificate_pem: str
+    chain_pem: bytes
     """Leaf first, then every intermediate below the root."""
-    roots_pem: str
+    roots_pem: bytes
     ends_unix_s: float
     nats_jwt: str
     nats_url: str
     """`tls://host:port` to dial; the certificate there is checked against `nats_host`."""
     nats_host: str
-    site_ca_pem: str = ""
-    """The site's issuing certificate and the chain above it, where one was asked for."""
+    site_authority_pem: bytes = b""
+    """Key and chain of the site's authority (what `Authority.save` writes), where asked for."""
     tuf_root: bytes = b""
     """Root metadata to start the update client from; present in the reply to a join."""
 
@@ -119,7 +105,7 @@ class TrustReply(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     host: str
     """The DNS name in the certificate of this API."""
-    roots_pem: str
+    roots_pem: bytes
     marker: str = ""
     """`THROWAWAY` where the keys of this fleet were made on the spot for a trial."""
 
@@ -138,9 +124,9 @@ class JoinTicket(msgspec.Struct, frozen=True, kw_only=True):
     region_url: str
     region_host: str
     roots_sha256: str
-    """SHA-256 of the root certificate's DER bytes."""
+    """SHA-256 of `TrustReply.roots_pem`, in hex."""
     token: str
-    site: str
+    spiffe_id: str
     ends_unix_s: float
 
 
@@ -162,7 +148,6 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     region: str
     inference_url: str
-    enrolment_key_pem: str
     joined_unix_s: float
     banned: bool = False
     ban_reason: str = ""
