@@ -1,0 +1,214 @@
+"""Why a request got no answer. Doors map `http_status` and `grpc_code`; people read the rest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from skerry.base.errors import Exit, SkerryError
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One candidate and what came of it: `verdict` is a word of `route.decide.VERDICT_WORDS`."""
+
+    node: str
+    site: str
+    tier: str
+    verdict: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.node} [{self.tier}]: {self.verdict}{detail}"
+
+
+class RouteError(SkerryError):
+    """A request could not be routed.
+
+    `retry_after_s` is None where trying again does not help.
+    """
+
+    code = "E0500"
+    exit_code = Exit.BAD_OUTCOME
+    http_status: ClassVar[int] = 500
+    grpc_code: ClassVar[str] = "INTERNAL"
+    retry_after_s: float | None = None
+
+
+class _UnansweredError(RouteError):
+    def __init__(self, model: str, considered: Sequence[Considered], detail: str = "") -> None:
+        super().__init__(model, tuple(considered), detail)
+        self.model, self.considered, self.detail = model, tuple(considered), detail
+
+    def _reasons(self) -> str:
+        told = "; ".join(str(candidate) for candidate in self.considered)
+        return told or self.detail or "no node is known"
+
+
+class RefusedByResidencyError(_UnansweredError):
+    """The data may not go to any node that could answer.
+
+    Residency comes before ranking and denies by default. Nothing left the site. Either
+    the model must run where the data may be, or the data class's rule in the fleet file
+    must allow more; changing that rule needs a signed policy.
+    """
+
+    code = "E0501"
+    exit_code = Exit.REFUSED
+    http_status = 403
+    grpc_code = "PERMISSION_DENIED"
+
+    def __str__(self) -> str:
+        return f"{self.model}: no node may take this data: {self._reasons()}"
+
+    @property
+    def hint(self) -> str:
+        """Name the two ways out."""
+        return "run the model where the data may be, or change the data class's rule and apply"
+
+
+class UnknownDataClassError(RouteError):
+    """The request's data class is not one that the model takes.
+
+    A class that the policy does not know, a class the model does not list, and a model
+    without a rule are all refused: what is not allowed is denied.
+    """
+
+    code = "E0502"
+    exit_code = Exit.REFUSED
+    http_status = 403
+    grpc_code = "PERMISSION_DENIED"
+
+    def __init__(self, model: str, data_class: str | None, detail: str) -> None:
+        super().__init__(model, data_class, detail)
+        self.model, self.data_class, self.detail = model, data_class, detail
+
+    def __str__(self) -> str:
+        return f"{self.model}: data class {self.data_class or '(default)'} refused: {self.detail}"
+
+    @property
+    def hint(self) -> str:
+        """Say where classes are declared."""
+        return "send a class that the fleet file lists for this model, or add it there and apply"
+
+
+class NoCandidateError(_UnansweredError):
+    """Every node that may take this data was tried or ruled out.
+
+    The text names each candidate with its own reason: `down`, `breaker-open` (it failed
+    lately and is being probed), `queue-full`, `deadline`, `no-model`, `residency`, `hops`.
+    """
+
+    code = "E0503"
+    exit_code = Exit.UNREACHABLE
+    http_status = 503
+    grpc_code = "UNAVAILABLE"
+
+    def __init__(
+        self,
+        model: str,
+        considered: Sequence[Considered],
+        detail: str = "",
+        retry_after_s: float | None = 1.0,
+    ) -> None:
+        super().__init__(model, considered, detail)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.model}: nobody could answer: {self._reasons()}"
+
+    @property
+    def hint(self) -> str:
+        """Say when to try again."""
+        return f"try again in {self.retry_after_s or 1.0:.1f} s; `skerry status` shows the nodes"
+
+
+class DeadlineExceededError(_UnansweredError):
+    """No candidate answered, or could have answered, within the request's deadline."""
+
+    code = "E0504"
+    exit_code = Exit.TIMED_OUT
+    http_status = 504
+    grpc_code = "DEADLINE_EXCEEDED"
+
+    def __str__(self) -> str:
+        return f"{self.model}: no answer within the deadline: {self._reasons()}"
+
+    @property
+    def hint(self) -> str:
+        """Name the setting."""
+        return "allow more time (deadline_s, header skerry-deadline-ms)"
+
+
+class PeerUnreachableError(RouteError):
+    """A node could not be reached, or its connection broke before the answer was whole."""
+
+    code = "E0505"
+    exit_code = Exit.UNREACHABLE
+    http_status = 503
+    grpc_code = "UNAVAILABLE"
+    retry_after_s = 1.0
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(url, detail)
+        self.url, self.detail = url, detail
+
+    def __str__(self) -> str:
+        return f"{self.url} cannot be reached: {self.detail}"
+
+    @property
+    def hint(self) -> str:
+        """Say what to check."""
+        return "check that the node runs and that the address is right"
+
+
+class PeerAnsweredError(RouteError):
+    """A node answered with an error of its own; its status and words are kept."""
+
+    code = "E0506"
+
+    def __init__(
+        self, url: str, status: int, text: str, answer_after_s: float | None = None
+    ) -> None:
+        super().__init__(url, status, text, answer_after_s)
+        self.url, self.status, self.text = url, status, text
+        self.retry_after_s = answer_after_s
+
+    @property
+    def http_status(self) -> int:  # type: ignore[override]
+        """The status that the node answered with."""
+        return self.status
+
+    @property
+    def grpc_code(self) -> str:  # type: ignore[override]
+        """The gRPC code nearest to that status."""
+        return _GRPC_CODES.get(self.status, "INTERNAL")
+
+    def __str__(self) -> str:
+        return f"{self.url} answered {self.status}: {self.text}"
+
+
+class PeerBrokenError(RouteError):
+    """A node sent something that is not an inference answer, or one larger than allowed."""
+
+    code = "E0507"
+    http_status = 502
+    grpc_code = "UNAVAILABLE"
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(url, detail)
+        self.url, self.detail = url, detail
+
+    def __str__(self) -> str:
+        return f"{self.url} sent no usable answer: {self.detail}"
+
+
+_GRPC_CODES = {
+    400: "INVALID_ARGUMENT",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}

@@ -1,0 +1,57 @@
+"""What one candidate's answers have taken lately: a smoothed mean and a 95th percentile.
+
+Units: seconds. The window is small on purpose: it follows a link that changes, and a
+sorted copy of it makes the percentile a look-up.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from typing import Final
+
+from skerry.route.decide import believed_s
+
+WINDOW: Final = 64
+_SMOOTHING: Final = 0.2
+
+
+class Latency:
+    """Live latency of one model at one candidate, starting from a prior."""
+
+    __slots__ = ("_at_s", "_mean_s", "_prior_s", "_sorted", "_window")
+
+    def __init__(self, prior_s: float) -> None:
+        self._prior_s = prior_s
+        self._mean_s = prior_s
+        self._at_s = 0.0
+        self._window: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def saw(self, latency_s: float, now_s: float) -> None:
+        """Take one answer in."""
+        self._mean_s = (
+            self._mean_s + _SMOOTHING * (latency_s - self._mean_s) if self._window else latency_s
+        )
+        self._at_s = now_s
+        self._window.append(latency_s)
+        insort(self._sorted, latency_s)
+        if len(self._window) > WINDOW:
+            oldest = self._window.popleft()
+            del self._sorted[bisect_left(self._sorted, oldest)]
+
+    def expected_s(self, now_s: float) -> float:
+        """Return what the next answer will probably take."""
+        if not self._window:
+            return self._prior_s
+        return believed_s(self._mean_s, self._prior_s, now_s - self._at_s)
+
+    @property
+    def p95_s(self) -> float:
+        """Return the 95th percentile of the window; the prior before any answer."""
+        if not self._sorted:
+            return self._prior_s
+        return self._sorted[max(0, -(-95 * len(self._sorted) // 100) - 1)]
+
+    @property
+    def samples(self) -> int:
+        """Return how many answers the window holds."""
+        return len(self._window)

@@ -1,0 +1,185 @@
+"""One request, several candidates: in rank order, hedged on silence, the loser cancelled.
+
+Inference is idempotent, so a failed attempt is repeated at the next candidate at once,
+within the deadline. Each candidate gets the request at most once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from skerry.base.clock import Clock
+from skerry.route import decide
+from skerry.route.errors import Considered, PeerAnsweredError, PeerUnreachableError
+from skerry.route.health import Health
+from skerry.schema.desired import Peer
+from skerry.schema.oip import InferReply
+
+HEDGES_MAX: Final = 2
+Send = Callable[[Peer, float], Awaitable[InferReply]]
+"""Send the request to a peer with so many seconds left."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A peer that fits, with what is known of it."""
+
+    peer: Peer
+    health: Health
+
+
+@dataclass(slots=True)
+class _Attempt:
+    candidate: Candidate
+    started_s: float
+    cause: str
+    trial: bool
+
+
+@dataclass(slots=True)
+class Won:
+    """The answer, who gave it, and why it was not the first candidate (empty if it was)."""
+
+    reply: InferReply
+    peer: Peer
+    cause: str
+
+
+class Race:
+    """The attempts of one request. `run` returns the first answer, or None if there was none.
+
+    `considered` then holds every candidate with its verdict. Errors that are the
+    request's own fault (a 4xx answer) are raised as they came.
+    """
+
+    def __init__(
+        self, model: str, send: Send, clock: Clock, rng: Random, suspect: Callable[[Peer], None]
+    ) -> None:
+        self._model, self._send, self._clock, self._rng = model, send, clock, rng
+        self._suspect = suspect
+        self._running: dict[asyncio.Task[InferReply], _Attempt] = {}
+        self.considered: list[Considered] = []
+
+    async def run(self, candidates: list[Candidate], deadline_s: float) -> Won | None:
+        """Ask the candidates, best first, until `deadline_s` (monotonic)."""
+        waiting = candidates[::-1]
+        cause, hedges = "", 0
+        newest = self._start(waiting.pop(), cause, deadline_s)
+        try:
+            while True:
+                may_hedge = bool(waiting) and hedges < HEDGES_MAX
+                until_s = self._patience_s(newest, deadline_s) if may_hedge else deadline_s
+                finished = await self._wait(until_s)
+                for task in finished:
+                    won = self._judge(task)
+                    if won is not None:
+                        return won
+                    cause = self.considered[-1].verdict
+                now_s = self._clock.monotonic_s()
+                if now_s >= deadline_s:
+                    return None
+                if not finished:  # silence
+                    hedges, cause = hedges + 1, "hedge"
+                    newest.candidate.health.silent(now_s)
+                    self._suspect(newest.candidate.peer)
+                if waiting and (not finished or not self._running):
+                    newest = self._start(waiting.pop(), cause, deadline_s)
+                elif not self._running:
+                    return None
+        finally:
+            await self._stop()
+
+    def _start(self, candidate: Candidate, cause: str, deadline_s: float) -> _Attempt:
+        now_s = self._clock.monotonic_s()
+        trial = candidate.health.link.phase != decide.CLOSED
+        if trial:
+            candidate.health.trial = True
+        attempt = _Attempt(candidate, now_s, cause, trial)
+        sending = self._send(candidate.peer, deadline_s - now_s)
+        self._running[asyncio.ensure_future(sending)] = attempt
+        return attempt
+
+    def _patience_s(self, attempt: _Attempt, deadline_s: float) -> float:
+        latency = attempt.candidate.health.model(self._model).latency
+        return attempt.started_s + decide.hedge_delay_s(
+            latency.p95_s,
+            latency.samples,
+            attempt.candidate.health.round_trip_s,
+            deadline_s - attempt.started_s,
+        )
+
+    async def _wait(self, until_s: float) -> list[asyncio.Task[InferReply]]:
+        left_s = until_s - self._clock.monotonic_s()
+        timer = asyncio.ensure_future(self._clock.sleep(left_s))
+        try:
+            done, _ = await asyncio.wait(
+                {*self._running, timer}, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            timer.cancel()
+        return [task for task in self._running if task in done]
+
+    def _judge(self, task: asyncio.Task[InferReply]) -> Won | None:
+        attempt = self._running.pop(task)
+        peer, health = attempt.candidate.peer, attempt.candidate.health
+        if attempt.trial:
+            health.trial = False
+        now_s = self._clock.monotonic_s()
+        error = task.exception()
+        if error is None:
+            health.answered(self._model, now_s - attempt.started_s, now_s)
+            return Won(task.result(), peer, attempt.cause)
+        verdict = verdict_of(error)
+        if verdict is None:
+            if isinstance(error, PeerAnsweredError):  # it is alive and well
+                health.answered(self._model, now_s - attempt.started_s, now_s)
+            raise error
+        if isinstance(error, PeerUnreachableError):
+            health.link_failed(now_s, self._rng)
+        elif verdict == decide.DOWN:
+            health.model_failed(self._model, now_s, self._rng)
+        self._note(peer, verdict, str(error))
+        return None
+
+    def _note(self, peer: Peer, verdict: int, detail: str) -> None:
+        word = decide.VERDICT_WORDS[verdict]
+        self.considered.append(Considered(peer.node, peer.site, peer.tier, word, detail))
+
+    async def _stop(self) -> None:
+        """Cancel what still runs: losers of a race, or everybody at the deadline."""
+        now_s = self._clock.monotonic_s()
+        left, self._running = self._running, {}
+        for task, attempt in left.items():
+            task.cancel()
+            if attempt.trial:
+                attempt.candidate.health.trial = False
+            # At least so long: without it, only fast answers would count, and the
+            # percentile, and with it the hedge delay, would creep down.
+            latency = attempt.candidate.health.model(self._model).latency
+            latency.saw(now_s - attempt.started_s, now_s)
+            self._note(attempt.candidate.peer, decide.DEADLINE, "no answer yet")
+        if left:
+            await asyncio.gather(*left, return_exceptions=True)
+
+
+def verdict_of(error: BaseException) -> int | None:
+    """Return what a failed attempt says of its candidate; None: the request itself is at fault.
+
+    Errors of other rooms are known by their `http_status`, not by their class.
+    """
+    if isinstance(error, PeerUnreachableError):
+        return decide.DOWN
+    if isinstance(error, TimeoutError):
+        return decide.DEADLINE
+    status = getattr(error, "http_status", 500)
+    if status == 504:
+        return decide.DEADLINE
+    if status in (429, 503):
+        return decide.BUSY
+    if status == 404:
+        return decide.ABSENT
+    if status == 403:
+        return decide.RESIDENCY
+    return decide.DOWN if status >= 500 else None
