@@ -14,7 +14,7 @@ from skerry.trust.update_client import UpdateClient
 
 
 class AcceptedDesired(msgspec.Struct, frozen=True, kw_only=True):
-    """A site's desired state, whole and verified. Keep it on disk: a cold start needs no network."""
+    """A site's desired state, verified. Keep it on disk: a cold start needs no network."""
 
     desired: Desired
     desired_sha256: str

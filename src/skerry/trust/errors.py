@@ -4,8 +4,6 @@
 `code` is its number for `skerry help`.
 """
 
-from typing import ClassVar
-
 from skerry.base.errors import Exit, SkerryError
 
 
@@ -14,7 +12,7 @@ class TrustError(SkerryError):
 
     code = "E0200"
     exit_code = Exit.REFUSED
-    reason: ClassVar[str] = "NOT_TRUSTED"
+    reason: str = "NOT_TRUSTED"
 
 
 class KeyFileError(TrustError):
