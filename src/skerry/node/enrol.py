@@ -1,0 +1,161 @@
+"""Joining a fleet and staying in it: the node's half of enrolment.
+
+A join ticket says where the region is, whom to trust there (a digest) and holds a
+one-time token. After that the enrolment key alone renews certificate and NATS login.
+Plain blocking calls; the agent makes them in a thread.
+"""
+
+import hashlib
+import hmac
+import http.client
+import ssl
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from skerry.base.clock import Clock
+from skerry.node.errors import JoinRefusedError, RenewalError
+from skerry.node.identity import IdentityFiles
+from skerry.schema.api import ErrorReply, IdentityReply, IdentityRequest, JoinTicket, TrustReply
+from skerry.spine.nats_jwt import new_user_key
+from skerry.trust.enrol import enrol_request, load_or_create_enrolment_key
+from skerry.trust.identity import create_csr, key_to_pem, new_key
+from skerry.trust.spiffe import SpiffeId
+from skerry.trust.tls import client_context
+
+CALL_S_MAX = 10.0
+REPLY_BYTES_MAX = 256 * 1024
+Document = TypeVar("Document")
+
+
+def join(files: IdentityFiles, ticket: JoinTicket, *, inference_url: str, clock: Clock) -> None:
+    """Enrol this machine with a ticket. Safe to repeat after a crash, with the same ticket.
+
+    Raises `JoinRefusedError` where the region is not the one that the ticket names, or
+    refuses; the state folder is then as it was.
+    """
+    try:
+        trust = _call(ticket.region_url, "", _unchecked(), "GET", "/v1/trust", None, TrustReply)
+    except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+        raise JoinRefusedError(ticket.region_url, f"it could not be asked: {error}") from error
+    found = hashlib.sha256(trust.roots_pem).hexdigest()
+    if not hmac.compare_digest(found, ticket.roots_sha256):
+        raise JoinRefusedError(
+            ticket.region_url,
+            f"its root is {found[:12]}, the ticket wants {ticket.roots_sha256[:12]}",
+        )
+    try:
+        _ask_identity(
+            files,
+            SpiffeId.parse(ticket.spiffe_id),
+            url=ticket.region_url,
+            host=ticket.region_host,
+            roots_pem=trust.roots_pem,
+            inference_url=inference_url,
+            token=ticket.token,
+            clock=clock,
+        )
+    except (OSError, http.client.HTTPException, msgspec.DecodeError, _RefusedError) as error:
+        raise JoinRefusedError(ticket.region_url, str(error)) from error
+
+
+def renew(files: IdentityFiles, *, url: str, host: str, inference_url: str, clock: Clock) -> None:
+    """Fetch the next certificate and login from the region; raises `RenewalError`."""
+    try:
+        _ask_identity(
+            files,
+            files.load().id,
+            url=url,
+            host=host,
+            roots_pem=files.roots.read_bytes(),
+            inference_url=inference_url,
+            token="",
+            clock=clock,
+        )
+    except (OSError, http.client.HTTPException, msgspec.DecodeError, _RefusedError) as error:
+        raise RenewalError(url, str(error) or type(error).__name__) from error
+
+
+class _RefusedError(Exception):
+    """The region answered, and said no."""
+
+
+def _ask_identity(
+    files: IdentityFiles,
+    name: SpiffeId,
+    *,
+    url: str,
+    host: str,
+    roots_pem: bytes,
+    inference_url: str,
+    token: str,
+    clock: Clock,
+) -> None:
+    key, nats_key = new_key(), new_user_key()
+    proof = enrol_request(
+        load_or_create_enrolment_key(files.enrolment_key),
+        name,
+        create_csr(key, name),
+        now_unix_s=clock.unix_s(),
+        token=token,
+    )
+    request = IdentityRequest(
+        **msgspec.structs.asdict(proof),
+        nats_public_key=nats_key.public,
+        inference_url=inference_url,
+        want_site_authority=not files.site_authority.exists(),
+    )
+    path = "/v1/join" if token else "/v1/renew"
+    tls = client_context(None, roots_pem)
+    reply = _call(url, host, tls, "POST", path, request, IdentityReply)
+    files.keep(reply, key_pem=key_to_pem(key), nats_seed=nats_key.seed, now_unix_s=clock.unix_s())
+
+
+def _call(
+    url: str,
+    host: str,
+    tls: ssl.SSLContext,
+    method: str,
+    path: str,
+    body: object,
+    kind: type[Document],
+) -> Document:
+    """Make one call; the server's certificate is checked against `host`, not the address."""
+    parts = urlsplit(url)
+    connection = _NamedConnection(parts.hostname or "", parts.port or 443, host, tls)
+    try:
+        data = None if body is None else msgspec.json.encode(body)
+        connection.request(method, path, data, {"content-type": "application/json"})
+        response = connection.getresponse()
+        content = response.read(REPLY_BYTES_MAX)
+    finally:
+        connection.close()
+    if response.status >= 400:
+        try:
+            said = msgspec.json.decode(content, type=ErrorReply).error
+        except msgspec.DecodeError:
+            raise _RefusedError(f"status {response.status}") from None
+        raise _RefusedError(f"{said.text} ({said.code})")
+    return msgspec.json.decode(content, type=kind)
+
+
+class _NamedConnection(http.client.HTTPSConnection):
+    """`http.client` that checks one name while it dials another address."""
+
+    def __init__(self, address: str, port: int, name: str, tls: ssl.SSLContext) -> None:
+        super().__init__(address, port, timeout=CALL_S_MAX, context=tls)
+        self._name, self._tls = name, tls
+
+    def connect(self) -> None:
+        """Dial, then shake hands under the name that the certificate must carry."""
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name or None)
+
+
+def _unchecked() -> ssl.SSLContext:
+    """Return a context that checks nothing: only for a document whose digest is known."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

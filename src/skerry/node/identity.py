@@ -1,0 +1,123 @@
+"""Who a node is, as it lies on its disk: enrolment key, certificate, NATS login.
+
+    enrolment.pem       the lasting key; proof of it brings the node back from any absence
+    identity.pem        certificate chain and key, one hour, replaced at half life
+    site-authority.pem  the site's own authority: renews the certificate while cut off
+    roots.pem           whom the node trusts
+    login.json          NATS login and where the region is reached; ends with the certificate
+
+Everything here is private to this user. A new identity is checked as its peers will
+check it before it replaces the old one.
+"""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from skerry.base.files import write_private
+from skerry.node.errors import NotJoinedError
+from skerry.schema.api import IdentityReply
+from skerry.spine.nats_jwt import Credentials
+from skerry.trust.authority import Authority
+from skerry.trust.identity import Identity
+from skerry.trust.tls import client_context, verify_identity
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """The NATS login and the address it is for."""
+
+    nats_url: str
+    nats_host: str
+    jwt: str
+    seed: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFiles:
+    """The identity folder of one node."""
+
+    folder: Path
+
+    @property
+    def enrolment_key(self) -> Path:
+        """The lasting key."""
+        return self.folder / "enrolment.pem"
+
+    @property
+    def identity(self) -> Path:
+        """Certificate chain and key."""
+        return self.folder / "identity.pem"
+
+    @property
+    def site_authority(self) -> Path:
+        """The site's own authority."""
+        return self.folder / "site-authority.pem"
+
+    @property
+    def roots(self) -> Path:
+        """Whom the node trusts."""
+        return self.folder / "roots.pem"
+
+    @property
+    def login(self) -> Path:
+        """The NATS login."""
+        return self.folder / "login.json"
+
+    @property
+    def tuf_root(self) -> Path:
+        """Root metadata that the update client starts from."""
+        return self.folder / "1.root.json"
+
+    def keep(
+        self, reply: IdentityReply, *, key_pem: bytes, nats_seed: str, now_unix_s: float
+    ) -> None:
+        """Check what the region issued and put it in place, the certificate last.
+
+        Raises `CertificateError` where peers would refuse it; then nothing changed.
+        """
+        identity = Identity(chain_pem=reply.chain_pem, key_pem=key_pem)
+        verify_identity(identity, reply.roots_pem, now_unix_s=now_unix_s)
+        write_private(self.roots, reply.roots_pem)
+        if reply.tuf_root and not self.tuf_root.exists():
+            write_private(self.tuf_root, reply.tuf_root)
+        if reply.site_authority_pem:
+            write_private(self.site_authority, reply.site_authority_pem)
+        login = Login(
+            nats_url=reply.nats_url, nats_host=reply.nats_host, jwt=reply.nats_jwt, seed=nats_seed
+        )
+        write_private(self.login, msgspec.json.encode(login))
+        identity.save(self.identity)
+
+    def renew_alone(self, *, now_unix_s: float) -> Identity:
+        """Issue the next certificate from the site's own authority: no region, no network.
+
+        Raises `KeyFileError` where this node holds no site authority.
+        """
+        authority = Authority.load(self.site_authority)
+        identity = authority.issue_identity(self.load().id, now_unix_s=now_unix_s)
+        verify_identity(identity, self.roots.read_bytes(), now_unix_s=now_unix_s)
+        identity.save(self.identity)
+        return identity
+
+    def load(self) -> Identity:
+        """Return the identity; raises `NotJoinedError` where there is none."""
+        if not self.identity.exists():
+            raise NotJoinedError(str(self.folder))
+        return Identity.load(self.identity)
+
+    def credentials(self) -> Credentials:
+        """Return the NATS login; read afresh, so that a reconnect uses the newest."""
+        login = self.load_login()
+        return Credentials(jwt=login.jwt, seed=login.seed)
+
+    def load_login(self) -> Login:
+        """Return login and address; raises `NotJoinedError` where there is none."""
+        if not self.login.exists():
+            raise NotJoinedError(str(self.folder))
+        return msgspec.json.decode(self.login.read_bytes(), type=Login)
+
+    def client_tls(self) -> ssl.SSLContext:
+        """Return a context that shows this node and checks others, from the newest files."""
+        return client_context(self.load(), self.roots.read_bytes())
