@@ -1,5 +1,6 @@
 """Carbon and energy of a site: exact by hand, never negative, never shared by nobody."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,18 +46,22 @@ def test_nothing_is_shared_among_no_requests() -> None:
 
 def test_an_idle_site_still_draws_its_idle_power_and_its_cooling() -> None:
     """2 nodes x 10 W x 1.5 x 1 h."""
-    assert site_energy_wh(TIER, nodes=2, utilisation=0.0, span_s=3600) == pytest.approx(30.0)
-    assert site_energy_wh(TIER, nodes=2, utilisation=1.0, span_s=3600) == pytest.approx(90.0)
+    assert site_energy_wh(TIER, nodes=2, utilisation=np.array([0.0]), span_s=3600) == pytest.approx(
+        30.0
+    )
+    assert site_energy_wh(TIER, nodes=2, utilisation=np.array([1.0]), span_s=3600) == pytest.approx(
+        90.0
+    )
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_load_never_costs_less_energy(one: float, other: float) -> None:
     low, high = sorted((one, other))
-    less = site_energy_wh(TIER, nodes=2, utilisation=low, span_s=60)
-    more = site_energy_wh(TIER, nodes=2, utilisation=high, span_s=60)
+    less = site_energy_wh(TIER, nodes=2, utilisation=np.array([low]), span_s=60)
+    more = site_energy_wh(TIER, nodes=2, utilisation=np.array([high]), span_s=60)
     assert less <= more + 1e-9
 
 
 def test_a_percentage_is_refused_as_a_load() -> None:
     with pytest.raises(CurveError, match="wanted 0 to 1"):
-        site_energy_wh(TIER, nodes=1, utilisation=85.0, span_s=60)
+        site_energy_wh(TIER, nodes=1, utilisation=np.array([85.0]), span_s=60)

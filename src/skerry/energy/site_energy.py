@@ -6,14 +6,13 @@ both estimate alike; a figure from here is always level *estimate*.
     energy_wh = nodes * power_w(u) * PUE * hours
 
 Units:   watts, watt-hours, seconds; utilisation is a fraction, 0 to 1; PUE is a ratio.
+Shapes:  utilisation is (steps,), at least one.
 Errors:  CurveError, for a rating or a utilisation that cannot be used.
 Source:  the bend of 1.4 is the fit of Fan, Weber, Barroso (ISCA 2007) and is *stated*
          for machines that nobody has measured.
 """
 
-import numpy as np
-
-from skerry.energy.power_curve import PowerCurve, energy_wh
+from skerry.energy.power_curve import PowerCurve, Series, energy_wh
 from skerry.schema.fleet import Machine, Tier
 
 BEND_STATED = 1.4
@@ -24,7 +23,10 @@ def curve_of(machine: Machine) -> PowerCurve:
     return PowerCurve(idle_w=machine.idle_w, busy_w=machine.busy_w, bend=BEND_STATED)
 
 
-def site_energy_wh(tier: Tier, *, nodes: int, utilisation: float, span_s: float) -> float:
-    """Return what one site's nodes and their cooling use in a span at one mean load."""
-    power_w = curve_of(tier.machine).power_w(np.array([utilisation]))
-    return nodes * energy_wh(power_w, step_s=span_s) * tier.pue_ratio
+def site_energy_wh(tier: Tier, *, nodes: int, utilisation: Series, span_s: float) -> float:
+    """Return what one site's nodes and their cooling use in a span.
+
+    `utilisation` is the nodes' mean load, one value per equal step of the span.
+    """
+    power_w = curve_of(tier.machine).power_w(utilisation)
+    return nodes * energy_wh(power_w, step_s=span_s / len(utilisation)) * tier.pue_ratio

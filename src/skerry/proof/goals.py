@@ -13,6 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from skerry.base.units import US_PER_SECOND
 from skerry.energy.carbon import carbon_g, per_1k
 from skerry.energy.site_cost import site_cost
@@ -184,7 +186,9 @@ def _use(seen: Seen, fleet: Fleet, duration_s: float, *, busy: bool) -> _Use:
             continue
         tier = fleet.tiers[site.tier]
         load = min(1.0, seen.busy_s[site.name] / (site.nodes * duration_s)) if busy else 0.0
-        used = site_energy_wh(tier, nodes=site.nodes, utilisation=load, span_s=duration_s)
+        used = site_energy_wh(
+            tier, nodes=site.nodes, utilisation=np.array([load]), span_s=duration_s
+        )
         energy_wh += used
         grams += carbon_g(used, grid_g_per_kwh=site.grid_g_per_kwh)
         usd += site_cost(tier, nodes=site.nodes, energy_wh=used, span_s=duration_s).total_usd

@@ -1,0 +1,73 @@
+"""What can be wrong with a plan's input."""
+
+from skerry.base.errors import Exit, SkerryError
+
+
+class PlanError(SkerryError):
+    """The root of every error about planning."""
+
+    code = "E0900"
+
+
+class TraceError(PlanError):
+    """A trace file with something in it that cannot be replayed.
+
+    A trace is CSV with the columns arrival_s, site, model, data_class and bytes, sorted by
+    arrival. Rows are counted as an editor counts lines: the header is row 1.
+    """
+
+    code = "E0901"
+    exit_code = Exit.FILE_INVALID
+
+    def __init__(self, path: str, row: int, column: str, found: str, wanted: str) -> None:
+        super().__init__(path, row, column, found, wanted)
+        self.path, self.row, self.column = path, row, column
+        self.found, self.wanted = found, wanted
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.row}" if self.row else self.path
+        column = f" column {self.column}:" if self.column else ""
+        return f"{place}:{column} {self.found}, wanted {self.wanted}"
+
+    @property
+    def hint(self) -> str:
+        """Show the first lines of a good file."""
+        return "a good file starts: arrival_s,site,model,data_class,bytes"
+
+
+class RunFileError(PlanError):
+    """A file of measured figures (`plan --from-run`) that cannot be read."""
+
+    code = "E0902"
+    exit_code = Exit.FILE_INVALID
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Name a file that works."""
+        return 'give JSON such as {"at_unix_s": 0, "service_ms": {"magika": 3.1}, "goals": []}'
+
+
+class NothingToPlanError(PlanError):
+    """A fleet in which nobody asks or nobody can answer, so nothing can be predicted."""
+
+    code = "E0903"
+    exit_code = Exit.FILE_INVALID
+
+    def __init__(self, fleet: str, why: str) -> None:
+        super().__init__(fleet, why)
+        self.fleet, self.why = fleet, why
+
+    def __str__(self) -> str:
+        return f"{self.fleet}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Say what a fleet needs."""
+        return "a plan needs an edge or onprem site with a node, and a model that runs somewhere"

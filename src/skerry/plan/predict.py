@@ -1,0 +1,189 @@
+"""Every goal, predicted: for this fleet, and for a central cloud alone.
+
+One replay per seed; the figure is the median over seeds and its range is theirs. In each
+goal record `predicted` is this fleet and `baseline` is the cloud alone; both are level
+*estimate*, and no verdict is given before something was measured.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skerry.energy.carbon import per_1k
+from skerry.plan.finance import Bill, bill, cost_usd_per_1k
+from skerry.plan.replay import Replayed, replay, replay_cloud_only
+from skerry.plan.services import services_s
+from skerry.plan.trace import Trace
+from skerry.schema.fleet import Fleet, Kind
+from skerry.schema.goal import AT_LEAST, Figure, GoalName, GoalRecord, Level
+from skerry.schema.policy import Place, Policy
+from skerry.trust.residency import ResidencyTable
+
+SEEDS = 5
+_ALL_KINDS = frozenset(Kind)
+_CLOUD = frozenset({Kind.CLOUD})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """A plan's outcome."""
+
+    goals: tuple[GoalRecord, ...]
+    requests: int
+    seeds: tuple[int, ...]
+    trace: str
+    refused: dict[str, int]
+    """Requests of the first seed that this fleet would not answer, by reason."""
+    standin: int
+    bill: Bill
+    notes: tuple[str, ...]
+
+
+def predict(
+    fleet: Fleet,
+    traces: Callable[[int], Trace],
+    *,
+    seeds: Sequence[int],
+    service_ms: Mapping[str, float] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Prediction:
+    """Replay a trace per seed and return every goal's prediction.
+
+    `traces` gives the trace of a seed: a file's is the same for each.
+    """
+    services = services_s(fleet, service_ms)
+    residency = ResidencyTable(policy_of(fleet))
+    limit_ms = fleet.goals.get(GoalName.LATENCY_MS_P95)
+    has_cloud = any(site.kind is Kind.CLOUD and site.nodes for site in fleet.sites)
+    ours: list[dict[GoalName, float]] = []
+    cloud: list[dict[GoalName, float]] = []
+    first: tuple[Trace, Replayed, Bill] | None = None
+    for seed in seeds:
+        trace = traces(seed)
+        run = replay(fleet, trace, services_s=services, residency=residency, seed=seed)
+        used = bill(fleet, run.load, span_s=run.span_s, kinds=_ALL_KINDS)
+        ours.append(_values(run, used, limit_ms))
+        first = first or (trace, run, used)
+        if has_cloud:
+            alone = replay_cloud_only(fleet, trace, services_s=services, seed=seed)
+            used = bill(fleet, alone.load, span_s=alone.span_s, kinds=_CLOUD)
+            cloud.append(_values(alone, used, limit_ms))
+    if first is None:
+        raise ValueError("a prediction needs at least one seed")
+    trace, run, used = first
+    now_s = clock()
+    how = "measured" if service_ms else "stated"
+    source = f"replay of {len(seeds)} seeds; {how} service times; stated prices and round trips"
+    return Prediction(
+        goals=tuple(
+            GoalRecord(
+                name=name,
+                goal=fleet.goals.get(name),
+                predicted=_figure(name, ours, source, now_s, len(trace)),
+                baseline=_figure(name, cloud, source, now_s, len(trace)),
+                reason="predicted, not measured",
+            )
+            for name in GoalName
+        ),
+        requests=len(trace),
+        seeds=tuple(seeds),
+        trace=trace.source,
+        refused=run.refused,
+        standin=run.standin,
+        bill=used,
+        notes=_notes(run, has_cloud=has_cloud),
+    )
+
+
+def meets(name: GoalName, goal: float | None, figure: Figure | None) -> bool | None:
+    """Tell whether a whole range meets a goal; None where it reaches to both sides of it."""
+    if goal is None or figure is None:
+        return None
+    good, bad = (
+        (figure.low >= goal, figure.high < goal)
+        if name in AT_LEAST
+        else (figure.high <= goal, figure.low > goal)
+    )
+    return True if good else False if bad else None
+
+
+def prediction_errors(
+    predicted: Sequence[GoalRecord], measured: Sequence[GoalRecord]
+) -> dict[GoalName, float]:
+    """Return predicted over measured, minus 1, for each goal that both know."""
+    seen = {one.name: one.measured for one in measured if one.measured is not None}
+    errors = {}
+    for one in predicted:
+        truth = seen.get(one.name)
+        if one.predicted is not None and truth is not None and truth.value:
+            errors[one.name] = one.predicted.value / truth.value - 1
+    return errors
+
+
+def policy_of(fleet: Fleet) -> Policy:
+    """Return the residency policy that a fleet file states."""
+    return Policy(
+        fleet=fleet.name,
+        generation=0,
+        data_classes=fleet.data_classes,
+        model_classes={model.name: model.data_classes for model in fleet.models},
+        places={
+            site.name: Place(site=site.name, region=site.region, jurisdiction=site.jurisdiction)
+            for site in fleet.sites
+        },
+    )
+
+
+def _values(run: Replayed, used: Bill, limit_ms: float | None) -> dict[GoalName, float]:
+    answered, sent = run.answered, run.answered + sum(run.refused.values())
+    if not answered:
+        return {GoalName.AVAILABILITY_RATIO: 0.0} if sent else {}
+    latencies = run.latencies_ms
+    in_time = answered if limit_ms is None else int((latencies <= limit_ms).sum())
+    found = {
+        GoalName.LATENCY_MS_P95: float(np.percentile(latencies, 95, method="inverted_cdf")),
+        GoalName.LOCAL_RATIO: run.local / answered,
+        GoalName.AVAILABILITY_RATIO: answered / sent,
+        GoalName.ENERGY_WH_PER_1K: per_1k(used.energy_wh, answered),
+        GoalName.CARBON_G_PER_1K: per_1k(used.carbon_g, answered),
+        GoalName.COST_USD_PER_1K: cost_usd_per_1k(used, in_time),
+        GoalName.UPSTREAM_BYTES_PER_1K: per_1k(run.upstream_bytes, answered),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _figure(
+    name: GoalName,
+    runs: Sequence[Mapping[GoalName, float]],
+    source: str,
+    now_s: float,
+    requests: int,
+) -> Figure | None:
+    values = [run[name] for run in runs if name in run]
+    if not values:
+        return None
+    return Figure(
+        value=statistics.median(values),
+        low=min(values),
+        high=max(values),
+        level=Level.ESTIMATE,
+        source=source,
+        at_unix_s=now_s,
+        samples=requests,
+    )
+
+
+def _notes(run: Replayed, *, has_cloud: bool) -> tuple[str, ...]:
+    notes = []
+    if not run.answered:
+        notes.append("no request was answered, so nothing can be said per 1,000")
+    if not has_cloud:
+        notes.append("the fleet has no cloud node, so there is no baseline")
+    notes.extend(
+        f"{count} of the first seed's requests refused: {reason}"
+        for reason, count in sorted(run.refused.items())
+    )
+    return tuple(notes)
