@@ -32,7 +32,7 @@ class SkerryError(Exception):
     """The root of every error that a user can meet."""
 
     code: ClassVar[str] = "E0001"
-    exit_code: ClassVar[Exit] = Exit.BAD_OUTCOME
+    exit_code: Exit = Exit.BAD_OUTCOME
 
     @property
     def hint(self) -> str:

@@ -131,7 +131,10 @@ def _unit_error(written: str, number: str, found: str, kind: str) -> QuantityErr
     # With `mw` both mW and MW are near: naming one would be a guess of a factor of 1e9.
     advice = " or ".join(f"`{number} {unit}`" for unit in near if unit)
     return QuantityError(
-        written, kind, f"has the unknown unit `{found}`", f"did you mean {advice}?" if advice else ""
+        written,
+        kind,
+        f"has the unknown unit `{found}`",
+        f"did you mean {advice}?" if advice else "",
     )
 
 
@@ -148,7 +151,12 @@ def format_quantity(value: float, unit: str) -> str:
     best = "%" if unit == "1" else unit
     for name, factor in sorted(units.items(), key=lambda pair: pair[1]):
         short = exact / factor
-        if name != "1" and abs(short) >= 1 and len(_plain(short)) <= 7 and _reads_back(short, name, unit, value):
+        if (
+            name != "1"
+            and abs(short) >= 1
+            and len(_plain(short)) <= 7
+            and _reads_back(short, name, unit, value)
+        ):
             best = name
     return f"{_plain(exact / units[best])} {best}"
 

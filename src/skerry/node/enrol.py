@@ -10,11 +10,11 @@ import hmac
 import http.client
 import ssl
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from skerry.base.clock import Clock
+from skerry.base.https import https_call
 from skerry.node.errors import JoinRefusedError, RenewalError
 from skerry.node.identity import IdentityFiles
 from skerry.schema.api import ErrorReply, IdentityReply, IdentityRequest, JoinTicket, TrustReply
@@ -24,7 +24,6 @@ from skerry.trust.identity import create_csr, key_to_pem, new_key
 from skerry.trust.spiffe import SpiffeId
 from skerry.trust.tls import client_context
 
-CALL_S_MAX = 10.0
 REPLY_BYTES_MAX = 256 * 1024
 Document = TypeVar("Document")
 
@@ -121,36 +120,17 @@ def _call(
     body: object,
     kind: type[Document],
 ) -> Document:
-    """Make one call; the server's certificate is checked against `host`, not the address."""
-    parts = urlsplit(url)
-    connection = _NamedConnection(parts.hostname or "", parts.port or 443, host, tls)
-    try:
-        data = None if body is None else msgspec.json.encode(body)
-        connection.request(method, path, data, {"content-type": "application/json"})
-        response = connection.getresponse()
-        content = response.read(REPLY_BYTES_MAX)
-    finally:
-        connection.close()
-    if response.status >= 400:
+    data = None if body is None else msgspec.json.encode(body)
+    reply = https_call(
+        method, url, path, tls=tls, name=host, body=data, reply_bytes_max=REPLY_BYTES_MAX
+    )
+    if reply.status >= 400:
         try:
-            said = msgspec.json.decode(content, type=ErrorReply).error
+            said = msgspec.json.decode(reply.body, type=ErrorReply).error
         except msgspec.DecodeError:
-            raise _RefusedError(f"status {response.status}") from None
+            raise _RefusedError(f"status {reply.status}") from None
         raise _RefusedError(f"{said.text} ({said.code})")
-    return msgspec.json.decode(content, type=kind)
-
-
-class _NamedConnection(http.client.HTTPSConnection):
-    """`http.client` that checks one name while it dials another address."""
-
-    def __init__(self, address: str, port: int, name: str, tls: ssl.SSLContext) -> None:
-        super().__init__(address, port, timeout=CALL_S_MAX, context=tls)
-        self._name, self._tls = name, tls
-
-    def connect(self) -> None:
-        """Dial, then shake hands under the name that the certificate must carry."""
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name or None)
+    return msgspec.json.decode(reply.body, type=kind)
 
 
 def _unchecked() -> ssl.SSLContext:
