@@ -19,6 +19,9 @@ import msgspec
 
 from skerry.base.errors import Exit, SkerryError
 
+KeyPath = tuple[str | int, ...]
+"""Where a value stands in the tree: `("sites", 1, "tier")`."""
+
 SHOWN_MAX = 50
 """Problems printed at most; a file with more is usually wrong in one way, many times."""
 _LINE_LEN_MAX = 160
@@ -179,6 +182,11 @@ class FleetFileError(SkerryError):
             shown.append(f"... and {count - SHOWN_MAX} more")
         noun = "problem" if count == 1 else "problems"
         return "\n\n".join([f"{self.file} has {count} {noun}", *shown])
+
+
+def dotted(path: KeyPath) -> str:
+    """Write a path as `sites.1.tier`."""
+    return ".".join(str(step) for step in path)
 
 
 def _window(place: Place) -> tuple[str, int]:

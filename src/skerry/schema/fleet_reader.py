@@ -19,22 +19,22 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from skerry.base.quantity import QuantityError
 from skerry.schema.csv_sites import read_sites
 from skerry.schema.file_errors import (
     BadValueError,
     FleetFileError,
+    KeyPath,
     MissingKeyError,
     Place,
     Problem,
     UnknownKeyError,
     UnreadableFileError,
     WrongTypeError,
+    dotted,
 )
 from skerry.schema.fleet_file import API_VERSION, FleetFile, validation_schema
 from skerry.schema.yaml_reader import FILE_BYTES_MAX, Node, place_in, read_yaml
 
-KeyPath = tuple[str | int, ...]
 FILES_MAX = 5000
 
 _TYPE_WORDS = {
@@ -331,11 +331,6 @@ def _did_you_mean(word: str, known: list[str]) -> str:
     return f"did you mean `{near[0]}`?" if near else ""
 
 
-def dotted(path: KeyPath) -> str:
-    """Write a path as `sites.1.tier`."""
-    return ".".join(str(step) for step in path)
-
-
 def _place(
     root: Node, lines: dict[str, list[str]], path: KeyPath, *, key: bool = False
 ) -> Place | None:
@@ -352,8 +347,3 @@ def _place(
         else:
             break
     return place_in(lines.get(node.file, []), node)
-
-
-def quantity_problem(error: QuantityError, path: KeyPath, place: Place | None) -> Problem:
-    """Give a quantity error its place in the file."""
-    return BadValueError(dotted(path), str(error), error.hint, place)

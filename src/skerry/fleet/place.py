@@ -1,0 +1,41 @@
+"""Which model runs on which site, and who may answer for whom.
+
+A model runs on every site of the tiers it is placed on. Its stand-in counts at a site
+only if it runs there too: a stand-in that has to be fetched first is none.
+"""
+
+from skerry.schema.fleet import Fleet, Kind, Model, Site
+
+
+def models_at(fleet: Fleet, site: Site) -> tuple[Model, ...]:
+    """Return the models of a site, in the order of the file."""
+    return tuple(model for model in fleet.models if site.tier in model.tiers)
+
+
+def sites_of(fleet: Fleet, model: Model) -> tuple[Site, ...]:
+    """Return the sites that a model runs on, in the order of the file."""
+    return tuple(site for site in fleet.sites if site.tier in model.tiers)
+
+
+def standin_at(fleet: Fleet, site: Site, model: Model) -> str | None:
+    """Return the name of a model's stand-in at a site, or None if there is none."""
+    here = {other.name for other in models_at(fleet, site)}
+    return model.standin if model.standin in here else None
+
+
+def fallbacks_of(fleet: Fleet, site: Site) -> tuple[Site, ...]:
+    """Return the sites that may answer for a site, nearest tier first, itself left out.
+
+    Its region, then the clouds. Sites beside it are not asked: their feeds are sized
+    for their own work, and a fault in a region would travel along them.
+    """
+    region = [other for other in fleet.sites if other.name == site.region]
+    clouds = [other for other in fleet.sites if other.kind is Kind.CLOUD]
+    seen: dict[str, Site] = {other.name: other for other in (*region, *clouds)}
+    seen.pop(site.name, None)
+    return tuple(seen.values())
+
+
+def tier_order(fleet: Fleet, site: Site) -> tuple[str, ...]:
+    """Return the tiers in the order in which they are asked: its own, its region's, clouds."""
+    return tuple(dict.fromkeys((site.tier, *(s.tier for s in fallbacks_of(fleet, site)))))
