@@ -1,4 +1,9 @@
-"""What can be wrong with a file, a declared step, or a folder that is watched."""
+"""What can be wrong with a file, a declared step, or a folder that is watched.
+
+Doors answer these by `http_status` and `grpc_code`, as they do for `OipError`.
+"""
+
+from typing import ClassVar
 
 from skerry.base.errors import Exit, SkerryError
 
@@ -7,6 +12,8 @@ class PipelineError(SkerryError):
     """A step before or after a model that cannot be done."""
 
     code = "E0600"
+    http_status: ClassVar[int] = 500
+    grpc_code: ClassVar[str] = "INTERNAL"
 
 
 class StepError(PipelineError):
@@ -39,6 +46,8 @@ class FileRefusedError(PipelineError):
 
     code = "E0602"
     exit_code = Exit.WRONG_USE
+    http_status = 400
+    grpc_code = "INVALID_ARGUMENT"
 
     def __init__(self, found: str, wanted: str) -> None:
         super().__init__(found, wanted)
@@ -57,6 +66,8 @@ class FilesRequestError(PipelineError):
 
     code = "E0603"
     exit_code = Exit.WRONG_USE
+    http_status = 400
+    grpc_code = "INVALID_ARGUMENT"
 
     def __init__(self, found: str, wanted: str) -> None:
         super().__init__(found, wanted)
@@ -71,6 +82,8 @@ class MissingLibraryError(PipelineError):
 
     code = "E0604"
     exit_code = Exit.WRONG_USE
+    http_status = 501
+    grpc_code = "UNIMPLEMENTED"
 
     def __init__(self, step: str, library: str) -> None:
         super().__init__(step, library)
