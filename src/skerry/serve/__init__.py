@@ -1,4 +1,6 @@
-"""The inference door: HTTP and gRPC in, ONNX Runtime below, nothing else on the path.
+"""Serves models: Open Inference Protocol v2 over HTTP and gRPC, on ONNX Runtime.
 
-Takes Open Inference Protocol v2 requests and a Triton-layout repository; gives answers.
+Takes a model repository on disk (`<repository>/<model>/<version>/model.onnx`) and
+requests from any client of the protocol; gives answers that say who served them,
+refusals that say why at once, and counts. `skerry.serve.server` composes the parts.
 """

@@ -1,0 +1,101 @@
+"""`skerry serve`: a model repository behind Open Inference Protocol doors, with no fleet."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from skerry.base.errors import Exit
+from skerry.cli.output import json_option, print_json, print_table, say, say_next
+
+if TYPE_CHECKING:
+    from skerry.serve.server import Server
+
+
+@click.command("serve")
+@click.option("--repository", required=True, metavar="DIR", help="The model repository.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--http-port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--grpc-port", default=8001, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--metrics-port", default=8002, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--uds", metavar="PATH", help="Listen on a Unix socket too (HTTP).")
+@json_option
+def command(
+    repository: str,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    metrics_port: int,
+    uds: str | None,
+    as_json: bool,
+) -> int:
+    """Serve a model repository: <DIR>/<model>/<version>/model.onnx.
+
+    A port of 0 takes any free one; what was opened is printed. SIGTERM answers what is
+    under way and ends with 0. Repository load and unload work on loopback and the Unix
+    socket only.
+    """
+    from skerry.serve.server import Server, ServeSettings
+
+    settings = ServeSettings(
+        repository=repository,
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        uds=uds,
+    )
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(Server(settings), as_json=as_json))
+    return Exit.DONE
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this machine: a little slower, otherwise the same
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+async def _serve(server: "Server", *, as_json: bool) -> None:
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    await server.start()
+    _report(server, as_json=as_json)
+    await asked_to_stop.wait()
+    say("stopping: answering what is under way")
+    await server.stop()
+
+
+def _report(server: "Server", *, as_json: bool) -> None:
+    """Print where the doors are and what serves; data on stdout, words on stderr."""
+    host, ports = server.settings.host, server.ports
+    rows = server.service.index()
+    for error in server.refused:
+        say(f"warning[{error.code}]: {error}")
+    if as_json:
+        document = {
+            "host": host,
+            "http_port": ports.http,
+            "grpc_port": ports.grpc,
+            "metrics_port": ports.metrics,
+            "uds": server.settings.uds,
+            "models": rows,
+        }
+        print_json("serve", document)
+        return
+    doors = [("http", ports.http), ("grpc", ports.grpc), ("metrics", ports.metrics)]
+    table = [(door, f"{host}:{port}") for door, port in doors]
+    if server.settings.uds:
+        table.append(("uds", server.settings.uds))
+    print_table(("DOOR", "ADDRESS"), table)
+    models = [(row.name, row.version, row.state.lower()) for row in rows]
+    if models:
+        print_table(("MODEL", "VERSION", "STATE"), models)
+    else:
+        say(f"warning: {server.settings.repository} holds no models")
+    say_next(f"curl http://{host}:{ports.http}/v2")

@@ -1,0 +1,57 @@
+"""The Open Inference Protocol's documents beside inference: metadata, index, errors."""
+
+import msgspec
+
+from skerry.schema.model import TensorSpec
+
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters")
+PARAMETER_FOLDER = "skerry-folder"
+"""Repository load parameter: the absolute path of a version folder to put into service."""
+
+
+class ServerMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers here, and which extensions of the protocol it speaks."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...] = EXTENSIONS
+
+
+class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's versions in service, its inputs and its outputs."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str = PLATFORM
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One model version of the repository: `READY` or `UNAVAILABLE`, and why."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+class IndexRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `POST /v2/repository/index` takes."""
+
+    ready: bool = False
+
+
+class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the load and unload paths take; parameters not named here are passed over."""
+
+    parameters: dict[str, msgspec.Raw] = {}
+
+
+class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What every refusal and failure says over HTTP; `error` is the protocol's own field."""
+
+    error: str
+    code: str = ""
+    hint: str = ""

@@ -1,0 +1,167 @@
+"""The one door to ONNX Runtime: a model file in, runs out.
+
+One thread per run and no spinning: a node runs one process per core, and a spinning
+second thread doubles the cost of a request when that core has work of its own.
+
+Shapes:  inputs and outputs as the model declares them, -1 where an axis is free.
+Errors:  ModelFileError for a file that cannot be served, ModelRunError for a failed run.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from skerry.schema.model import TensorSpec
+from skerry.schema.oip import DATATYPES
+from skerry.serve.errors import MismatchError, ModelFileError, ModelRunError
+
+Array = NDArray[Any]
+
+_WARM_RUNS = 5
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAxes:
+    """Which axis of each input and of each output counts the items of a batch."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class OnnxModel:
+    """One loaded model file."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        """Load the file; takes from a millisecond to minutes, so not on an event loop."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.log_severity_level = 4  # what fails is raised; nothing is printed beside it
+        if not path.is_file():
+            raise ModelFileError(str(path), "there is no such file")
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # each kind of ONNX Runtime's errors is its own class
+            raise ModelFileError(str(path), _first_line(error)) from error
+        self.name = name
+        self.inputs = tuple(_spec(path, entry) for entry in self._session.get_inputs())
+        self.outputs = tuple(_spec(path, entry) for entry in self._session.get_outputs())
+        self.output_names = [spec.name for spec in self.outputs]
+        self.batch_axes = _batch_axes(
+            [entry.shape for entry in self._session.get_inputs()],
+            [entry.shape for entry in self._session.get_outputs()],
+        )
+
+    def run(self, inputs: dict[str, Array], outputs: list[str]) -> list[Array]:
+        """Run once; BYTES tensors are object arrays of `bytes` on both sides."""
+        for spec in self.inputs:
+            if spec.datatype == "BYTES":
+                inputs = {**inputs, spec.name: self._texts(spec.name, inputs[spec.name])}
+        try:
+            found = self._session.run(outputs, inputs)
+        except Exception as error:  # as above
+            raise ModelRunError(self.name, _first_line(error)) from error
+        return [_bytes(array) if array.dtype.kind == "O" else array for array in found]
+
+    def warm(self, items: int = 1) -> float:
+        """Run a batch of zeros until caches are filled; return the best run's time in seconds.
+
+        A model that cannot run on zeros (a lookup, a reshape) is measured by its first
+        real request instead: 0 is returned.
+        """
+        axes = self.batch_axes.inputs if self.batch_axes else (-1,) * len(self.inputs)
+        inputs = {
+            spec.name: _zeros(spec, axis, items)
+            for spec, axis in zip(self.inputs, axes, strict=True)
+        }
+        best_s = float("inf")
+        for _ in range(_WARM_RUNS):
+            start_s = time.perf_counter()
+            try:
+                self.run(inputs, self.output_names)
+            except ModelRunError:
+                return 0.0
+            best_s = min(best_s, time.perf_counter() - start_s)
+        return best_s
+
+    def _texts(self, name: str, data: Array) -> Array:
+        """ONNX strings are UTF-8 text, so other bytes stop here."""
+        texts = np.empty(data.size, dtype=np.object_)
+        try:
+            texts[:] = [element.decode() for element in data.flat]
+        except UnicodeDecodeError as error:
+            raise MismatchError(
+                self.name, f"input {name}", "not UTF-8", "text, as ONNX strings are"
+            ) from error
+        return texts.reshape(data.shape)
+
+
+def _spec(path: Path, entry: Any) -> TensorSpec:
+    datatype = _DATATYPES.get(entry.type)
+    if datatype is None:
+        raise ModelFileError(str(path), f"{entry.name} is a {entry.type}, which OIP cannot carry")
+    shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in entry.shape)
+    return TensorSpec(name=entry.name, datatype=datatype, shape=shape)
+
+
+def _batch_axes(
+    inputs: Sequence[Sequence[Any]], outputs: Sequence[Sequence[Any]]
+) -> BatchAxes | None:
+    """Find the symbol that every input and output has exactly once; it counts the items.
+
+    The axis is not always the first (Silero's `state` is [2, n, 128]), so it is read from
+    the symbols. The first input decides among several: its foremost free axis.
+    """
+    if not inputs or not outputs:
+        return None
+    for symbol in inputs[0]:
+        if isinstance(symbol, str) and all(list(s).count(symbol) == 1 for s in (*inputs, *outputs)):
+            return BatchAxes(
+                inputs=tuple(list(shape).index(symbol) for shape in inputs),
+                outputs=tuple(list(shape).index(symbol) for shape in outputs),
+            )
+    return None
+
+
+def _zeros(spec: TensorSpec, batch_axis: int, items: int) -> Array:
+    shape = [1 if length < 0 else length for length in spec.shape]
+    if batch_axis >= 0:
+        shape[batch_axis] = items
+    if spec.datatype == "BYTES":
+        return np.full(shape, b"", dtype=np.object_)
+    return np.zeros(shape, dtype=DATATYPES[spec.datatype])
+
+
+def _bytes(texts: Array) -> Array:
+    data = np.empty(texts.size, dtype=np.object_)
+    data[:] = [text.encode() for text in texts.flat]
+    return data.reshape(texts.shape)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

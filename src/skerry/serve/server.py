@@ -1,0 +1,148 @@
+"""One server: repository, service and doors, started and stopped together.
+
+`skerry serve` runs it as it is; a node's worker puts its router in front of the service
+(`wrap`) and adds listeners of its own for peers.
+
+Units:   seconds.
+Errors:  PortBusyError, RepositoryError; a model that cannot be served does not stop the
+         others: it is in `refused` and in the repository index.
+"""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from skerry.base.clock import Clock, SystemClock
+from skerry.schema.oip import InferFunction
+from skerry.serve.errors import ServeError
+from skerry.serve.http_door import HttpDoor, Listener
+from skerry.serve.http_message import HttpLimits
+from skerry.serve.oip_paths import MetricsPage, OipPaths
+from skerry.serve.repository import Repository
+from skerry.serve.service import Service
+
+if TYPE_CHECKING:
+    from skerry.serve.grpc_door import GrpcDoor
+
+Wrap = Callable[[InferFunction], InferFunction]
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a server needs to know. Ports: 0 takes any free one, None leaves the door out."""
+
+    repository: str
+    """The model repository, a folder."""
+    host: str = "127.0.0.1"
+    """The address of every TCP door."""
+    http_port: int = 8000
+    grpc_port: int | None = 8001
+    metrics_port: int | None = 8002
+    uds: str | None = None
+    """Path of a Unix socket for the HTTP door, beside its port."""
+    queue_len_max: int = 64
+    """Requests that may wait per model version; the next one is refused at once."""
+    drain_s: float = 10.0
+    """Longest time that requests under way get when the server stops."""
+    site: str = "local"
+    node: str = "local/1"
+    tier: str = "edge"
+
+
+@dataclass(slots=True)
+class Ports:
+    """Where the doors listen, as opened; `extra` follows the listeners given."""
+
+    http: int = 0
+    grpc: int = 0
+    metrics: int = 0
+    extra: tuple[int, ...] = ()
+
+
+class Server:
+    """A repository behind doors."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        *,
+        clock: Clock | None = None,
+        wrap: Wrap | None = None,
+        listeners: Sequence[Listener] = (),
+        limits: HttpLimits | None = None,
+    ) -> None:
+        self.settings = settings
+        self.ports = Ports()
+        self.refused: list[ServeError] = []
+        """Why models of the repository are not served, as found by `start`."""
+        self._clock = clock or SystemClock()
+        repository = Repository(
+            Path(settings.repository), queue_len_max=settings.queue_len_max, clock=self._clock
+        )
+        self.service = Service(
+            repository,
+            clock=self._clock,
+            site=settings.site,
+            node=settings.node,
+            tier=settings.tier,
+        )
+        self._infer = wrap(self.service.infer) if wrap is not None else self.service.infer
+        self._listeners = listeners
+        self._http = HttpDoor(OipPaths(self.service, self._infer), clock=self._clock, limits=limits)
+        self._metrics = HttpDoor(MetricsPage(self.service), clock=self._clock)
+        self._grpc: GrpcDoor | None = None
+
+    async def start(self) -> None:
+        """Open every door, then load every model; ready when this returns.
+
+        The doors come first, so that a port in use is said at once and health checks
+        find a live server that is not ready yet.
+        """
+        try:
+            await self._open_doors()
+            self.refused = await self.service.repository.load_all()
+        except BaseException:
+            await self.stop(grace_s=0)
+            raise
+        self.service.open()
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Stop being ready, answer what is under way, close every door."""
+        self.service.close()
+        grace_s = self.settings.drain_s if grace_s is None else grace_s
+        await self._http.stop(grace_s)
+        if self._grpc is not None:
+            await self._grpc.stop(grace_s)
+        await self._metrics.stop(0)
+        await self.service.repository.drain()
+
+    async def _open_doors(self) -> None:
+        settings = self.settings
+        host, admin = settings.host, _is_loopback(settings.host)
+        plain = Listener(host=host, port=settings.http_port, admin=admin)
+        self.ports.http = await self._http.listen(plain)
+        if settings.uds is not None:  # only this user can open it, as on loopback
+            await self._http.listen(Listener(uds=settings.uds, admin=True))
+        self.ports.extra = tuple([await self._http.listen(one) for one in self._listeners])
+        if settings.metrics_port is not None:
+            self.ports.metrics = await self._metrics.listen(
+                Listener(host=host, port=settings.metrics_port, option="metrics-port")
+            )
+        if settings.grpc_port is not None:
+            from skerry.serve.grpc_door import GrpcDoor  # 20 MiB that not every server needs
+
+            self._grpc = GrpcDoor(self.service, self._infer, clock=self._clock, admin=admin)
+            self.ports.grpc = await self._grpc.listen(host, settings.grpc_port)
+            await self._grpc.start()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,226 @@
+"""The service behind the doors: validate, admit, run, count, and say who served.
+
+`infer` is an `InferFunction`: doors call it directly on a plain server, or through the
+router that a node puts in front of it.
+
+Units:   seconds, on the clock's monotonic scale.
+Errors:  ServeError and its kinds.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from skerry import __version__
+from skerry.base.clock import Clock
+from skerry.base.errors import SkerryError
+from skerry.schema.model import TensorSpec
+from skerry.schema.oip import InferReply, InferRequest, ServedBy, Tensor
+from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
+from skerry.schema.oip_errors import shown
+from skerry.schema.records import Outcome
+from skerry.serve.errors import MismatchError, NotReadyError, facts_of
+from skerry.serve.metrics import Metrics
+from skerry.serve.repository import READY, Repository, Slot
+
+Array = NDArray[Any]
+
+DEADLINE_S_DEFAULT = 30.0
+SERVER_NAME = "skerry"
+_REFUSED_BELOW = 500  # an HTTP status below it is the client's or a rule's doing
+
+
+class Service:
+    """One server's models, answers and numbers."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        clock: Clock,
+        site: str = "local",
+        node: str = "local/1",
+        tier: str = "edge",
+    ) -> None:
+        self.repository = repository
+        self.metrics = Metrics()
+        self._clock = clock
+        self._site, self._node, self._tier = site, node, tier
+        self._refuses_because = "starting"
+
+    def open(self) -> None:
+        """Begin to be ready."""
+        self._refuses_because = ""
+
+    def close(self) -> None:
+        """Stop being ready, so that callers go elsewhere; what comes is still answered."""
+        self._refuses_because = "stopping"
+
+    def ready(self) -> bool:
+        """Say whether every model that should serve does, and requests are taken."""
+        return not self._refuses_because and self.repository.all_ready()
+
+    def model_ready(self, model: str, version: str = "") -> bool:
+        """Say whether this model is served; raises `UnknownModelError` if not known."""
+        self.repository.get(model, version)
+        return not self._refuses_because
+
+    def server_metadata(self) -> ServerMetadata:
+        """Say who answers here."""
+        return ServerMetadata(name=SERVER_NAME, version=__version__)
+
+    def metadata(self, model: str, version: str = "") -> ModelMetadata:
+        """Describe a model's versions, inputs and outputs."""
+        slot = self.repository.get(model, version)
+        versions = (version,) if version else tuple(self.repository.versions(model))
+        return ModelMetadata(
+            name=model, versions=versions, inputs=slot.model.inputs, outputs=slot.model.outputs
+        )
+
+    def index(self, *, ready_only: bool = False) -> list[IndexRow]:
+        """List the repository's model versions and their states."""
+        rows = self.repository.index()
+        return [row for row in rows if row.state == READY] if ready_only else rows
+
+    async def load(self, model: str, folder: Path | None = None) -> None:
+        """Load or swap a model: from the repository, or one version from a folder."""
+        if folder is None:
+            await self.repository.load(model)
+        else:
+            await self.repository.load_folder(model, folder)
+
+    async def unload(self, model: str) -> None:
+        """Take a model out of service."""
+        await self.repository.unload(model)
+
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Return the last minute of each serving model as plain numbers, for the router.
+
+        Fields: those of `Window.stats`, `queue_len`, `run_ms` and `version`.
+        """
+        now_s = self._clock.monotonic_s()
+        return {
+            slot.name: {
+                **slot.window.stats(now_s),
+                "queue_len": float(slot.lane.queue_len),
+                "run_ms": slot.lane.run_s * 1000,
+                "version": float(slot.version),
+            }
+            for slot in self.repository.serving()
+        }
+
+    def metrics_text(self) -> bytes:
+        """Return the Prometheus exposition."""
+        slots = self.repository.slots()
+        queue, run, up = "skerry_queue_length", "skerry_run_seconds", "skerry_ready"
+        named = [(slot, {"model": slot.name, "version": str(slot.version)}) for slot in slots]
+        return self.metrics.text(
+            [
+                (up, "1 where every model that should serve does.", {}, float(self.ready())),
+                *(
+                    (queue, "Requests waiting.", labels, float(slot.lane.queue_len))
+                    for slot, labels in named
+                ),
+                *(
+                    (run, "Running mean of one model run.", labels, slot.lane.run_s)
+                    for slot, labels in named
+                ),
+            ]
+        )
+
+    async def infer(self, request: InferRequest) -> InferReply:
+        """Answer a request with a model that serves here."""
+        start_s = request.received_s or self._clock.monotonic_s()
+        slot: Slot | None = None
+        try:
+            if self._refuses_because == "starting":
+                raise NotReadyError(self._refuses_because)
+            slot = self.repository.get(request.model, request.version)
+            outputs = await self._run(slot, request, start_s)
+        except SkerryError as error:
+            self._count_error(slot, error, start_s)
+            raise
+        end_s = self._clock.monotonic_s()
+        slot.window.add(end_s, end_s - start_s, Outcome.OK)
+        self.metrics.answered(slot.name, end_s - start_s)
+        return InferReply(
+            model=slot.name,
+            version=str(slot.version),
+            id=request.id,
+            outputs=outputs,
+            served_by=ServedBy(
+                site=self._site,
+                node=self._node,
+                tier=self._tier,
+                model=slot.name,
+                version=str(slot.version),
+                reason="local",
+            ),
+        )
+
+    async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
+        inputs = _checked_inputs(slot, request)
+        names = _checked_outputs(slot, request)
+        budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
+        arrays = await slot.lane.submit(
+            inputs, names, deadline_at_s=start_s + budget_s, deadline_s=budget_s
+        )
+        datatypes = {spec.name: spec.datatype for spec in slot.model.outputs}
+        return [
+            Tensor(name, datatypes[name], array.shape, array)
+            for name, array in zip(names, arrays, strict=True)
+        ]
+
+    def _count_error(self, slot: Slot | None, error: SkerryError, start_s: float) -> None:
+        status, _, _ = facts_of(error)
+        told = status < _REFUSED_BELOW or status in (503, 504)  # the client was told why
+        name = slot.name if slot is not None else ""
+        if told:
+            self.metrics.refused(name, error.code)
+        else:
+            self.metrics.failed(name)
+        if slot is not None:
+            now_s = self._clock.monotonic_s()
+            slot.window.add(now_s, now_s - start_s, Outcome.REFUSED if told else Outcome.FAILED)
+
+
+def _checked_inputs(slot: Slot, request: InferRequest) -> dict[str, Array]:
+    """Hold a request's tensors against the model's own declaration."""
+    specs = slot.model.inputs
+    given = {tensor.name: tensor for tensor in request.inputs}
+    if len(given) != len(request.inputs):
+        raise MismatchError(slot.name, "inputs", "naming one twice", "each input once")
+    names = [spec.name for spec in specs]
+    if given.keys() != set(names):
+        found = ", ".join(shown(name) for name in list(given)[:8]) or "none"
+        raise MismatchError(slot.name, "inputs", found, ", ".join(names))
+    for spec in specs:
+        _check_tensor(slot.name, spec, given[spec.name])
+    return {spec.name: given[spec.name].data for spec in specs}
+
+
+def _check_tensor(model: str, spec: TensorSpec, tensor: Tensor) -> None:
+    if tensor.datatype != spec.datatype:
+        raise MismatchError(
+            model, f"datatype of input {spec.name}", shown(tensor.datatype), spec.datatype
+        )
+    fits = len(tensor.shape) == len(spec.shape) and all(
+        wanted in (-1, found) for wanted, found in zip(spec.shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise MismatchError(
+            model, f"shape of input {spec.name}", shown(list(tensor.shape)), str(list(spec.shape))
+        )
+
+
+def _checked_outputs(slot: Slot, request: InferRequest) -> list[str]:
+    names = slot.model.output_names
+    if request.outputs is None:
+        return names
+    for name in request.outputs:
+        if name not in names:
+            raise MismatchError(slot.name, "output", shown(name), f"one of {', '.join(names)}")
+    if len(set(request.outputs)) != len(request.outputs):
+        raise MismatchError(slot.name, "outputs", "naming one twice", "each output once")
+    return request.outputs
