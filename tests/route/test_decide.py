@@ -14,7 +14,9 @@ phases = st.sampled_from([decide.CLOSED, decide.OPEN, decide.HALF_OPEN])
 
 
 @given(st.integers(0, 9), phases, st.floats(), st.floats())
-def test_nothing_outweighs_residency(hops: int, phase: int, expected_s: float, left_s: float) -> None:
+def test_nothing_outweighs_residency(
+    hops: int, phase: int, expected_s: float, left_s: float
+) -> None:
     assert decide.fit(False, hops, phase, expected_s, left_s) == decide.RESIDENCY
 
 

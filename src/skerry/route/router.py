@@ -197,6 +197,8 @@ class Router:
             _, reply = await self._locally(journey, standin, reason)
             if reply is not None:
                 return reply
+        elif standin:
+            self._note_here(journey, small, standin)
         if rule:  # the stand-in that the rule wanted could not answer
             large, reply = await self._locally(journey, model, "local")
             journey.cause = _LOCAL_CAUSES.get(large, VERDICT_WORDS[large])
@@ -255,11 +257,14 @@ class Router:
                     reason=reason,
                 )
                 return decide.FIT, reply
-        detail = f"{model}: {detail}" if detail else model
-        journey.considered.append(
-            Considered(self._node, self._place.site, self._tier, VERDICT_WORDS[verdict], detail)
-        )
+        self._note_here(journey, verdict, f"{model}: {detail}" if detail else model)
         return verdict, None
+
+    def _note_here(self, journey: _Journey, verdict: int, detail: str) -> None:
+        word = VERDICT_WORDS[verdict]
+        journey.considered.append(
+            Considered(self._node, self._place.site, self._tier, word, detail)
+        )
 
     async def _away(self, journey: _Journey) -> InferReply:
         """Ask peers: judge, rank, race. Raises with every candidate's reason."""
@@ -289,6 +294,7 @@ class Router:
         ranked: list[tuple[float, int, Candidate]] = []
         resting: list[tuple[float, int, Candidate]] = []
         rested: list[Considered] = []
+        passed_over: list[tuple[float, int, str]] = []
         for index, (peer, known) in enumerate(journey.table.peers):
             refusal = self._refusal(journey, peer.site)
             expected_s = known.model(model).latency.expected_s(now_s)
@@ -300,6 +306,8 @@ class Router:
                 continue
             word = VERDICT_WORDS[verdict]
             note = Considered(peer.node, peer.site, peer.tier, word, refusal)
+            if verdict in (decide.BREAKER, decide.DEADLINE):
+                passed_over.append((rank, index, word))
             if verdict != decide.BREAKER:
                 journey.considered.append(note)
                 continue
@@ -313,7 +321,11 @@ class Router:
             ranked = resting
             rested = [note for note in rested if all(note.node != c.peer.node for *_, c in resting)]
         journey.considered.extend(rested)
-        return [candidate for _, _, candidate in sorted(ranked, key=lambda entry: entry[:2])]
+        ranked.sort(key=lambda entry: entry[:2])
+        best = min(passed_over, default=None)
+        if best and ranked and not journey.cause and best[:2] < ranked[0][:2]:
+            journey.cause = best[2]  # the answer says why it is not from its first choice
+        return [candidate for _, _, candidate in ranked]
 
     def _forwarded(self, journey: _Journey, left_s: float) -> InferRequest:
         return replace(
