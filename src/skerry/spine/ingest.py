@@ -1,39 +1,93 @@
-"""Central ingest: signatures first, bodies follow in the next commit."""
+"""Central's ingest: hands what the regions sent to the store, in batches, then acknowledges.
+
+The store must ignore keys that it has: that is where a record counts once, whatever was
+repeated below it.
+"""
 
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from skerry.base.clock import Clock
+from skerry.base.errors import SkerryError
+from skerry.base.units import SECONDS_PER_DAY
 from skerry.schema.records import Envelope
+from skerry.spine import subjects
 from skerry.spine.bus import Bus
+from skerry.spine.relay import read_envelope
+
+BATCH_RECORDS = 1000
+PULL_S = 2.0
+UP_BYTES_MAX = 1 << 30
+UP_AGE_S_MAX = 30 * SECONDS_PER_DAY
+BACKOFF_S_MIN, BACKOFF_S_MAX = 0.2, 10.0
+
+Store = Callable[[list[Envelope]], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class IngestCounts:
-    """Since the process began: records handed to the store, batches, damaged ones, failures."""
+    """Since the process began. `damaged` could not be read as envelopes and were given up."""
 
     records: int = 0
     batches: int = 0
     damaged: int = 0
     failures: int = 0
+    last_error: str = ""
 
 
 class Ingest:
-    """Pulls from UP and hands batches to `store`, which must ignore keys it has; then acknowledges."""
-
-    counts: IngestCounts
+    """Central's end of the way up."""
 
     def __init__(
         self,
         bus: Bus,
-        store: Callable[[list[Envelope]], Awaitable[None]],
+        store: Store,
         *,
         clock: Clock,
         rng: random.Random,
+        stream_bytes_max: int = UP_BYTES_MAX,
     ) -> None:
-        raise NotImplementedError
+        self.counts = IngestCounts()
+        self._bus, self._store, self._clock, self._rng = bus, store, clock, rng
+        self._stream_bytes_max = stream_bytes_max
 
     async def run(self) -> None:
-        """Create UP if missing, then ingest until cancelled."""
-        raise NotImplementedError
+        """Create the stream UP if it is missing, then ingest until cancelled."""
+        ready, backoff_s = False, BACKOFF_S_MIN
+        while True:
+            try:
+                if not ready:
+                    await self.ensure()
+                    ready = True
+                await self.store_once()
+                backoff_s = BACKOFF_S_MIN
+            except (SkerryError, OSError) as error:  # the store's errors too: nothing is acked
+                ready = False
+                self.counts.failures += 1
+                self.counts.last_error = str(error)
+                await self._clock.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
+                backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+
+    async def ensure(self) -> None:
+        """Bring the stream to its limits."""
+        await self._bus.ensure_stream(
+            subjects.UP, [subjects.UP_ALL], max_bytes=self._stream_bytes_max, max_age_s=UP_AGE_S_MAX
+        )
+
+    async def store_once(self) -> int:
+        """Store one batch; returns how many messages were dealt with."""
+        messages = await self._bus.pull(
+            subjects.UP, subjects.INGEST_DURABLE, limit=BATCH_RECORDS, timeout_s=PULL_S
+        )
+        if not messages:
+            return 0
+        read = [read_envelope(message) for message in messages]
+        envelopes = [envelope for envelope in read if envelope is not None]
+        if envelopes:
+            await self._store(envelopes)
+        await self._bus.ack(messages)
+        self.counts.records += len(envelopes)
+        self.counts.damaged += len(read) - len(envelopes)
+        self.counts.batches += 1
+        return len(messages)
