@@ -1,56 +1,276 @@
 """Central's half of signing: takes offline-signed roles, signs desired state, publishes a folder.
 
-The folder is what mirrors and nodes fetch: `metadata/` and `targets/`. Targets and numbered
-metadata are written first and `timestamp.json` last, so a reader sees the old state or the new
-one, whenever the writer dies.
+The folder is what mirrors and nodes fetch: `metadata/` and `targets/`. Files are named by version
+or digest and `timestamp.json` is written last, so a reader sees the old state or the new one,
+whenever the writer dies; what a dead writer left behind is overwritten by the next.
 
 Errors:  PublishError (what was offered breaks a rule; nothing changed).
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
 
 from skerry.base.clock import Clock
-from skerry.trust.roles import OnlineKeys
+from skerry.base.files import write_atomic
+from skerry.trust._tuf import (
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+from skerry.trust.errors import PublishError
+from skerry.trust.roles import (
+    LIFE_S,
+    PATHS,
+    SPEC_VERSION,
+    OnlineKeys,
+    expiry,
+    lint_delegations,
+    lint_paths,
+    read_metadata,
+)
+
+VERSIONS_KEPT = 16
+"""Old numbered metadata left for readers who began before the last publish; root stays for ever."""
 
 
 class Publisher:
     """A repository folder and the online keys that may change it. One process, one publisher."""
+
+    def __init__(
+        self, folder: Path, keys: OnlineKeys, clock: Clock, published: dict[str, bytes]
+    ) -> None:
+        """Use `found` or `open`."""
+        self._folder, self._keys, self._clock = folder, keys, clock
+        self._published = published
 
     @classmethod
     def found(
         cls, folder: Path, keys: OnlineKeys, first: Mapping[str, bytes], clock: Clock
     ) -> Self:
         """Start a repository from what `OfflineKeys.found` signed, and publish version 1."""
-        raise NotImplementedError
+        if (folder / "metadata" / "timestamp.json").exists():
+            raise PublishError("root", f"{folder} is a repository already")
+        publisher = cls(folder, keys, clock, {})
+        publisher._publish(dict(first), {}, {})
+        return publisher
 
     @classmethod
     def open(cls, folder: Path, keys: OnlineKeys, clock: Clock) -> Self:
         """Open a repository that was founded before."""
-        raise NotImplementedError
+        metadata = folder / "metadata"
+        try:
+            published = {"timestamp": (metadata / "timestamp.json").read_bytes()}
+            timestamp: Timestamp = read_metadata("timestamp", published["timestamp"]).signed
+            version = timestamp.snapshot_meta.version
+            published["snapshot"] = (metadata / f"{version}.snapshot.json").read_bytes()
+            snapshot: Snapshot = read_metadata("snapshot", published["snapshot"]).signed
+            for name, meta in snapshot.meta.items():
+                role = name.removesuffix(".json")
+                published[role] = (metadata / f"{meta.version}.{name}").read_bytes()
+            version = 1
+            while (metadata / f"{version}.root.json").exists():
+                published["root"] = (metadata / f"{version}.root.json").read_bytes()
+                version += 1
+        except OSError as error:
+            raise PublishError("root", f"{error.filename}: {error.strerror}") from error
+        return cls(folder, keys, clock, published)
 
     def role_bytes(self, role: str) -> bytes:
         """Return a role's published metadata: what an operator extends and signs."""
-        raise NotImplementedError
+        if role not in self._published:
+            raise PublishError(role, "there is no such role")
+        return self._published[role]
 
     def publish(
         self,
         *,
-        signed: Sequence[bytes] = (),
+        signed: Mapping[str, bytes] | None = None,
         targets: Mapping[str, bytes] | None = None,
         desired: Mapping[str, bytes] | None = None,
     ) -> int:
         """Publish offline-signed roles, their new target files, and desired documents, as one step.
 
-        `targets` maps target path to content for what `signed` adds; `desired` maps target path
-        (`desired/<site>.json`) to content, signed here. Returns the new snapshot version.
+        `signed` maps role to metadata one version above the published one; `targets` maps target
+        path to content for what they add; `desired` maps target path (`desired/<site>.json`) to
+        content, signed here and added to what is there. Returns the snapshot version, the same
+        as before if nothing changed.
         """
-        raise NotImplementedError
+        return self._publish(dict(signed or {}), dict(targets or {}), dict(desired or {}))
 
     def refresh(self) -> bool:
         """Sign online roles again once half their life is over; returns whether anything changed.
 
         Call it every few minutes.
         """
-        raise NotImplementedError
+        before = self._published["timestamp"]
+        self._publish({}, {}, {})
+        return self._published["timestamp"] != before
+
+    def _publish(
+        self, signed: dict[str, bytes], files: dict[str, bytes], desired: dict[str, bytes]
+    ) -> int:
+        """Verify everything, then write: a refusal leaves the folder as it was."""
+        new = dict(self._published)
+        unknown = set(signed) - {"root", "targets", "models", "canary"}
+        if unknown:
+            raise PublishError(min(unknown), "it is signed here, or nobody delegates to it")
+        for role in ("root", "targets", "models", "canary"):  # delegators first
+            if role in signed:
+                self._verify_next(role, signed[role], new)
+                new[role] = signed[role]
+        files |= desired
+        self._sign_desired(desired, new)
+        self._verify_all(new, files)
+        self._sign_snapshot(new)
+        self._write(new, files)
+        self._published = new
+        version = read_metadata("snapshot", new["snapshot"]).signed.version
+        self._prune()
+        return int(version)
+
+    def _verify_next(self, role: str, data: bytes, known: Mapping[str, bytes]) -> None:
+        """Refuse an offered role that is not exactly one version on, or has ended."""
+        offered = read_metadata(role, data)
+        before = read_metadata(role, known[role]).signed.version if role in known else 0
+        if offered.signed.version != before + 1:
+            why = f"version {offered.signed.version} is offered, wanted {before + 1}"
+            raise PublishError(role, why)
+        if offered.signed.expires.timestamp() <= self._clock.unix_s():
+            raise PublishError(role, f"it ended {offered.signed.expires:%Y-%m-%d %H:%M} UTC")
+        if role == "root" and role in known:  # a new root needs the old root's consent too
+            self._verify_signed("root", offered, read_metadata("root", known["root"]))
+
+    def _verify_signed(self, role: str, metadata: Metadata[Any], delegator: Metadata[Any]) -> None:
+        try:
+            delegator.signed.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+        except (UnsignedMetadataError, ValueError) as error:
+            raise PublishError(role, f"too few of its own keys signed it: {error}") from error
+
+    def _verify_all(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
+        """Check the whole state to be: signatures, delegations, paths, and every file's bytes."""
+        root = read_metadata("root", new["root"])
+        self._verify_signed("root", root, root)
+        targets = read_metadata("targets", new["targets"])
+        self._verify_signed("targets", targets, root)
+        lint_delegations(targets.signed)
+        self._verify_online(root.signed, targets.signed)
+        listed: dict[str, TargetFile] = {}
+        for role in PATHS:
+            metadata = read_metadata(role, new[role])
+            self._verify_signed(role, metadata, targets)
+            lint_paths(role, metadata.signed)
+            listed |= metadata.signed.targets
+            for path, target in metadata.signed.targets.items():
+                self._verify_file(role, path, target, files.get(path))
+        for path in files:
+            if path not in listed:
+                raise PublishError("targets", f"{path} was sent, but no role lists it")
+
+    def _verify_file(self, role: str, path: str, target: TargetFile, content: bytes | None) -> None:
+        if content is None:
+            place = self._place(path, target.hashes.get("sha256", ""))
+            if not place.is_file() or place.stat().st_size != target.length:
+                raise PublishError(role, f"it lists {path}, whose bytes were not sent")
+            return
+        try:
+            target.verify_length_and_hashes(content)
+        except LengthOrHashMismatchError as error:
+            raise PublishError(role, f"the bytes sent for {path} are not those signed") from error
+
+    def _verify_online(self, root: Root, targets: Targets) -> None:
+        """Refuse to sign with keys that nobody would believe."""
+        for role in ("snapshot", "timestamp"):
+            if self._keys.key_id(role) not in root.get_delegated_role(role).keyids:
+                raise PublishError(role, "the key held here is not the one that root names")
+        if self._keys.key_id("desired") not in targets.get_delegated_role("desired").keyids:
+            raise PublishError("desired", "the key held here is not the one that targets names")
+
+    def _sign_desired(self, documents: Mapping[str, bytes], new: dict[str, bytes]) -> None:
+        targets = Targets(spec_version=SPEC_VERSION)
+        if "desired" in new:
+            targets = read_metadata("desired", new["desired"]).signed
+        before = dict(targets.targets)
+        for path, content in documents.items():
+            targets.targets[path] = TargetFile.from_data(path, content, ["sha256"])
+        lint_paths("desired", targets)
+        delegator = read_metadata("targets", new["targets"])
+        if targets.targets != before or self._due("desired", new, delegator):
+            self._sign("desired", targets, new)
+
+    def _sign_snapshot(self, new: dict[str, bytes]) -> None:
+        """Sign snapshot and timestamp, where what they list has changed or they end soon."""
+        root = read_metadata("root", new["root"])
+        listed = {f"{role}.json": _listed(role, new[role]) for role in ("targets", *PATHS)}
+        if self._due("snapshot", new, root) or listed != _signed_of(new, "snapshot").meta:
+            self._sign("snapshot", Snapshot(spec_version=SPEC_VERSION, meta=listed), new)
+        snapshot = _listed("snapshot", new["snapshot"])
+        if (
+            self._due("timestamp", new, root)
+            or snapshot != _signed_of(new, "timestamp").snapshot_meta
+        ):
+            self._sign(
+                "timestamp", Timestamp(spec_version=SPEC_VERSION, snapshot_meta=snapshot), new
+            )
+
+    def _due(self, role: str, new: Mapping[str, bytes], delegator: Metadata[Any]) -> bool:
+        """Say whether an online role must be signed: none yet, half its life over, or new keys."""
+        if role not in new:
+            return True
+        metadata = read_metadata(role, new[role])
+        left_s = metadata.signed.expires.timestamp() - self._clock.unix_s()
+        try:
+            self._verify_signed(role, metadata, delegator)
+        except PublishError:
+            return True
+        return bool(left_s < LIFE_S[role] / 2)
+
+    def _sign(
+        self, role: str, signed: Targets | Snapshot | Timestamp, new: dict[str, bytes]
+    ) -> None:
+        signed.version = _signed_of(new, role).version + 1 if role in new else 1
+        signed.expires = expiry(role, self._clock.unix_s())
+        new[role] = self._keys.sign(role, Metadata(signed))
+
+    def _write(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
+        """Write what changed; the timestamp last, for it is what readers start from."""
+        metadata = self._folder / "metadata"
+        metadata.mkdir(parents=True, exist_ok=True)
+        for path, content in files.items():
+            place = self._place(path, hashlib.sha256(content).hexdigest())
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.exists():
+                write_atomic(place, content)
+        for role in ("root", "targets", *PATHS, "snapshot"):
+            if new[role] != self._published.get(role):
+                version = _signed_of(new, role).version
+                write_atomic(metadata / f"{version}.{role}.json", new[role])
+        if new["timestamp"] != self._published.get("timestamp"):
+            write_atomic(metadata / "timestamp.json", new["timestamp"])
+
+    def _place(self, path: str, sha256: str) -> Path:
+        folder, _, name = path.rpartition("/")
+        return self._folder / "targets" / folder / f"{sha256}.{name}"
+
+    def _prune(self) -> None:
+        for role in ("targets", *PATHS, "snapshot"):
+            oldest = _signed_of(self._published, role).version - VERSIONS_KEPT
+            for file in (self._folder / "metadata").glob(f"*.{role}.json"):
+                version = file.name.partition(".")[0]
+                if version.isdigit() and int(version) < oldest:
+                    file.unlink(missing_ok=True)
+
+
+def _signed_of(state: Mapping[str, bytes], role: str) -> Any:
+    return read_metadata(role, state[role]).signed
+
+
+def _listed(role: str, data: bytes) -> MetaFile:
+    return MetaFile.from_data(read_metadata(role, data).signed.version, data, ["sha256"])

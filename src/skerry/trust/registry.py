@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -144,6 +144,6 @@ class SqliteRegistry:
         """Return every banned id and why."""
         return dict(self._run("SELECT spiffe_id, why FROM bans ORDER BY spiffe_id"))
 
-    def _run(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+    def _run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()

@@ -4,12 +4,16 @@ A request may be answered at a site only if its data class may travel there from
 was received. Unknown classes, models and sites are refused. Data that stays where it was received
 does not travel.
 
+    may_go = same site or stays == anywhere
+             or stays == region and same region
+             or stays == jurisdictions and the destination's is listed
+
 Errors:  none; a `Refusal` is a value, with a reason a person can read.
 """
 
 from dataclasses import dataclass
 
-from skerry.schema.policy import Policy
+from skerry.schema.policy import Policy, Stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +25,103 @@ class Refusal:
 
 
 class ResidencyTable:
-    """A policy, prepared: every decision is a set lookup of well under a microsecond or two."""
+    """A policy, prepared: every allowed decision is two lookups in tables made once.
+
+    Sites of one region share one set of destinations, so the table grows with the number of
+    sites, not with its square. It answers exactly as `may_go` and `data_class_of` do.
+    """
 
     def __init__(self, policy: Policy) -> None:
-        raise NotImplementedError
+        self._policy = policy
+        everywhere = frozenset(policy.places)
+        by_region: dict[str, set[str]] = {}
+        for site, place in policy.places.items():
+            by_region.setdefault(place.region, set()).add(site)
+        regions = {region: frozenset(sites) for region, sites in by_region.items()}
+        self._destinations: dict[tuple[str, str], frozenset[str]] = {}
+        for name, rule in policy.data_classes.items():
+            listed = frozenset(
+                site
+                for site, place in policy.places.items()
+                if place.jurisdiction in rule.jurisdictions
+            )
+            for site, place in policy.places.items():
+                match rule.stays:
+                    case Stays.SITE:
+                        allowed = frozenset((site,))
+                    case Stays.REGION:
+                        allowed = regions[place.region]
+                    case Stays.JURISDICTIONS:
+                        allowed = listed if site in listed else listed | {site}
+                    case Stays.ANYWHERE:
+                        allowed = everywhere
+                self._destinations[name, site] = allowed
 
     def may_go(self, data_class: str, origin: str, destination: str) -> Refusal | None:
         """Return None if data of this class, received at `origin`, may be answered there."""
-        raise NotImplementedError
+        if destination in self._destinations.get((data_class, origin), ()):
+            return None
+        return may_go(self._policy, data_class, origin, destination)  # for the reason
 
     def destinations(self, data_class: str, origin: str) -> frozenset[str]:
         """Return every site that may answer; empty where nothing is known."""
-        raise NotImplementedError
+        return self._destinations.get((data_class, origin), frozenset())
 
     def data_class_of(self, model: str, asked: str | None) -> str | Refusal:
         """Return the class of a request: the one asked for, or the model's first."""
-        raise NotImplementedError
+        return data_class_of(self._policy, model, asked)
+
+
+def travels(stays: Stays, *, same_site: bool, same_region: bool, destination_listed: bool) -> bool:
+    """Decide one journey from plain values: the rule itself, without names."""
+    return (
+        same_site
+        or stays == Stays.ANYWHERE
+        or (stays == Stays.REGION and same_region)
+        or (stays == Stays.JURISDICTIONS and destination_listed)
+    )
 
 
 def may_go(policy: Policy, data_class: str, origin: str, destination: str) -> Refusal | None:
     """Decide by the policy's text alone: what the table must agree with."""
-    raise NotImplementedError
+    rule = policy.data_classes.get(data_class)
+    if rule is None:
+        return Refusal("class-unknown", f"the policy knows no data class {data_class!r}")
+    near, far = policy.places.get(origin), policy.places.get(destination)
+    if near is None:
+        return Refusal("origin-unknown", f"the policy knows no site {origin!r}")
+    if far is None:
+        return Refusal("destination-unknown", f"the policy knows no site {destination!r}")
+    if travels(
+        rule.stays,
+        same_site=origin == destination,
+        same_region=near.region == far.region,
+        destination_listed=far.jurisdiction in rule.jurisdictions,
+    ):
+        return None
+    match rule.stays:
+        case Stays.SITE:
+            limit = f"stays at its site, {origin}"
+        case Stays.REGION:
+            limit = f"stays in its region, {near.region}"
+        case _:
+            limit = f"stays in {', '.join(rule.jurisdictions) or 'no jurisdiction'}"
+    return Refusal(
+        f"{data_class}-{rule.stays}",
+        f"{data_class} data from {origin} {limit}; {destination} is in {far.region}, "
+        f"{far.jurisdiction}",
+    )
 
 
 def data_class_of(policy: Policy, model: str, asked: str | None) -> str | Refusal:
     """Return the class of a request; unknown models, classes and those not of the model refuse."""
-    raise NotImplementedError
+    classes = policy.model_classes.get(model)
+    if not classes:
+        return Refusal("model-unknown", f"the policy has no data class for the model {model!r}")
+    data_class = classes[0] if asked is None else asked
+    if data_class not in policy.data_classes:
+        return Refusal("class-unknown", f"the policy knows no data class {data_class!r}")
+    if data_class not in classes:
+        text = f"{model} takes {', '.join(classes)}, not {data_class}"
+        return Refusal("class-not-for-model", text)
+    return data_class
