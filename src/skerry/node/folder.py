@@ -7,9 +7,11 @@ whole, so the other side reads the old one or the new one.
     identity/          keys, certificates, NATS login     agent
     trust/             update metadata, floors, targets   agent
     blobs/             members of models, by digest       agent
-    models/            the repository that is served      agent
-    desired.json       what the worker serves by          agent
-    policy.json        where data may go                  agent
+    models/            every version on this disk         agent
+    serving/           links to the versions that serve   agent
+    current.json       what the worker serves by          agent
+    committed.json     the last that passed its gate      agent
+    memory.json        how far a change has come          agent
     signals.json       what rules read                    meters, people, drills
     journal/           request records                    worker
     outbox.db          records on their way up            agent
@@ -31,8 +33,8 @@ class NodeFolder:
 
     def make(self) -> "NodeFolder":
         """Make the folders that do not exist yet."""
-        for folder in (self.root, self.identity, self.trust, self.blobs, self.models, self.journal):
-            private_folder(folder)
+        for name in ("", "identity", "trust", "blobs", "models", "serving", "journal"):
+            private_folder(self.root / name)
         return self
 
     @property
@@ -57,28 +59,28 @@ class NodeFolder:
 
     @property
     def models(self) -> Path:
-        """The model repository, in Triton's layout."""
+        """Every model version on this disk."""
         return self.root / "models"
 
     @property
-    def desired(self) -> Path:
-        """The desired document that the worker serves by."""
-        return self.root / "desired.json"
+    def serving(self) -> Path:
+        """The model repository that the worker starts from, in Triton's layout."""
+        return self.root / "serving"
 
     @property
-    def policy(self) -> Path:
-        """The residency policy that goes with it."""
-        return self.root / "policy.json"
+    def current(self) -> Path:
+        """The accepted desired state that the worker serves by."""
+        return self.root / "current.json"
 
     @property
-    def previous(self) -> Path:
-        """The last desired document that passed its gate, to go back to."""
-        return self.root / "previous.json"
+    def committed(self) -> Path:
+        """The last accepted desired state that passed its gate, to go back to."""
+        return self.root / "committed.json"
 
     @property
-    def given_up(self) -> Path:
-        """The last generation that was tried and reverted, and why."""
-        return self.root / "given-up.json"
+    def memory(self) -> Path:
+        """How far a change has come on this disk."""
+        return self.root / "memory.json"
 
     @property
     def signals(self) -> Path:

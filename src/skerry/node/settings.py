@@ -42,6 +42,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Room for request records that the agent has not read yet, in bytes."""
     outbox_bytes_max: int = 512 * 1024 * 1024
     """Room for records that have not gone up yet, in bytes."""
+    intake_folder: str = ""
+    """A folder whose files are answered as they arrive; empty for none."""
+    intake_model: str = ""
+    """The model that answers them."""
     tick_s: float = 10.0
     """Longest time between two looks at the region for a new desired state, in seconds."""
     status_s: float = 2.0

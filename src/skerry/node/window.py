@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable
 
 from skerry.base.units import MS_PER_SECOND, SECONDS_PER_MINUTE, US_PER_SECOND
-from skerry.schema.desired import Gate
 from skerry.schema.observed import Window
 from skerry.schema.records import Outcome, RequestRecord
 
@@ -58,23 +57,6 @@ class RecentRequests:
             latency_ms_p50=_quantile_ms(answered, 0.50),
             latency_ms_p95=_quantile_ms(answered, 0.95),
         )
-
-
-def gate_failure(gate: Gate, window: Window) -> str:
-    """Return why a version may not stay, or an empty text while nothing speaks against it.
-
-    A window with fewer requests than `gate.requests_min` is not judged: a handful of slow
-    first answers must not revert a release, and a site without traffic cannot judge one.
-    """
-    if window.requests < gate.requests_min:
-        return ""
-    errors_ratio = window.errors / window.requests
-    if gate.errors_ratio is not None and errors_ratio > gate.errors_ratio:
-        return f"errors {errors_ratio:.2%} > {gate.errors_ratio:.2%} of {window.requests} requests"
-    slow_ms = window.latency_ms_p95
-    if gate.latency_ms_p95 is not None and slow_ms is not None and slow_ms > gate.latency_ms_p95:
-        return f"p95 {slow_ms:.1f} ms > {gate.latency_ms_p95:g} ms over {window.requests} requests"
-    return ""
 
 
 def _quantile_ms(sorted_us: list[int], q: float) -> float | None:

@@ -1,0 +1,297 @@
+"""The worker: the data path of a node. Doors, front, recorder, router, models; no control plane.
+
+    door -> front (file to tensors) -> recorder -> router -> models here, or a peer
+
+It starts from what lies in the node's folder and needs no network, no region and no
+agent. SIGHUP makes it read desired state, policy, signals and identity again; requests
+under way finish as they began.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import numpy as np
+
+from skerry.base.clock import Clock, SystemClock
+from skerry.base.errors import SkerryError
+from skerry.base.files import FolderLock, write_private
+from skerry.node.folder import NodeFolder
+from skerry.node.identity import IdentityFiles
+from skerry.node.recorder import Recorder
+from skerry.node.settings import NodeSettings, read_settings, write_settings
+from skerry.node.signals import read_signals
+from skerry.pipeline.errors import FileRefusedError
+from skerry.pipeline.folder_source import FolderSettings, FolderSource
+from skerry.pipeline.front import wrap as with_front
+from skerry.pipeline.steps import Label
+from skerry.route import rules
+from skerry.route.http_client import HttpClient
+from skerry.route.peer_http import HttpPeers
+from skerry.route.router import Router
+from skerry.schema.desired import Peer
+from skerry.schema.model import Card
+from skerry.schema.oip import InferFunction, InferRequest, Tensor
+from skerry.schema.policy import Place
+from skerry.serve.http_door import Listener
+from skerry.serve.server import Server, ServeSettings
+from skerry.spine.journal import JournalWriter
+from skerry.trust.acceptance import AcceptedDesired
+from skerry.trust.spiffe import Role, node_id
+from skerry.trust.tls import LiveServerContext, client_context, peer_id
+
+SIGNALS_S = 0.25
+INTAKE_DEADLINE_S = 10.0
+
+
+class WorkerReady(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker says once it answers: also the content of `worker.json`."""
+
+    ready: bool
+    pid: int
+    http_port: int
+    grpc_port: int
+    metrics_port: int
+    peer_port: int
+    refused: tuple[str, ...] = ()
+    """Models that should be served and are not, each with its reason."""
+
+
+class Worker:
+    """One node's data path."""
+
+    def __init__(self, folder: NodeFolder, settings: NodeSettings, clock: Clock) -> None:
+        self._folder, self._settings, self._clock = folder, settings, clock
+        self._files = IdentityFiles(folder.identity)
+        self._rng = random.Random()  # noqa: S311 - spreads probes and hedges, guards nothing
+        self._journal = JournalWriter(folder.journal, limit_bytes=settings.journal_bytes_max)
+        self._client = HttpClient()
+        self._server_tls: LiveServerContext | None = None
+        self._router: Router | None = None
+        self._signals: dict[str, str | float] = {}
+        self._accepted: AcceptedDesired | None = None
+        self._domain = settings.domain
+        self._server = self._make_server()
+
+    async def run(self, *, announce: bool) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        stop, reload = asyncio.Event(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
+        await self._server.start()
+        self.read_again()
+        self._say_ready(announce=announce)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._reload_on, reload)
+                tasks.start_soon(self._watch_signals)
+                if self._settings.intake_folder:
+                    tasks.start_soon(self._intake)
+                await stop.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._server.stop()
+                if self._router is not None:
+                    await self._router.aclose()
+                self._journal.flush()
+                self._journal.close()
+                self._folder.worker.unlink(missing_ok=True)
+
+    def read_again(self) -> None:
+        """Take over what lies in the folder now: identity, desired state, policy, signals."""
+        with contextlib.suppress(SkerryError, OSError):  # not joined yet, or half renewed
+            identity, roots = self._files.load(), self._files.roots.read_bytes()
+            self._client.tls = client_context(identity, roots)
+            if self._server_tls is not None:
+                self._server_tls.renew(identity, roots)
+        accepted = AcceptedDesired.load(self._folder.current)
+        if accepted is not None and self._router is not None:
+            self._accepted = accepted
+            self._router.update(accepted.desired, accepted.policy)
+            self._judge_rules()
+
+    def _make_server(self) -> Server:
+        settings = self._settings
+        listeners = []
+        with contextlib.suppress(SkerryError):  # an unprovisioned node serves its own machine only
+            tls = LiveServerContext(self._files.load(), self._files.roots.read_bytes())
+            self._server_tls = tls
+            listeners.append(
+                Listener(
+                    host=settings.host,
+                    port=settings.peer_port,
+                    ssl=tls.context,
+                    authorize=self._admit_peer,
+                    peers=True,
+                    option="peer_port",
+                )
+            )
+        return Server(
+            ServeSettings(
+                repository=str(self._folder.serving),
+                host=settings.host,
+                http_port=settings.http_port,
+                grpc_port=settings.grpc_port,
+                metrics_port=settings.metrics_port,
+                uds=str(self._folder.admin_socket),
+                admin_over_tcp=False,
+                site=settings.site,
+                node=settings.node,
+                tier=settings.tier,
+            ),
+            clock=self._clock,
+            wrap=self._wrap,
+            listeners=listeners,
+        )
+
+    def _wrap(self, local: InferFunction) -> InferFunction:
+        """Put router, recorder and front before the models."""
+        settings = self._settings
+        peers = HttpPeers(self._client, server_name=self._server_name, dial=settings.dial)
+        self._router = Router(
+            place=Place(site=settings.site, region=settings.region, jurisdiction=""),
+            node=settings.node,
+            tier=settings.tier,
+            policy=None,
+            tier_order=(settings.tier,),
+            peers=(),
+            call_peer=peers.call,
+            probe_peer=peers.probe,
+            clock=self._clock,
+            rng=self._rng,
+            local=local,
+        )
+        recorder = Recorder(
+            self._router.infer, self._journal, site=settings.site, clock=self._clock
+        )
+        self._answer = with_front(recorder.infer, self._card)
+        return self._answer
+
+    def _card(self, model: str, version: str) -> Card | None:
+        try:
+            return self._server.service.repository.get(model, version).card
+        except SkerryError:
+            return None
+
+    def _server_name(self, peer: Peer) -> str:
+        number = int(peer.node.rpartition("/")[2])
+        return node_id(self._domain, peer.region, peer.site, number).host
+
+    def _admit_peer(self, connection: Any) -> str:
+        """Let in nodes of this fleet; returns the site that a peer's requests come from."""
+        peer = peer_id(connection)
+        if peer.role is not Role.NODE or peer.domain != self._domain:
+            raise PeerRefusedError(str(peer))
+        return peer.site
+
+    def _say_ready(self, *, announce: bool) -> None:
+        ports = self._server.ports
+        ready = WorkerReady(
+            ready=True,
+            pid=os.getpid(),
+            http_port=ports.http,
+            grpc_port=ports.grpc,
+            metrics_port=ports.metrics,
+            peer_port=ports.extra[0] if ports.extra else 0,
+            refused=tuple(str(error) for error in self._server.refused),
+        )
+        line = msgspec.json.encode(ready)
+        write_private(self._folder.worker, line)
+        if announce:
+            os.write(1, line + b"\n")
+
+    async def _reload_on(self, reload: asyncio.Event) -> None:
+        while True:
+            await reload.wait()
+            reload.clear()
+            self.read_again()
+
+    async def _watch_signals(self) -> None:
+        """Follow what meters and people write; rules act here, also offline."""
+        while True:
+            signals = await anyio.to_thread.run_sync(read_signals, self._folder.signals)
+            if signals != self._signals:
+                self._signals = signals
+                self._judge_rules()
+            await self._clock.sleep(SIGNALS_S)
+
+    def _judge_rules(self) -> None:
+        if self._router is not None and self._accepted is not None:
+            findings = rules.judge_all(self._accepted.desired.rules, self._signals)
+            self._router.prefer(rules.preferred(findings))
+
+    async def _intake(self) -> None:
+        """Answer files that arrive in a folder; they go no further than this process."""
+        settings = FolderSettings(poll_s=0.1, settle_s=0.1, deadline_s=INTAKE_DEADLINE_S)
+        folder = Path(self._settings.intake_folder)
+        await FolderSource(folder, self._label, clock=self._clock, settings=settings).run()
+
+    async def _label(self, content: bytes) -> Label:
+        data = np.empty(1, dtype=np.object_)
+        data[0] = content
+        request = InferRequest(
+            model=self._settings.intake_model,
+            inputs=[Tensor("file", "BYTES", (1,), data)],
+            deadline_s=INTAKE_DEADLINE_S,
+            received_s=self._clock.monotonic_s(),
+            body_bytes=len(content),
+        )
+        try:
+            reply = await self._answer(request)
+        except SkerryError as error:
+            if getattr(error, "http_status", 500) < 500:
+                raise FileRefusedError(str(error), "a file that the model takes") from error
+            raise
+        label, score = (tensor.data for tensor in reply.outputs[:2])
+        return Label(label[0].decode(), float(score[0]))
+
+
+class PeerRefusedError(SkerryError):
+    """Somebody with a certificate of this fleet, who is no node, called the peer door."""
+
+    code = "E1007"
+    http_status = 403
+
+    def __init__(self, peer: str) -> None:
+        super().__init__(peer)
+        self.peer = peer
+
+    def __str__(self) -> str:
+        return f"{self.peer} is no node of this fleet"
+
+
+def with_free_ports(settings: NodeSettings) -> NodeSettings:
+    """Return settings whose ports of 0 are replaced by ports that are free now."""
+    held: list[socket.socket] = []
+    chosen: dict[str, int] = {}
+    for name in ("http_port", "grpc_port", "metrics_port", "peer_port"):
+        if getattr(settings, name) == 0:
+            held.append(socket.create_server((settings.host, 0)))
+            chosen[name] = held[-1].getsockname()[1]
+    for one in held:
+        one.close()
+    return msgspec.structs.replace(settings, **chosen)
+
+
+async def run_worker(state: Path, *, announce: bool) -> None:
+    """Run the worker of one state folder until it is told to stop.
+
+    Raises `SettingsError`, `FolderBusyError`, `PortBusyError`.
+    """
+    folder = NodeFolder(state).make()
+    settings = read_settings(folder.settings)
+    settled = with_free_ports(settings)
+    if settled != settings:
+        write_settings(folder.settings, settled)
+    with FolderLock(folder.journal):
+        await Worker(folder, settled, SystemClock()).run(announce=announce)
