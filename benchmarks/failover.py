@@ -30,6 +30,8 @@ INPUT = {"x": np.zeros((1, 64), np.float32)}
 
 
 class Server:
+    """One echo server as a process."""
+
     def __init__(self, node: str, service_ms: float) -> None:
         command = [sys.executable, str(SERVER), "--node", node, "--service-ms", str(service_ms)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -37,6 +39,7 @@ class Server:
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
 
     def close(self) -> None:
+        """Kill it and wait for its end; a frozen one too."""
         self.process.kill()
         self.process.wait()
 
@@ -78,6 +81,7 @@ async def load(client: AsyncClient, requests: int, fault: tuple[int, int] | None
 
 
 async def scenario(kind: str, requests: int, service_ms: float) -> dict:
+    """Measure healthy traffic, then the same with the fault half way through."""
     first, second = Server("a/1", service_ms), Server("b/1", service_ms)
     try:
         async with AsyncClient([first.url, second.url]) as client:
@@ -105,6 +109,7 @@ async def scenario(kind: str, requests: int, service_ms: float) -> dict:
 
 
 async def main() -> int:
+    """Run both scenarios; 0 only if both held."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1200)
     parser.add_argument("--service-ms", type=float, default=3.0)

@@ -20,8 +20,12 @@ from skerry.schema.oip_http import (
     parse_json_length,
 )
 
+# ruff: noqa: D102 - what follows are the callbacks of asyncio and of httptools
+
 
 class Door(asyncio.Protocol):
+    """One connection of the echo server; one request at a time, as our client sends them."""
+
     def __init__(self, served: ServedBy, service_s: float) -> None:
         self.served, self.service_s = served, service_s
         self.parser = httptools.HttpRequestParser(self)
@@ -65,6 +69,7 @@ class Door(asyncio.Protocol):
 
 
 async def main() -> None:
+    """Serve until killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--node", default="oslo/1")

@@ -67,7 +67,7 @@ class World:
     or an error to raise."""
 
     clock: ManualClock = field(default_factory=ManualClock)
-    scripts: dict[str, float | None | Exception] = field(default_factory=dict)
+    scripts: dict[str, float | Exception | None] = field(default_factory=dict)
     probes: dict[str, Exception | None] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     sent: list[InferRequest] = field(default_factory=list)

@@ -297,7 +297,7 @@ async def test_when_all_are_silent_the_deadline_ends_it_and_names_each(
     for node in ("oslo/2", "bergen/1", "region-eu/1", "cloud/1"):
         world.scripts[node] = None
     started_s = world.clock.monotonic_s()
-    with pytest.raises(DeadlineExceededError, match="oslo/2.*bergen/1"):
+    with pytest.raises(DeadlineExceededError, match=r"oslo/2.*bergen/1"):
         await world.run(world.router(policy).infer(ask(deadline_s=1.0)))
     assert world.clock.monotonic_s() - started_s == pytest.approx(1.0, abs=0.005)
     assert sorted(world.cancelled) == sorted(world.asked)

@@ -50,8 +50,14 @@ def test_what_cannot_be_judged_is_unknown_not_false(
 
 @pytest.mark.parametrize(
     ("op", "low", "same", "high"),
-    [("<", True, False, False), ("<=", True, True, False), (">", False, False, True)]
-    + [(">=", False, True, True), ("==", False, True, False), ("!=", True, False, True)],
+    [
+        ("<", True, False, False),
+        ("<=", True, True, False),
+        (">", False, False, True),
+        (">=", False, True, True),
+        ("==", False, True, False),
+        ("!=", True, False, True),
+    ],
 )
 def test_numbers_compare_as_written(op: str, low: bool, same: bool, high: bool) -> None:
     judged = rule("grid.carbon_g_per_kwh", op, 300.0)
