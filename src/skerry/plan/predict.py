@@ -55,7 +55,7 @@ def predict(
     `traces` gives the trace of a seed: a file's is the same for each.
     """
     services = services_s(fleet, service_ms)
-    residency = ResidencyTable(policy_of(fleet))
+    destinations = ResidencyTable(policy_of(fleet)).destinations
     limit_ms = fleet.goals.get(GoalName.LATENCY_MS_P95)
     has_cloud = any(site.kind is Kind.CLOUD and site.nodes for site in fleet.sites)
     ours: list[dict[GoalName, float]] = []
@@ -63,7 +63,7 @@ def predict(
     first: tuple[Trace, Replayed, Bill] | None = None
     for seed in seeds:
         trace = traces(seed)
-        run = replay(fleet, trace, services_s=services, residency=residency, seed=seed)
+        run = replay(fleet, trace, services_s=services, destinations=destinations, seed=seed)
         used = bill(fleet, run.load, span_s=run.span_s, kinds=_ALL_KINDS)
         ours.append(_values(run, used, limit_ms))
         first = first or (trace, run, used)

@@ -15,7 +15,7 @@ Source:  runs spread log-normally with a coefficient of variation of 0.2, *state
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND
 from skerry.fleet.links import SAME_SITE_MS, link_between
+from skerry.fleet.place import fallbacks_of, models_at, tier_order
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.trace import Trace
 from skerry.route import decide
@@ -31,7 +32,9 @@ from skerry.route.latency import Latency
 from skerry.route.router import DEADLINE_S
 from skerry.schema.fleet import Fleet, Kind, Site
 from skerry.serve import admission
-from skerry.trust.residency import ResidencyTable
+
+Destinations = Callable[[str, str], frozenset[str]]
+"""Data class and origin site to the sites that may answer: `ResidencyTable.destinations`."""
 
 QUEUE_LEN_MAX: Final = 256
 RUN_SPREAD: Final = 0.2
@@ -108,7 +111,7 @@ class _Peer:
         self.round_trip_s = link.round_trip_ms / MS_PER_SECOND
         self.jitter_s = link.jitter_ms / MS_PER_SECOND
         self.byte_s = _BITS_PER_BYTE / link.bandwidth_bit_per_s
-        self.latency = {model: Latency(decide.prior_s(self.round_trip_s)) for model in node.models}
+        self.latency = {model: Latency(self.round_trip_s) for model in node.models}
 
 
 def replay(
@@ -116,11 +119,11 @@ def replay(
     trace: Trace,
     *,
     services_s: Mapping[str, float],
-    residency: ResidencyTable,
+    destinations: Destinations,
     seed: int,
 ) -> Replayed:
-    """Replay a trace on a fleet."""
-    return _Replay(fleet, trace, services_s, seed).through_fleet(residency)
+    """Replay a trace on a fleet; `destinations` is the policy's own answer."""
+    return _Replay(fleet, trace, services_s, seed).through_fleet(destinations)
 
 
 def replay_cloud_only(
@@ -143,7 +146,10 @@ class _Replay:
         self._fleet, self._trace, self._services = fleet, trace, services_s
         self._standins = {model.name: model.standin for model in fleet.models}
         self._nodes = {
-            site.name: [_Node(site, _models_at(fleet, site)) for _ in range(site.nodes)]
+            site.name: [
+                _Node(site, frozenset(model.name for model in models_at(fleet, site)))
+                for _ in range(site.nodes)
+            ]
             for site in fleet.sites
         }
         rng = np.random.default_rng(seed)
@@ -157,21 +163,16 @@ class _Replay:
         self._busy = {site.name: [0.0] * LOAD_STEPS for site in fleet.sites}
         self._step_s = trace.span_s / LOAD_STEPS
 
-    def through_fleet(self, residency: ResidencyTable) -> Replayed:
+    def through_fleet(self, destinations: Destinations) -> Replayed:
         trace = self._trace
-        ranks = {tier: index for index, tier in enumerate(self._tier_order())}
-        nodes = [node for group in self._nodes.values() for node in group]
-        peers = {
-            name: [_Peer(self._fleet, name, node, ranks[node.tier]) for node in nodes]
-            for name in trace.sites
-        }
+        peers = {name: self._peers(self._fleet.site(name)) for name in trace.sites}
         own: dict[tuple[int, str], Latency] = {}
         allowed: dict[tuple[str, str], frozenset[str]] = {}
         for index, (at_s, s, m, c, size) in enumerate(self._rows()):
             origin, model = trace.sites[s], trace.models[m]
             key = (trace.data_classes[c], origin)
             if key not in allowed:
-                allowed[key] = residency.destinations(*key)
+                allowed[key] = destinations(*key)
             here = self._nodes[origin]
             node = here[index % len(here)] if here else None
             why = "no-model"
@@ -229,7 +230,7 @@ class _Replay:
         key = (id(node), model)
         known = own.get(key)
         if known is None:
-            known = own[key] = Latency(decide.prior_s(0.0))
+            known = own[key] = Latency(0.0)
         verdict = decide.fit(True, 0, decide.CLOSED, known.expected_s(at_s), DEADLINE_S)
         if verdict != decide.FIT:
             return decide.VERDICT_WORDS[verdict]
@@ -296,7 +297,7 @@ class _Replay:
         self._latencies.append(latency_s)
         self._busy[node.site][min(int(at_s / self._step_s), LOAD_STEPS - 1)] += run_s
 
-    def _rows(self) -> "zip[tuple[float, int, int, int, int]]":
+    def _rows(self) -> Iterator[tuple[float, int, int, int, int]]:
         trace = self._trace
         return zip(
             trace.arrival_s.tolist(),
@@ -307,10 +308,14 @@ class _Replay:
             strict=True,
         )
 
-    def _tier_order(self) -> list[str]:
-        """Return tier names from the user outwards, as desired documents order them."""
-        order = [Kind.ONPREM, Kind.EDGE, Kind.REGIONAL, Kind.CLOUD]
-        return sorted(self._fleet.tiers, key=lambda name: order.index(self._fleet.tiers[name].kind))
+    def _peers(self, site: Site) -> list[_Peer]:
+        """Return who may answer for a site, as its desired document would name them."""
+        ranks = {tier: rank for rank, tier in enumerate(tier_order(self._fleet, site))}
+        return [
+            _Peer(self._fleet, site.name, node, ranks[other.tier])
+            for other in (site, *fallbacks_of(self._fleet, site))
+            for node in self._nodes[other.name]
+        ]
 
     def _replayed(self) -> Replayed:
         load = {
@@ -328,10 +333,6 @@ class _Replay:
             load=load,
             span_s=self._trace.span_s,
         )
-
-
-def _models_at(fleet: Fleet, site: Site) -> frozenset[str]:
-    return frozenset(model.name for model in fleet.models if site.tier in model.tiers)
 
 
 def _refusal(negative: float) -> str:

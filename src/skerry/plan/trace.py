@@ -9,9 +9,10 @@ Source:  the day's shape is a clinic's office hours and is *stated*, not measure
 
 import csv
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,9 +103,16 @@ def read_trace(path: Path, fleet: Fleet) -> Trace:
         if size > FILE_BYTES_MAX:
             raise TraceError(str(path), 0, "", f"{size} bytes", f"at most {FILE_BYTES_MAX}")
         with path.open(encoding="utf-8", newline="") as file:
-            return _Reader(str(path), fleet).read(csv.reader(file))
+            return _Reader(str(path), fleet).read(_numbered(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(str(path), 0, "", str(error), "a CSV file in UTF-8") from error
+
+
+def _numbered(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Give each row with the line of the file it ends on, as an editor counts."""
+    reader = csv.reader(file)
+    for cells in reader:
+        yield reader.line_num, cells
 
 
 class _Reader:
@@ -121,15 +129,15 @@ class _Reader:
             for column, names in self._names.items()
         }
 
-    def read(self, rows: "csv._reader") -> Trace:
-        head = tuple(cell.strip() for cell in next(rows, []))
+    def read(self, rows: Iterator[tuple[int, list[str]]]) -> Trace:
+        _, first = next(rows, (1, []))
+        head = tuple(cell.strip() for cell in first)
         if head != COLUMNS:
             found = ",".join(head)[:80] or "an empty file"
             raise TraceError(self._path, 1, "", found, ",".join(COLUMNS))
         table: list[tuple[float, int, int, int, int]] = []
         before_s = 0.0
-        for cells in rows:
-            row = rows.line_num
+        for row, cells in rows:
             if not cells:
                 continue
             if len(table) >= REQUESTS_MAX:

@@ -1,0 +1,191 @@
+"""`skerry plan`: predict every goal before anything is bought or changed."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skerry.cli.output import json_option, print_json, print_table, say, say_next
+
+if TYPE_CHECKING:
+    from skerry.plan.predict import Prediction
+    from skerry.schema.goal import Figure, GoalRecord
+
+
+@click.command("plan")
+@click.option(
+    "-f",
+    "--file",
+    "fleet_path",
+    type=click.Path(path_type=Path),
+    default=Path("fleet.yaml"),
+    show_default=True,
+    help="The fleet file.",
+)
+@click.option(
+    "--trace",
+    "trace_path",
+    type=click.Path(path_type=Path),
+    help="Replay this CSV (arrival_s,site,model,data_class,bytes) in place of the story's day.",
+)
+@click.option(
+    "--requests",
+    type=click.IntRange(1, 2_000_000),
+    default=20_000,
+    show_default=True,
+    help="Requests in the day that is made up when no trace is given.",
+)
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="First seed.")
+@click.option(
+    "--seeds",
+    "seed_count",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Replays; the range printed is over these.",
+)
+@click.option(
+    "--from-run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    help="Measured figures (JSON): service times replace the tables, errors are printed.",
+)
+@json_option
+def command(
+    fleet_path: Path,
+    trace_path: Path | None,
+    requests: int,
+    seed: int,
+    seed_count: int,
+    run_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Predict every goal: replay a day of requests through the production decisions."""
+    from skerry.fleet.load import load_fleet
+    from skerry.plan.from_run import read_run
+    from skerry.plan.predict import predict, prediction_errors
+    from skerry.plan.services import guessed
+    from skerry.plan.trace import read_trace, story_trace
+
+    started_s = time.monotonic()
+    fleet = load_fleet(fleet_path)
+    run = read_run(run_path) if run_path else None
+    seeds = range(seed, seed + seed_count)
+    given = read_trace(trace_path, fleet) if trace_path else None
+    plan = predict(
+        fleet,
+        lambda one: given or story_trace(fleet, requests=requests, seed=one),
+        seeds=seeds,
+        service_ms=run.service_ms if run else None,
+    )
+    errors = prediction_errors(plan.goals, run.goals) if run else {}
+    took_s = time.monotonic() - started_s
+    unknown = guessed(fleet, run.service_ms if run else None)
+    if as_json:
+        print_json(
+            "plan",
+            {
+                "fleet": fleet.name,
+                "trace": plan.trace,
+                "requests": plan.requests,
+                "seeds": list(plan.seeds),
+                "took_s": round(took_s, 3),
+                "goals": plan.goals,
+                "refused": plan.refused,
+                "cost_lines": [
+                    {"name": line.name, "usd": line.usd, "level": line.level, "source": line.source}
+                    for line in plan.bill.lines
+                ],
+                "service_times_guessed": list(unknown),
+                "prediction_error_ratio": {name.value: error for name, error in errors.items()},
+                "notes": list(plan.notes),
+            },
+        )
+        return
+    say(f"{plan.trace}   [{took_s:.1f} s]")
+    print_table(["goal", "this fleet", "cloud only", "target", "", "range"], _rows(plan))
+    say(
+        f"Every figure is an estimate; ranges are over {len(plan.seeds)} seeds "
+        f"from {plan.seeds[0]}. Prices, round trips and ratings are stated."
+    )
+    for name in unknown:
+        say(f"note: no service time is known for {name}; the router's own guess stands in")
+    for note in plan.notes:
+        say(f"note: {note}")
+    for name, error in errors.items():
+        say(f"predicted against measured: {_WORDS[name.value]} {error:+.1%}")
+    say_next("skerry up")
+
+
+_WORDS = {
+    "latency_ms_p95": "latency p95",
+    "local_ratio": "local answers",
+    "cost_usd_per_1k": "cost / 1k",
+    "energy_wh_per_1k": "energy / 1k",
+    "carbon_g_per_1k": "carbon / 1k",
+    "availability_ratio": "availability",
+    "upstream_bytes_per_1k": "upstream / 1k",
+}
+
+
+def _rows(plan: "Prediction") -> list[list[str]]:
+    from skerry.plan.predict import meets
+
+    rows = []
+    for goal in plan.goals:
+        word = {True: "meets", False: "misses", None: ""}[
+            meets(goal.name, goal.goal, goal.predicted)
+        ]
+        if not word and goal.goal is not None and goal.predicted is not None:
+            word = "unsure"
+        rows.append(
+            [
+                _WORDS[goal.name.value],
+                _figure(goal, goal.predicted),
+                _figure(goal, goal.baseline),
+                _target(goal),
+                word,
+                _range(goal),
+            ]
+        )
+    return rows
+
+
+def _figure(goal: "GoalRecord", figure: "Figure | None") -> str:
+    return "–" if figure is None else f"{_value(goal.name.value, figure.value)} {figure.level}"
+
+
+def _range(goal: "GoalRecord") -> str:
+    figure = goal.predicted
+    if figure is None or figure.low == figure.high:
+        return ""
+    name = goal.name.value
+    return f"{_value(name, figure.low)} to {_value(name, figure.high)}"
+
+
+def _target(goal: "GoalRecord") -> str:
+    from skerry.schema.goal import AT_LEAST
+
+    if goal.goal is None:
+        return "–"
+    sign = "≥" if goal.name in AT_LEAST else "≤"
+    return f"{sign} {_value(goal.name.value, goal.goal)}"
+
+
+def _value(name: str, value: float) -> str:
+    """Write a goal's value with its unit, to three digits that matter."""
+    if name.endswith("_ratio"):
+        return f"{value * 100:.4g} %"
+    if name.startswith("latency_ms"):
+        return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+    if name.startswith("cost"):
+        return f"{value:.3g} USD"
+    if name.startswith("energy"):
+        return f"{value:.3g} Wh"
+    if name.startswith("carbon"):
+        return f"{value:.3g} g"
+    for unit, size in (("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} B"

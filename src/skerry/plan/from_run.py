@@ -1,0 +1,33 @@
+"""Measured figures of a run, read from a file, for `skerry plan --from-run`.
+
+Errors:  RunFileError, for a file that is absent, too large, or not such a document.
+"""
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from skerry.base.units import BYTES_PER_MIB
+from skerry.plan.errors import RunFileError
+from skerry.schema.run import RUN_SCHEMA, RunFigures
+
+FILE_BYTES_MAX = 8 * BYTES_PER_MIB
+
+
+def read_run(path: Path) -> RunFigures:
+    """Read a run's figures; each service time is a positive number of milliseconds."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise RunFileError(str(path), f"larger than {FILE_BYTES_MAX} bytes")
+        run = msgspec.json.decode(path.read_bytes(), type=RunFigures)
+    except OSError as error:
+        raise RunFileError(str(path), error.strerror or str(error)) from error
+    except msgspec.MsgspecError as error:
+        raise RunFileError(str(path), str(error)) from error
+    if run.schema != RUN_SCHEMA:
+        raise RunFileError(str(path), f"schema is {run.schema[:40]!r}, wanted {RUN_SCHEMA!r}")
+    for model, value in run.service_ms.items():
+        if not 0 < value < math.inf:
+            raise RunFileError(str(path), f"service_ms of {model} is {value:g}, wanted above 0")
+    return run
