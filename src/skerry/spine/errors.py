@@ -239,9 +239,11 @@ class BlobFetchError(SpineError):
     code = "E0321"
     exit_code = Exit.UNREACHABLE
 
-    def __init__(self, url: str, why: str) -> None:
+    def __init__(self, url: str, why: str, *, status: int = 0) -> None:
         super().__init__(url, why)
         self.url, self.why = url, why
+        self.status = status
+        """The HTTP status of the answer; 0 where none came."""
 
     def __str__(self) -> str:
         return f"{self.url}: {self.why}"

@@ -61,7 +61,7 @@ def frame(payload: bytes) -> bytes:
 
 
 class JournalWriter:
-    """Appends. `append` often, `flush` once per turn of the event loop; neither ever raises OSError.
+    """Appends. `append` often, `flush` once per turn of the loop; neither raises OSError.
 
     Past `limit_bytes` the oldest whole segments are given up, and their records counted.
     """

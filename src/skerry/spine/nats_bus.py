@@ -545,7 +545,7 @@ class _PubAck(msgspec.Struct):
 
 
 def _as_refused(subject: str) -> str:
-    """Spell a subject as a refusal does: domain mapped away by the server, case folded by nats-py."""
+    """Spell a subject as a refusal does: without its domain, and in lower case."""
     return _DOMAIN_API.sub("$js.api.", subject.lower())
 
 

@@ -119,7 +119,7 @@ class NatsServer:
             stdout=subprocess.DEVNULL,  # it logs to its own file, bounded by its configuration
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches us first; we stop the child in order
-            preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
 
     async def _wait_ready(self, until_s: float) -> None:
