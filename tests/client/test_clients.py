@@ -118,9 +118,11 @@ def test_when_all_are_down_the_error_names_each_with_its_reason(doors) -> None:
 def test_a_request_at_fault_is_told_once_with_the_servers_words(doors) -> None:
     first, second = doors.open("oslo/1"), doors.open("oslo/2")
     first.behave = 400
-    with Client([first.url, second.url]) as client:
-        with pytest.raises(PeerAnsweredError, match="told so") as caught:
-            client.infer("echo", X)
+    with (
+        Client([first.url, second.url]) as client,
+        pytest.raises(PeerAnsweredError, match="told so") as caught,
+    ):
+        client.infer("echo", X)
     assert caught.value.status == 400
     assert not second.seen
 

@@ -12,22 +12,14 @@ from typing import Final
 
 from skerry.base.clock import Clock
 from skerry.route import decide
+from skerry.route.choose import Candidate
 from skerry.route.errors import Considered, PeerAnsweredError, PeerUnreachableError
-from skerry.route.health import Health
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferReply
 
 HEDGES_MAX: Final = 2
 Send = Callable[[Peer, float], Awaitable[InferReply]]
 """Send the request to a peer with so many seconds left."""
-
-
-@dataclass(slots=True)
-class Candidate:
-    """A peer that fits, with what is known of it."""
-
-    peer: Peer
-    health: Health
 
 
 @dataclass(slots=True)
@@ -55,7 +47,12 @@ class Race:
     """
 
     def __init__(
-        self, model: str, send: Send, clock: Clock, rng: Random, suspect: Callable[[Peer], None]
+        self,
+        model: str,
+        send: Send,
+        clock: Clock,
+        rng: Random,
+        suspect: Callable[[Candidate], None],
     ) -> None:
         self._model, self._send, self._clock, self._rng = model, send, clock, rng
         self._suspect = suspect
@@ -83,7 +80,7 @@ class Race:
                 if not finished:  # silence
                     hedges, cause = hedges + 1, "hedge"
                     newest.candidate.health.silent(now_s)
-                    self._suspect(newest.candidate.peer)
+                    self._suspect(newest.candidate)
                 if waiting and (not finished or not self._running):
                     newest = self._start(waiting.pop(), cause, deadline_s)
                 elif not self._running:

@@ -22,7 +22,8 @@ from random import Random
 from typing import Final
 
 from skerry.base.clock import Clock
-from skerry.route import decide, health
+from skerry.route import decide
+from skerry.route.choose import Candidate, Question, choose, refusal
 from skerry.route.decide import VERDICT_WORDS
 from skerry.route.errors import (
     Considered,
@@ -31,8 +32,8 @@ from skerry.route.errors import (
     RefusedByResidencyError,
     UnknownDataClassError,
 )
-from skerry.route.health import Health
-from skerry.route.race import Candidate, Race, verdict_of
+from skerry.route.health import Health, probe
+from skerry.route.race import Race, verdict_of
 from skerry.schema.desired import Desired, Peer
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, ServedBy
 from skerry.schema.policy import Place, Policy
@@ -56,7 +57,7 @@ class _Table:
 
     residency: ResidencyTable | None
     tier_ranks: Mapping[str, int]
-    peers: tuple[tuple[Peer, Health], ...]
+    peers: tuple[Candidate, ...]
     standins: Mapping[str, str]
 
 
@@ -137,12 +138,14 @@ class Router:
         peers: Sequence[Peer],
         standins: Mapping[str, str],
     ) -> _Table:
-        known = {(peer.node, peer.url): health for peer, health in self._table.peers}
+        known = {(old.peer.node, old.peer.url): old.health for old in self._table.peers}
         return _Table(
             None if policy is None else ResidencyTable(policy),
             {tier: index for index, tier in enumerate(tier_order)},
             tuple(
-                (peer, known.get((peer.node, peer.url)) or Health(peer.round_trip_ms / 1000))
+                Candidate(
+                    peer, known.get((peer.node, peer.url)) or Health(peer.round_trip_ms / 1000)
+                )
                 for peer in peers
                 if peer.node != self._node
             ),
@@ -164,19 +167,11 @@ class Router:
         deadline_s = (request.received_s or now_s) + budget_s
         journey = _Journey(request, table, data_class, origin, deadline_s, [])
         # A client router sends from where it is, so its own site is judged like any other.
-        refusal = self._refusal(journey, self._place.site)
-        if refusal and self._hop:
-            own = Considered(self._node, self._place.site, self._tier, "residency", refusal)
+        refused = refusal(table.residency, data_class, origin, self._place.site)
+        if refused and self._hop:
+            own = Considered(self._node, self._place.site, self._tier, "residency", refused)
             raise RefusedByResidencyError(request.model, [own])
         return journey
-
-    def _refusal(self, journey: _Journey, site: str) -> str:
-        """Return why the data may not go to a site; empty if it may."""
-        if journey.table.residency is None or journey.data_class is None:
-            here = site == journey.origin
-            return "" if here else f"no policy is known, so nothing leaves {journey.origin}"
-        refusal = journey.table.residency.may_go(journey.data_class, journey.origin, site)
-        return "" if refusal is None else refusal.text
 
     async def _here(self, journey: _Journey) -> InferReply | None:
         """Try the local model and its stand-in; None where both fail or do not fit."""
@@ -268,64 +263,36 @@ class Router:
 
     async def _away(self, journey: _Journey) -> InferReply:
         """Ask peers: judge, rank, race. Raises with every candidate's reason."""
-        candidates = self._candidates(journey)
-        if not candidates:
+        request, table = journey.request, journey.table
+        question = Question(
+            request.model,
+            journey.data_class,
+            journey.origin,
+            request.hops + self._hop,
+            self._clock.monotonic_s(),
+            journey.deadline_s,
+        )
+        choice = choose(question, table.peers, table.residency, table.tier_ranks)
+        journey.considered += choice.ruled_out
+        for candidate in choice.probes:
+            self._look_after(candidate)
+        if not choice.candidates:
             raise self._unanswered(journey)
 
         def send(peer: Peer, left_s: float) -> Awaitable[InferReply]:
             return self._call_peer(peer, self._forwarded(journey, left_s), left_s)
 
-        race = Race(journey.request.model, send, self._clock, self._rng, self._look_after)
+        race = Race(request.model, send, self._clock, self._rng, self._look_after)
         try:
-            won = await race.run(candidates, journey.deadline_s)
+            won = await race.run(choice.candidates, journey.deadline_s)
         finally:
             journey.considered.extend(race.considered)
         if won is None:
             raise self._unanswered(journey)
-        won.reply.served_by = _served_by(won.reply, won.peer, (journey.cause, won.cause))
+        won.reply.served_by = _served_by(
+            won.reply, won.peer, (journey.cause or choice.cause, won.cause)
+        )
         return won.reply
-
-    def _candidates(self, journey: _Journey) -> list[Candidate]:
-        """Return the peers that fit, best first; the others are noted with their reason."""
-        now_s = self._clock.monotonic_s()
-        left_s = journey.deadline_s - now_s
-        hops = journey.request.hops + self._hop
-        model = journey.request.model
-        ranked: list[tuple[float, int, Candidate]] = []
-        resting: list[tuple[float, int, Candidate]] = []
-        rested: list[Considered] = []
-        passed_over: list[tuple[float, int, str]] = []
-        for index, (peer, known) in enumerate(journey.table.peers):
-            refusal = self._refusal(journey, peer.site)
-            expected_s = known.model(model).latency.expected_s(now_s)
-            verdict = decide.fit(not refusal, hops, known.phase(model, now_s), expected_s, left_s)
-            tier = journey.table.tier_ranks.get(peer.tier, len(journey.table.tier_ranks))
-            rank = decide.rank(tier, peer.site == journey.origin, expected_s)
-            if verdict == decide.FIT:
-                ranked.append((rank, index, Candidate(peer, known)))
-                continue
-            word = VERDICT_WORDS[verdict]
-            note = Considered(peer.node, peer.site, peer.tier, word, refusal)
-            if verdict in (decide.BREAKER, decide.DEADLINE):
-                passed_over.append((rank, index, word))
-            if verdict != decide.BREAKER:
-                journey.considered.append(note)
-                continue
-            rested.append(note)
-            if decide.probe_due(known.link, now_s):
-                resting.append((rank, index, Candidate(peer, known)))
-        if ranked:
-            for _, _, candidate in resting:
-                self._look_after(candidate.peer)
-        elif resting and left_s > 0:  # nobody else is left: the request itself is the probe
-            ranked = resting
-            rested = [note for note in rested if all(note.node != c.peer.node for *_, c in resting)]
-        journey.considered.extend(rested)
-        ranked.sort(key=lambda entry: entry[:2])
-        best = min(passed_over, default=None)
-        if best and ranked and not journey.cause and best[:2] < ranked[0][:2]:
-            journey.cause = best[2]  # the answer says why it is not from its first choice
-        return [candidate for _, _, candidate in ranked]
 
     def _forwarded(self, journey: _Journey, left_s: float) -> InferRequest:
         return replace(
@@ -337,16 +304,16 @@ class Router:
             origin_site=journey.origin or None,
         )
 
-    def _look_after(self, peer: Peer) -> None:
+    def _look_after(self, candidate: Candidate) -> None:
         """Probe a peer in the background, unless that is being done."""
-        for known_peer, known in self._table.peers:
-            if known_peer is peer and not known.probing:
-                known.probing = True
-                task = asyncio.ensure_future(
-                    health.probe(known, lambda: self._probe_peer(peer), self._clock, self._rng)
-                )
-                self._probes.add(task)
-                task.add_done_callback(self._probes.discard)
+        known = candidate.health
+        if not known.probing:
+            known.probing = True
+            task = asyncio.ensure_future(
+                probe(known, lambda: self._probe_peer(candidate.peer), self._clock, self._rng)
+            )
+            self._probes.add(task)
+            task.add_done_callback(self._probes.discard)
 
     def _unanswered(self, journey: _Journey) -> Exception:
         model, considered = journey.request.model, journey.considered
@@ -358,7 +325,7 @@ class Router:
             return DeadlineExceededError(model, considered)
         waits = [
             link.until_s - now_s
-            for link in (known.link for _, known in journey.table.peers)
+            for link in (candidate.health.link for candidate in journey.table.peers)
             if link.phase == decide.OPEN
         ]
         return NoCandidateError(model, considered, "", max(min(waits, default=1.0), 0.1))
