@@ -103,3 +103,19 @@ class JoinRefusedError(NodeError):
 
     def __str__(self) -> str:
         return f"{self.region} refused the join: {self.why}"
+
+
+class StageError(NodeError):
+    """A model version could not be laid out on this disk; what serves goes on serving.
+
+    A version number stands for one set of bytes for ever: give a changed model a new one.
+    """
+
+    code = "E1008"
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"

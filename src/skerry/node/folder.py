@@ -9,6 +9,7 @@ whole, so the other side reads the old one or the new one.
     blobs/             members of models, by digest       agent
     models/            every version on this disk         agent
     serving/           links to the versions that serve   agent
+    accepted.json      the newest that was verified       agent
     current.json       what the worker serves by          agent
     committed.json     the last that passed its gate      agent
     memory.json        how far a change has come          agent
@@ -66,6 +67,11 @@ class NodeFolder:
     def serving(self) -> Path:
         """The model repository that the worker starts from, in Triton's layout."""
         return self.root / "serving"
+
+    @property
+    def accepted(self) -> Path:
+        """The newest desired state that was verified, tried or not."""
+        return self.root / "accepted.json"
 
     @property
     def current(self) -> Path:

@@ -4,10 +4,15 @@ Blocking, over mutual TLS; the mirror is never trusted: metadata and targets are
 verified by the update client, blobs by the digest in a signed manifest.
 """
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
+from skerry.base.files import sync_folder, write_atomic
+from skerry.node.errors import StageError
 from skerry.node.identity import IdentityFiles
 from skerry.node.settings import NodeSettings
 from skerry.schema.model import Manifest, Member
@@ -18,6 +23,8 @@ from skerry.spine.fetch import fetch_blob, fetch_file
 REGION = "region"
 """The name of the region's API in the `dial` settings."""
 NOT_FOUND = 404
+MARKER = ".manifest.json"
+"""Beside the members of a version folder: which signed manifest it was made from."""
 
 
 class Mirror:
@@ -64,25 +71,44 @@ def region_address(settings: NodeSettings) -> str:
     )
 
 
-def stage(
-    manifest: Manifest, models: Path, blobs: BlobStore, fetch: Callable[[Member, BlobStore], Path]
-) -> Path:
-    """Bring a whole model version into the repository folder; returns its version folder.
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version folder was made from, as its marker file says."""
+
+    manifest_sha256: str
+    manifest: Manifest
+
+
+def stage(manifest: Manifest, manifest_sha256: str, models: Path, blobs: BlobStore) -> Path:
+    """Make a version folder from blobs that are here; returns it.
 
     Members are hard links to blobs, so a version costs no second copy. The folder gets
-    its name only when it is whole: after a crash there is all of it or none.
+    its name only when it is whole: after a crash there is all of it or none. Raises
+    `StageError` where the same version is here with other bytes.
     """
     place = models / manifest.name / str(manifest.version)
     if place.is_dir():
+        if staged(place).manifest_sha256 != manifest_sha256:
+            raise StageError(str(place), "this version is here with other bytes")
         return place
     half = models / manifest.name / f".{manifest.version}.staging"
-    half.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
     for member in manifest.members:
         target = half / member.path
         if half.resolve() not in target.resolve().parents:
-            raise BlobFetchError(member.path, "a member may not leave its version folder")
+            raise StageError(member.path, "a member may not leave its version folder")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        target.hardlink_to(fetch(member, blobs))
+        target.hardlink_to(blobs.path(member.sha256))
+    marker = Staged(manifest_sha256=manifest_sha256, manifest=manifest)
+    write_atomic(half / MARKER, msgspec.json.encode(marker))
     half.rename(place)
+    sync_folder(place.parent)
     return place
+
+
+def staged(place: Path) -> Staged:
+    """Return what a version folder was made from; raises `StageError` for one without marker."""
+    try:
+        return msgspec.json.decode((place / MARKER).read_bytes(), type=Staged)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StageError(str(place), f"is no version folder of ours: {error}") from error

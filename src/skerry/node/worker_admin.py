@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from skerry.base.processes import is_alive
 from skerry.node.errors import LoadRefusedError, WorkerUnreachableError
+from skerry.node.folder import NodeFolder
 
 LOAD_S_MAX = 120.0
 ASK_S_MAX = 5.0
@@ -85,3 +87,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+class _WorkerFile(msgspec.Struct):
+    pid: int
+
+
+def worker_pid(folder: NodeFolder) -> int:
+    """Return the running worker's process id; 0 if there is none."""
+    try:
+        pid = msgspec.json.decode(folder.worker.read_bytes(), type=_WorkerFile).pid
+    except (OSError, msgspec.DecodeError):
+        return 0
+    return pid if is_alive(pid) else 0

@@ -1,0 +1,247 @@
+"""The agent: the control side of a node. It keeps the machine at its desired state.
+
+Four loops share one process: records go from the journal to the outbox and up, the
+identity is renewed, the signed state is fetched and carried out, and what is true is
+reported. None of them is needed for an answer: the worker serves while this process
+is gone, and when it comes back it goes on from what lies on the disk.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import msgspec
+
+from skerry.base.clock import Clock, SystemClock
+from skerry.base.errors import SkerryError
+from skerry.base.files import FolderLock
+from skerry.base.ids import new_boot_id
+from skerry.base.processes import rss_bytes
+from skerry.base.units import MS_PER_SECOND
+from skerry.node.folder import NodeFolder
+from skerry.node.identity import IdentityFiles
+from skerry.node.reconcile import Reconciler
+from skerry.node.record_keeper import RecordKeeper
+from skerry.node.renewal import Renewal
+from skerry.node.settings import NodeSettings, read_settings
+from skerry.node.signals import read_signals
+from skerry.node.uplink import RegionLink
+from skerry.node.upstream import Mirror, region_address
+from skerry.node.worker_admin import WorkerAdmin, worker_pid
+from skerry.route import rules
+from skerry.schema.observed import Observed, ObservedModel, State
+from skerry.spine.journal import JournalReader
+from skerry.spine.outbox import Outbox, OutboxLimits
+from skerry.trust.update_client import UpdateClient
+
+TRIAL_LOOK_S = 0.5
+"""Time between two looks while a new version is on trial."""
+WAKE_S_MIN = 0.2
+"""Nudges closer together than this are one."""
+
+
+class Agent:
+    """One node's control side."""
+
+    def __init__(self, folder: NodeFolder, settings: NodeSettings, clock: Clock) -> None:
+        self._folder, self._settings, self._clock = folder, settings, clock
+        self._files = IdentityFiles(folder.identity)
+        self._boot = new_boot_id()
+        self._rng = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._worker = WorkerAdmin(folder.admin_socket)
+        self._outbox = Outbox(
+            folder.outbox,
+            region=settings.region,
+            site=settings.site,
+            node_number=settings.number,
+            boot=self._boot,
+            limits=OutboxLimits(bytes_max=settings.outbox_bytes_max),
+        )
+        self._keeper = RecordKeeper(
+            JournalReader(folder.journal),
+            self._outbox,
+            site=settings.site,
+            node=settings.node,
+            clock=clock,
+            on_new=self._records_waiting,
+        )
+        mirror = Mirror(settings, self._files)
+        bootstrap = self._files.tuf_root.read_bytes() if self._files.tuf_root.exists() else b""
+        self._reconciler = Reconciler(
+            folder,
+            settings.site,
+            UpdateClient(folder.trust, bootstrap, mirror.fetch, clock),
+            mirror,
+            clock=clock,
+            observe=self.observe,
+            tell=self._keeper.event,
+        )
+        self._link = RegionLink(
+            settings,
+            self._files,
+            self._outbox,
+            clock=clock,
+            rng=self._rng,
+            report=self.observe,
+            on_nudge=self._wake_now,
+            on_note=self._note,
+        )
+        self._renewal = Renewal(
+            self._files,
+            region_url=region_address(settings),
+            region_host=settings.region_host,
+            inference_url=f"https://{settings.host}:{settings.peer_port}",
+            clock=clock,
+            rng=self._rng,
+            on_renewed=self._renewed,
+            on_failed=self._note,
+        )
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self, *, announce: bool) -> None:
+        """Work until SIGTERM or SIGINT."""
+        self._loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, stop.set)
+        await anyio.to_thread.run_sync(
+            partial(self._keeper.event, "agent.started", f"agent of {self._settings.node}")
+        )
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._keeper.run)
+                tasks.start_soon(self._link.run)
+                tasks.start_soon(self._renewal.run)
+                tasks.start_soon(self._reconcile)
+                if announce:
+                    line = {"ready": True, "pid": os.getpid(), "node": self._settings.node}
+                    os.write(1, msgspec.json.encode(line) + b"\n")
+                await stop.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._outbox.close()
+
+    def observe(self) -> Observed:
+        """Say what is true of this node now. Blocking: asks the worker, reads files."""
+        settings, standing = self._settings, self._reconciler.standing
+        now_s = self._clock.unix_s()
+        disk, accepted = standing.disk, standing.accepted
+        models = self._models()
+        alive = bool(models) or self._worker.alive()
+        not_ready = [model for model in models if not model.ready]
+        if not alive:
+            state, reason = State.DOWN, "the worker does not answer"
+        elif not_ready:
+            state, reason = State.WARN, f"{not_ready[0].name}: {not_ready[0].reason}"
+        elif standing.refusal:
+            state, reason = State.WARN, standing.refusal
+        else:
+            state, reason = State.OK, ""
+        signals = read_signals(self._folder.signals)
+        stats = self._outbox.stats()
+        return Observed(
+            node=settings.node,
+            site=settings.site,
+            region=settings.region,
+            boot=self._boot,
+            at_unix_s=now_s,
+            generation=standing.generation,
+            desired_sha256=accepted.desired_sha256 if accepted else "",
+            in_sync=standing.in_sync,
+            state=state,
+            reason=reason,
+            models=models,
+            window=self._keeper.recent.window(
+                from_unix_ms=int(disk.trial_at_unix_s * MS_PER_SECOND),
+                to_unix_ms=int(now_s * MS_PER_SECOND),
+            ),
+            reverted_generation=disk.gave_up,
+            reverted_reason=disk.gave_up_reason,
+            refusal=standing.refusal,
+            outbox_records=sum(stats.records.values()),
+            outbox_dropped={keep.value: count for keep, count in stats.dropped.items() if count},
+            certificate_ends_unix_s=self._files.load().ends_unix_s,
+            agent_rss_bytes=rss_bytes(os.getpid()),
+            worker_rss_bytes=rss_bytes(worker_pid(self._folder)),
+            signals=signals,
+            rules_active=rules.active(
+                rules.judge_all(accepted.desired.rules if accepted else (), signals)
+            ),
+        )
+
+    def _models(self) -> tuple[ObservedModel, ...]:
+        """Ask the worker for every model that should serve; empty if it does not answer."""
+        versions = self._reconciler.serving_versions()
+        try:
+            return tuple(
+                ObservedModel(
+                    name=name,
+                    version=version,
+                    ready=ready,
+                    reason="" if ready else "the worker does not serve it",
+                )
+                for name, version in versions.items()
+                for ready in (self._worker.ready(name, version),)
+            )
+        except SkerryError:
+            return ()
+
+    async def _reconcile(self) -> None:
+        """Look at the signed state on every wake and tick; look often while on trial."""
+        await anyio.to_thread.run_sync(self._reconciler.round)  # from disk, before any network
+        while True:
+            await anyio.to_thread.run_sync(self._turn)
+            self._link.status_changed()
+            on_trial = self._reconciler.standing.disk.trial != 0
+            with anyio.move_on_after(TRIAL_LOOK_S if on_trial else self._settings.tick_s):
+                await self._wake.wait()
+                await self._clock.sleep(WAKE_S_MIN)
+            self._wake.clear()
+
+    def _turn(self) -> None:
+        try:
+            self._reconciler.refresh()
+            self._reconciler.round()
+        except (SkerryError, OSError) as error:  # the next wake decides afresh from what is true
+            self._note(str(error))
+
+    async def _renewed(self, issuer: str) -> None:
+        """A new identity lies on the disk: show it from now on, dropping nothing."""
+        await anyio.to_thread.run_sync(
+            partial(self._keeper.event, "identity.renewed", f"issued by the {issuer}", by=issuer)
+        )
+        pid = worker_pid(self._folder)
+        if pid:
+            os.kill(pid, signal.SIGHUP)
+        if issuer == "region":
+            await self._link.use_new_identity()
+
+    def _records_waiting(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._link.records_waiting)
+
+    def _wake_now(self) -> None:
+        self._wake.set()
+
+    def _note(self, text: str) -> None:
+        """Write a line for whoever reads the log; the log is local and holds no content."""
+        os.write(2, f"{self._settings.node}: {text}\n".encode())
+
+
+async def run_agent(state: Path, *, announce: bool) -> None:
+    """Run the agent of one state folder until it is told to stop.
+
+    Raises `SettingsError`, `NotJoinedError`, `FolderBusyError`.
+    """
+    folder = NodeFolder(state).make()
+    settings = read_settings(folder.settings)
+    with FolderLock(folder.root):
+        IdentityFiles(folder.identity).load()
+        await Agent(folder, settings, SystemClock()).run(announce=announce)
