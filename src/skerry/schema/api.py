@@ -160,6 +160,18 @@ class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
     region_url: str
     nats_url: str
     nodes: tuple[Registration, ...]
+    revoked_logins: tuple[str, ...] = ()
+    """Public NATS keys of banned nodes whose logins have not ended yet."""
+
+
+class RegistryReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet's NATS account as of now; empty where central holds no NATS operator keys.
+
+    The region pushes it to its own server when it is another than before: so rights and
+    revocations arrive even if the region was away when they changed.
+    """
+
+    fleet_jwt: str = ""
 
 
 class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,304 @@
+"""Central's HTTPS API: who may call what, and the few lines between a call and its answer.
+
+`docs/reference/api.md` is its reference; `skerry.schema.api` its documents.
+
+Errors:  those of the parts it calls; each leaves as an `ErrorReply`.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from anyio import from_thread, to_thread
+
+from skerry.base.clock import Clock
+from skerry.base.ids import token
+from skerry.central.errors import UnknownFleetError
+from skerry.central.notary import Notary
+from skerry.central.reports import Reports
+from skerry.central.rollout import NO_ROLLOUT, Conductor
+from skerry.central.settings import CentralSettings
+from skerry.central.store import Store, off_loop
+from skerry.fleet.desired import nodes_of
+from skerry.schema import api
+from skerry.schema.desired import Desired
+from skerry.schema.drill import DrillRecord
+from skerry.schema.observed import State
+from skerry.spine.blobs import BlobStore
+from skerry.spine.files_api import (
+    blob_name,
+    blob_route,
+    metadata_name,
+    repository_file,
+    target_name,
+)
+from skerry.spine.https_server import (
+    Call,
+    CallInvalidError,
+    CallRefusedError,
+    File,
+    NotHereError,
+    Reply,
+    Route,
+)
+from skerry.trust.spiffe import Role
+
+BLOB_BYTES_MAX = 16 * 1024**3
+OPERATOR = frozenset({Role.OPERATOR})
+REGION = frozenset({Role.REGION})
+READERS = frozenset({Role.REGION, Role.NODE, Role.OPERATOR})
+
+
+class CentralApi:
+    """Answers the calls of operators and regions."""
+
+    def __init__(
+        self,
+        settings: CentralSettings,
+        *,
+        store: Store,
+        notary: Notary,
+        conductor: Conductor,
+        reports: Reports,
+        blobs: BlobStore,
+        repository: Path,
+        clock: Clock,
+        nats_ready: Callable[[], bool],
+        account: Callable[[list[str]], Awaitable[str]],
+    ) -> None:
+        self._settings, self._store, self._notary = settings, store, notary
+        self._conductor, self._reports, self._blobs = conductor, reports, blobs
+        self._repository, self._clock, self._nats_ready = repository, clock, nats_ready
+        self._account = account
+
+    def routes(self) -> list[Route]:
+        """Return every call there is."""
+        return [
+            Route("GET", "/v1/health", self._health, None),
+            Route("GET", "/tuf/metadata/{file}", self._metadata, READERS),
+            Route("GET", "/tuf/targets/{path:.+}", self._target, READERS),
+            Route("GET", "/blob/{sha256}", blob_route(self._blobs), READERS),
+            Route("PUT", "/blob/{sha256}", self._put_blob, OPERATOR),
+            Route("PUT", "/v1/registry", self._put_registry, REGION),
+            Route("POST", "/v1/metadata", self._take_metadata, OPERATOR),
+            Route("POST", "/v1/apply", self._apply, OPERATOR),
+            Route("GET", "/v1/fleet", self._fleet, OPERATOR),
+            Route("GET", "/v1/desired/{site}", self._desired, OPERATOR),
+            Route("GET", "/v1/status", self._status, OPERATOR),
+            Route("GET", "/v1/events", self._events, OPERATOR),
+            Route("GET", "/v1/records/summary", self._summaries, OPERATOR),
+            Route("GET", "/v1/rollout", self._rollout, OPERATOR),
+            Route("POST", "/v1/rollout/{verb}", self._steer, OPERATOR),
+            Route("GET", "/v1/drills", self._drills, OPERATOR),
+            Route("POST", "/v1/drills", self._add_drill, OPERATOR),
+        ]
+
+    # --- signed state and blobs -------------------------------------------------------
+
+    async def _metadata(self, call: Call) -> Reply:
+        role = metadata_name(call).removesuffix(".json")
+        if "." not in role and role != "timestamp":  # the newest of a role, for who extends it
+            data = self._notary.role_bytes(role)
+            version = msgspec.json.decode(data, type=dict[str, Any])["signed"]["version"]
+            return File(self._repository / "metadata" / f"{version}.{role}.json")
+        return repository_file(self._repository / "metadata", f"{role}.json")
+
+    async def _target(self, call: Call) -> Reply:
+        return repository_file(self._repository / "targets", target_name(call))
+
+    async def _put_blob(self, call: Call) -> Reply:
+        length = call.length_bytes
+        if length is None or length > BLOB_BYTES_MAX:
+            raise CallInvalidError(
+                call.name, f"its length is {length}, wanted one up to {BLOB_BYTES_MAX} bytes"
+            )
+        body = call.chunks()
+
+        async def next_piece() -> bytes | None:
+            return await anext(body, None)
+
+        def pieces() -> Iterator[bytes]:
+            """Hand the body over to the thread that writes it, piece by piece."""
+            while (piece := from_thread.run(next_piece)) is not None:
+                yield piece
+
+        sha256 = blob_name(call)
+        await to_thread.run_sync(lambda: self._blobs.put(pieces(), sha256=sha256, length=length))
+        return None
+
+    async def _take_metadata(self, call: Call) -> Reply:
+        upload = await call.document(api.MetadataUpload, bytes_max=api.JSON_BODY_BYTES_MAX)
+        signed = {
+            name.removesuffix(".json").rpartition(".")[2]: data
+            for name, data in upload.metadata.items()
+        }
+        await self._notary.take(signed, upload.targets)
+        return api.MetadataReply(versions=self._notary.versions())
+
+    # --- changes ----------------------------------------------------------------------
+
+    async def _apply(self, call: Call) -> Reply:
+        request = await call.document(api.ApplyRequest, bytes_max=api.JSON_BODY_BYTES_MAX)
+        fleet = request.fleet
+        for what, found, wanted in (
+            ("the fleet", fleet.name, self._settings.fleet),
+            ("its domain", fleet.domain, self._settings.domain),
+        ):
+            if found != wanted:
+                raise UnknownFleetError(what, found, wanted)
+        self._notary.check_signed(fleet, request.policy_sha256)
+        state = await self._conductor.apply(
+            fleet,
+            expected_generation=request.expected_generation,
+            policy_sha256=request.policy_sha256,
+            applied_by=call.caller.operator,
+            reason=request.reason,
+        )
+        return api.ApplyReply(
+            generation=state.progress.generation,
+            rings=state.rollout.rings,
+            ring_names=state.rollout.ring_names,
+        )
+
+    async def _steer(self, call: Call) -> Reply:
+        request = await call.document(api.RolloutRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
+        steer = {
+            "pause": self._conductor.pause,
+            "resume": self._conductor.resume,
+            "revert": self._conductor.revert,
+        }.get(call.part("verb"))
+        if steer is None:
+            raise NotHereError(call.name)
+        return (await steer(call.caller.operator, request.reason)).status()
+
+    async def _put_registry(self, call: Call) -> Reply:
+        push = await call.document(api.RegistryPush, bytes_max=api.JSON_BODY_BYTES_MAX)
+        wrong = [node.node for node in push.nodes if node.region != push.region]
+        if push.region != call.caller.region or wrong:
+            raise CallRefusedError(
+                f"register nodes of {push.region!r}", str(call.caller), "that region's own process"
+            )
+        if len(push.nodes) > api.REGISTRY_NODES_MAX:
+            raise CallInvalidError(
+                call.name, f"{len(push.nodes)} nodes, wanted at most {api.REGISTRY_NODES_MAX}"
+            )
+        region = api.RegionStatus(
+            region=push.region,
+            region_url=push.region_url,
+            nats_url=push.nats_url,
+            heard_unix_s=self._clock.unix_s(),
+        )
+        if await off_loop(self._store.put_registry, region, push.nodes):
+            self._conductor.wake()
+        return api.RegistryReply(fleet_jwt=await self._account(list(push.revoked_logins)))
+
+    async def _add_drill(self, call: Call) -> Reply:
+        record = await call.document(DrillRecord, bytes_max=api.JSON_BODY_BYTES_MAX)
+        await off_loop(self._store.add_drill, record)
+        return None
+
+    # --- looking ----------------------------------------------------------------------
+
+    async def _health(self, call: Call) -> Reply:
+        ready = self._nats_ready()
+        return api.Health(ready=ready, role="central", name=self._settings.domain, nats_ready=ready)
+
+    async def _fleet(self, call: Call) -> Reply:
+        applied = await off_loop(self._store.applied)
+        if applied is None:
+            return api.AppliedReply(generation=0, fleet=None)
+        return api.AppliedReply(
+            generation=applied.generation,
+            fleet=applied.fleet,
+            policy_sha256=applied.policy_sha256,
+            applied_by=applied.applied_by,
+            at_unix_s=applied.at_unix_s,
+        )
+
+    async def _desired(self, call: Call) -> Reply:
+        sealed = (await off_loop(self._store.sealed)).get(token("site", call.part("site")))
+        document = msgspec.json.decode(sealed.document, type=Desired) if sealed else None
+        return api.DesiredReply(desired=document)
+
+    async def _status(self, call: Call) -> Reply:
+        applied = await off_loop(self._store.applied)
+        sealed = await off_loop(self._store.sealed)
+        registered = {node.node: node for node in await off_loop(self._store.nodes)}
+        regions = await off_loop(self._store.regions)
+        state = await self._conductor.state()
+        now_unix_s = self._clock.unix_s()
+        planned = {
+            node: site
+            for site in (applied.fleet.sites if applied else ())
+            for node in nodes_of(site)
+        }
+        nodes = []
+        for name in sorted({*planned, *registered}):
+            site = name.partition("/")[0]
+            node = registered.get(name)
+            seen = self._reports.all().get(name)
+            age_s = None if seen is None else max(0.0, now_unix_s - seen.received_unix_s)
+            region = node.region if node else planned[name].region
+            word = State.UNKNOWN if seen is None else seen.observed.state
+            if age_s is not None and age_s > self._settings.stale_s:
+                word = State.STALE
+            document = sealed.get(site)
+            nodes.append(
+                api.NodeStatus(
+                    node=name,
+                    site=site,
+                    region=region,
+                    state=word,
+                    in_sync=bool(
+                        seen
+                        and document
+                        and seen.observed.in_sync
+                        and seen.observed.generation == document.generation
+                    ),
+                    age_s=age_s,
+                    desired_generation=document.generation if document else 0,
+                    banned=bool(node and node.banned),
+                    inference_url=node.inference_url if node else "",
+                    observed=seen.observed if seen else None,
+                )
+            )
+        return api.FleetStatus(
+            fleet=self._settings.fleet,
+            domain=self._settings.domain,
+            generation=applied.generation if applied else 0,
+            at_unix_s=now_unix_s,
+            nodes=tuple(nodes),
+            regions=tuple(regions),
+            rollout=state.status() if state else None,
+            records=await off_loop(self._store.record_count),
+            marker=self._settings.marker,
+        )
+
+    async def _events(self, call: Call) -> Reply:
+        after = call.number("after", 0)
+        events = await off_loop(
+            self._store.events,
+            after=after,
+            site=call.text("site"),
+            kind=call.text("kind"),
+            limit=call.number("limit", 100, low=1, high=1000),
+        )
+        return api.EventPage(events=tuple(events), next=events[-1].n if events else after)
+
+    async def _summaries(self, call: Call) -> Reply:
+        found, last, more = await off_loop(
+            self._store.summaries,
+            from_unix_ms=call.number("from_unix_ms", 0),
+            to_unix_ms=call.number("to_unix_ms", 2**53),
+            after=call.number("after", 0),
+            limit=call.number("limit", 5000, low=1, high=20_000),
+        )
+        return api.SummaryPage(summaries=tuple(found), next=last, more=more)
+
+    async def _rollout(self, call: Call) -> Reply:
+        state = await self._conductor.state()
+        return state.status() if state else NO_ROLLOUT
+
+    async def _drills(self, call: Call) -> Reply:
+        return api.DrillPage(drills=tuple(await off_loop(self._store.drills)))

@@ -1,0 +1,265 @@
+"""The central process, wired: store, NATS hub, ingest, reports, rollouts, signing, HTTPS API.
+
+Starts in the order in which each part needs the one before it, says *ready* once all of it
+answers, and stops in reverse. Nothing of it is on the way of an inference request: while
+central is away, sites and regions go on.
+
+Errors:  FolderBusyError for a second start, ListenError for a port that is taken, SettingsError.
+"""
+
+import base64
+import logging
+import random
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from skerry.base.clock import Clock, SystemClock
+from skerry.base.errors import SkerryError
+from skerry.base.files import FolderLock
+from skerry.central.http_api import CentralApi
+from skerry.central.notary import Notary
+from skerry.central.reports import Reports
+from skerry.central.rollout import Conductor
+from skerry.central.settings import CentralFolder, CentralSettings, read_settings, write_settings
+from skerry.central.sqlite_store import SqliteStore
+from skerry.central.store import off_loop
+from skerry.schema.records import Envelope, Event, Keep
+from skerry.spine import subjects
+from skerry.spine.blobs import BlobStore
+from skerry.spine.bus import Bus
+from skerry.spine.https_server import HttpsServer
+from skerry.spine.ingest import Ingest
+from skerry.spine.nats_bus import NatsBus
+from skerry.spine.nats_config import ServerConfig, TlsFiles
+from skerry.spine.nats_jwt import NatsOperator, ServerKit
+from skerry.spine.nats_server import NatsServer, free_port
+from skerry.trust.authority import Authority
+from skerry.trust.identity import Identity
+from skerry.trust.publisher import Publisher
+from skerry.trust.roles import OnlineKeys
+from skerry.trust.spiffe import central_id
+from skerry.trust.tls import LiveServerContext, client_context
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+SIGN_TICK_S = 300.0
+RETRY_S = 1.0
+
+
+class Central:
+    """One central process between start and stop."""
+
+    def __init__(self, state: Path, settings: CentralSettings, clock: Clock) -> None:
+        self._place, self._settings, self._clock = CentralFolder(state), settings, clock
+        self._authority = Authority.load(self._place.authority)
+        self._roots_pem = self._place.roots.read_bytes()
+        self._kit = msgspec.json.decode(self._place.nats_kit.read_bytes(), type=ServerKit)
+        self._identity = self._new_identity()
+        self._door = LiveServerContext(self._identity, self._roots_pem, require_client=False)
+        self._boot, self._events = secrets.token_hex(6), 0
+        self._nats_ok = False
+        self._bus: Bus | None = None
+
+    async def serve(self, on_ready: Callable[[int, int, int], None]) -> None:
+        """Run until cancelled; `on_ready` gets the ports of API, NATS and leaf links."""
+        place, settings = self._place, self._settings
+        rng = random.Random()  # noqa: S311  # spreads retries, guards nothing
+        async with AsyncExitStack() as stack:
+            self._store = SqliteStore(place.store)
+            stack.callback(self._store.close)
+            blobs = BlobStore(place.blobs, limit_bytes=settings.blobs_bytes_max)
+            publisher = Publisher.open(
+                place.repository, OnlineKeys.load(place.online_keys), self._clock
+            )
+            publisher.refresh()  # central may have been away for longer than a signature lives
+            notary = Notary(publisher, lambda: self._bus)
+
+            self._nats = NatsServer(self._nats_config(), place.nats)
+            await self._nats.start()
+            stack.push_async_callback(self._nats.stop)
+            bus = await NatsBus.connect(
+                [self._nats.client_url],
+                name="central",
+                inbox_prefix=subjects.INBOX_CENTRAL,
+                tls=self._client_tls,
+                tls_hostname=self._identity.id.host,
+                credentials=lambda: self._kit.process,
+                domain=subjects.CENTRAL_DOMAIN,
+            )
+            stack.push_async_callback(bus.close)
+            self._bus, self._nats_ok = bus, True
+
+            reports = Reports(self._store, self._clock, lambda: conductor.wake())
+            conductor = Conductor(self._store, notary, reports.observed, self.note, self._clock)
+            await reports.load()
+            await bus.subscribe(subjects.STATUS_ALL, reports.hear)
+            ingest = Ingest(bus, self._keep_records, clock=self._clock, rng=rng)
+            api = CentralApi(
+                settings,
+                store=self._store,
+                notary=notary,
+                conductor=conductor,
+                reports=reports,
+                blobs=blobs,
+                repository=place.repository,
+                clock=self._clock,
+                nats_ready=lambda: self._nats_ok and bus.connected,
+                account=self._account_with,
+            )
+            server = HttpsServer(api.routes(), self._door.context)
+            port = await server.start(settings.host, settings.api_port)
+            stack.push_async_callback(server.stop)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(conductor.run, TICK_S, _log_error)
+                tasks.start_soon(self._every, TICK_S, reports.save)
+                tasks.start_soon(self._every, SIGN_TICK_S, notary.refresh)
+                tasks.start_soon(self._restarting, ingest.run)
+                tasks.start_soon(self._renew_identity, rng)
+                tasks.start_soon(self._watch_nats)
+                on_ready(port, settings.nats_port, settings.leaf_port)
+
+    # --- identity ---------------------------------------------------------------------
+
+    def _new_identity(self) -> Identity:
+        identity = self._authority.issue_identity(
+            central_id(self._settings.domain),
+            now_unix_s=self._clock.unix_s(),
+            life_s=self._settings.certificate_life_s,
+            loopback=True,
+        )
+        identity.save(self._place.server_identity)
+        return identity
+
+    def _client_tls(self) -> ssl.SSLContext:
+        return client_context(self._identity, self._roots_pem)
+
+    async def _renew_identity(self, rng: random.Random) -> None:
+        """Show a new certificate at half life: API by swap, NATS by reload; no link drops."""
+        while True:
+            wait_s = self._identity.renew_at_unix_s(rng) - self._clock.unix_s()
+            await self._clock.sleep(max(1.0, wait_s))
+            identity = self._new_identity()
+            self._door.renew(identity)
+            self._identity = identity
+            self._nats.reload()
+
+    # --- NATS -------------------------------------------------------------------------
+
+    def _nats_config(self) -> ServerConfig:
+        own = self._place.server_identity
+        return ServerConfig(
+            kit=self._kit,
+            tls=TlsFiles(certificate=own, key=own, ca=self._place.roots),
+            client_port=self._settings.nats_port,
+            leaf_port=self._settings.leaf_port,
+            host=self._settings.host,
+        )
+
+    async def _watch_nats(self) -> None:
+        """Start the NATS child again whenever it ends; the bus reconnects by itself."""
+        while True:
+            status = await self._nats.watch()
+            self._nats_ok = False
+            log.warning("nats-server ended with %s; starting it again", status)
+            try:
+                await self._nats.start()
+                self._nats_ok = True
+            except SkerryError as error:
+                log.error("%s", error)  # its text says it all
+                await anyio.sleep(RETRY_S)
+
+    async def _account_with(self, revoked: list[str]) -> str:
+        """Revoke logins that a region reports, and return the account as it then is.
+
+        Without the operator's keys in its folder central cannot; a login then ends within
+        its hour, and its renewal is refused by the region.
+        """
+        folder = self._place.nats_operator
+        if not folder.exists():
+            return ""
+        operator = NatsOperator.create(folder, fleet=self._settings.fleet, regions=())
+        jwt = operator.fleet_jwt
+        new = [public for public in revoked if public not in _revoked_in(jwt)]
+        if new:
+            jwt = operator.revoke(new, now_unix_s=int(self._clock.unix_s()))
+        return jwt
+
+    # --- records ----------------------------------------------------------------------
+
+    async def _keep_records(self, envelopes: list[Envelope]) -> None:
+        await off_loop(self._store.add_records, envelopes)
+
+    async def note(self, kind: str, site: str, text: str) -> None:
+        """Keep an event of central's own, beside those of the nodes."""
+        self._events += 1
+        at_unix_ms = int(self._clock.unix_s() * 1000)
+        event = Event(kind=kind, at_unix_ms=at_unix_ms, site=site, node="central", text=text)
+        envelope = Envelope(
+            key=f"central.central.0.{self._boot}.{self._events}",
+            keep=Keep.MUST,
+            kind="event",
+            at_unix_ms=at_unix_ms,
+            body=msgspec.Raw(msgspec.json.encode(event)),
+        )
+        await off_loop(self._store.add_records, [envelope])
+
+    # --- loops ------------------------------------------------------------------------
+
+    async def _every(self, tick_s: float, act: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await anyio.sleep(tick_s)
+            try:
+                await act()
+            except SkerryError as error:
+                log.error("%s", error)
+
+    async def _restarting(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Keep a loop running through errors that it cannot handle itself."""
+        while True:
+            try:
+                await run()
+            except SkerryError as error:
+                log.error("%s", error)
+            await anyio.sleep(RETRY_S)
+
+
+async def run_central(
+    state: Path, *, clock: Clock | None = None, on_ready: Callable[[int, int, int], None]
+) -> None:
+    """Run central on a state folder until cancelled; raises at once if it cannot start."""
+    place = CentralFolder(state)
+    with FolderLock(state):
+        settings = _with_ports(place, read_settings(place.settings))
+        central = Central(state, settings, clock or SystemClock())
+        await central.serve(on_ready)
+
+
+def _log_error(error: SkerryError) -> None:
+    log.error("%s", error)
+
+
+def _revoked_in(account_jwt: str) -> dict[str, int]:
+    """Return the user keys that an account revokes, each with the time up to which."""
+    part = account_jwt.split(".")[1]
+    claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return dict(claims["nats"].get("revocations") or {})
+
+
+def _with_ports(place: CentralFolder, settings: CentralSettings) -> CentralSettings:
+    """Choose free ports where the settings leave them open, and keep the choice."""
+    chosen = {
+        name: free_port(settings.host)
+        for name in ("api_port", "nats_port", "leaf_port")
+        if not getattr(settings, name)
+    }
+    if chosen:
+        settings = msgspec.structs.replace(settings, **chosen)
+        write_settings(place.settings, settings)
+    return settings
