@@ -35,7 +35,10 @@ def test_every_goal_is_an_estimate_with_its_range_and_no_verdict(fleet: Fleet) -
     assert [goal.name for goal in found.goals] == list(GoalName)
     for goal in found.goals:
         for figure in (goal.predicted, goal.baseline):
-            assert figure is not None
+            if figure is None:  # the cloud's 70 ms: no answer in time to share the cost
+                assert goal.name is GoalName.COST_USD_PER_1K
+                assert goal.predicted is not None
+                continue
             assert figure.low <= figure.value <= figure.high
             assert (figure.level, figure.at_unix_s) == (Level.ESTIMATE, 1000.0)
         assert goal.verdict is Verdict.UNKNOWN
@@ -53,6 +56,17 @@ def test_the_clinic_answers_locally_and_the_cloud_never_does(fleet: Fleet) -> No
     assert latency.predicted.high < 20 < 70 < latency.baseline.low
     assert meets(GoalName.LATENCY_MS_P95, 50.0, latency.predicted) is True
     assert meets(GoalName.LATENCY_MS_P95, 50.0, latency.baseline) is False
+
+
+def test_a_cloud_that_is_never_in_time_has_no_cost_per_answer_and_says_so(fleet: Fleet) -> None:
+    found = plan(fleet)
+    assert named(found)[GoalName.COST_USD_PER_1K].baseline is None
+    (note,) = [note for note in found.notes if note.startswith("cloud only")]
+    assert "no answer met the latency goal" in note
+    patient = msgspec.structs.replace(fleet, goals={**fleet.goals, GoalName.LATENCY_MS_P95: 200.0})
+    found = plan(patient)
+    assert named(found)[GoalName.COST_USD_PER_1K].baseline is not None
+    assert found.notes == ()
 
 
 def test_a_range_on_both_sides_of_a_goal_is_neither_met_nor_missed() -> None:

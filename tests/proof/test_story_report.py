@@ -44,6 +44,7 @@ def goal(
         if name in (GoalName.ENERGY_WH_PER_1K, GoalName.CARBON_G_PER_1K, GoalName.COST_USD_PER_1K)
         else Level.EMULATED
     )
+    most = 1.0 if name.value.endswith("_ratio") else math.inf
     return judged_record(
         name,
         wanted,
@@ -52,8 +53,8 @@ def goal(
         )
         if not name.value.endswith("_ratio")
         else figure(measured, measured - 0.004, min(1.0, measured + 0.003), level),
-        baseline=figure(baseline, baseline * 0.95, baseline * 1.06, level),
-        predicted=figure(predicted, predicted * 0.92, predicted * 1.08, Level.ESTIMATE),
+        baseline=figure(baseline, baseline * 0.95, min(baseline * 1.06, most), level),
+        predicted=figure(predicted, predicted * 0.92, min(predicted * 1.08, most), Level.ESTIMATE),
         emulated=True,
     )
 
@@ -222,7 +223,7 @@ def sample(*, broken: bool = False, fleet: str = "clinic") -> StoryRecord:
         },
         limits=("Round trips between sites were emulated.",),
         processes_left=0,
-        verdict="6 of 6 goals met (emulated: no verdict here is a measured one).",
+        verdict="5 of 6 goals met; 1 unknown (emulated: no verdict here is a measured one).",
         exit_code=1 if broken else 0,
         exit_reason="drill node-kill lost 2 records" if broken else "every promise held",
     )

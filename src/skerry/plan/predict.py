@@ -61,6 +61,7 @@ def predict(
     ours: list[dict[GoalName, float]] = []
     cloud: list[dict[GoalName, float]] = []
     first: tuple[Trace, Replayed, Bill] | None = None
+    cloud_bill: Bill | None = None
     for seed in seeds:
         trace = traces(seed)
         run = replay(fleet, trace, services_s=services, destinations=destinations, seed=seed)
@@ -70,6 +71,7 @@ def predict(
         if has_cloud:
             alone = replay_cloud_only(fleet, trace, services_s=services, seed=seed)
             used = bill(fleet, alone.load, span_s=alone.span_s, kinds=_CLOUD)
+            cloud_bill = cloud_bill or used
             cloud.append(_values(alone, used, limit_ms))
     if first is None:
         raise ValueError("a prediction needs at least one seed")
@@ -94,7 +96,7 @@ def predict(
         refused=run.refused,
         standin=run.standin,
         bill=used,
-        notes=_notes(run, has_cloud=has_cloud),
+        notes=(*_notes(run, has_cloud=has_cloud), *_cost_notes(ours, cloud, used, cloud_bill)),
     )
 
 
@@ -174,6 +176,22 @@ def _figure(
         at_unix_s=now_s,
         samples=requests,
     )
+
+
+def _cost_notes(
+    ours: Sequence[Mapping[GoalName, float]],
+    cloud: Sequence[Mapping[GoalName, float]],
+    our_bill: Bill,
+    cloud_bill: Bill | None,
+) -> list[str]:
+    """Say where nobody was answered in time, so that a cost per request does not exist."""
+    notes = []
+    for name, runs, one in (("this fleet", ours, our_bill), ("cloud only", cloud, cloud_bill)):
+        answered = any(GoalName.LATENCY_MS_P95 in run for run in runs)
+        if one and answered and not any(GoalName.COST_USD_PER_1K in run for run in runs):
+            whole = f"it costs {one.total_usd:.2f} USD in all"
+            notes.append(f"{name}: no answer met the latency goal, so none has a cost; {whole}")
+    return notes
 
 
 def _notes(run: Replayed, *, has_cloud: bool) -> tuple[str, ...]:

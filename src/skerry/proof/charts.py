@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_LINE_W, _LINE_H = 720, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 26, 34
+_LINE_W, _LINE_H = 720, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 26, 44
 _BAR_W, _BAR_ROW_H, _BAR_LEFT, _BAR_RIGHT = 720, 34, 120, 92
 _STRIP_W, _STRIP_H = 240, 30
 _MARKS_MAX = 12
@@ -58,8 +58,8 @@ def line_chart(
     for tick in nice_ticks(x_most):
         if tick <= x_most:
             x, _ = place(tick, 0)
-            parts.append(_text(x, _LINE_H - 12, number(tick), "middle"))
-    parts.append(_text(_LINE_W - _RIGHT, _LINE_H - 1, x_unit, "end", "unit"))
+            parts.append(_text(x, _LINE_H - 24, number(tick), "middle"))
+    parts.append(_text(_LINE_W - _RIGHT, _LINE_H - 6, x_unit, "end", "unit"))
     parts.append(_text(_LEFT - 8, 12, y_unit, "end", "unit"))
     for index, (x_value, _) in enumerate(marks, start=1):
         x, _ = place(x_value, 0)

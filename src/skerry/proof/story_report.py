@@ -26,15 +26,16 @@ from skerry.schema.drill import Promise
 from skerry.schema.goal import AT_LEAST, Figure, GoalName, GoalRecord, Level, Verdict
 from skerry.schema.story import STORY_SCHEMA, StoryRecord
 
+_BYTES_PER_KB = 1000
 RECORD_BYTES_MAX = 64 * BYTES_PER_MIB
 GOAL_WORDS: dict[GoalName, tuple[str, str]] = {
-    GoalName.LATENCY_MS_P95: ("Latency, 95th percentile", "ms"),
-    GoalName.LOCAL_RATIO: ("Answered on the spot", "%"),
-    GoalName.COST_USD_PER_1K: ("Cost per 1,000", "USD"),
-    GoalName.ENERGY_WH_PER_1K: ("Energy per 1,000", "Wh"),
-    GoalName.CARBON_G_PER_1K: ("Carbon per 1,000", "g CO₂e"),
+    GoalName.LATENCY_MS_P95: ("Latency p95", "ms"),
+    GoalName.LOCAL_RATIO: ("Local answers", "%"),
+    GoalName.COST_USD_PER_1K: ("Cost", "USD per 1,000"),
+    GoalName.ENERGY_WH_PER_1K: ("Energy", "Wh per 1,000"),
+    GoalName.CARBON_G_PER_1K: ("Carbon", "g CO₂e per 1,000"),
     GoalName.AVAILABILITY_RATIO: ("Availability", "%"),
-    GoalName.UPSTREAM_BYTES_PER_1K: ("Bytes upstream per 1,000", "B"),
+    GoalName.UPSTREAM_BYTES_PER_1K: ("Upstream", "kB per 1,000"),
 }
 _MARKS: dict[Verdict, str] = {
     Verdict.MET: "●",
@@ -97,6 +98,7 @@ def _environment() -> jinja2.Environment:
         percent=lambda ratio: "–" if ratio is None else f"{_share(ratio)} %",
         when=lambda at: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at)),
         limit=_limit,
+        seen=_seen,
         kind=lambda word: str(word).replace("-", " "),
     )
     return environment
@@ -155,6 +157,8 @@ def _figure_cell(name: GoalName, column: str, figure: Figure | None) -> dict[str
 
 
 def _value(name: GoalName, value: float) -> str:
+    if name is GoalName.UPSTREAM_BYTES_PER_1K:
+        return number(value / _BYTES_PER_KB)
     return _share(value) if name.value.endswith("_ratio") else number(value)
 
 
@@ -171,8 +175,21 @@ def _number(value: float | None, unit: str = "") -> str:
 
 
 def _limit(promise: Promise) -> str:
+    if promise.unit == "yes":
+        return "wanted"
     sign = "≥" if promise.at_least else "≤"
-    return f"{sign} {number(promise.limit)}"
+    wanted = f"{_share(promise.limit)} %" if promise.unit == "ratio" else number(promise.limit)
+    return f"{sign} {wanted}"
+
+
+def _seen(promise: Promise) -> str:
+    if promise.seen is None:
+        return "not looked at"
+    if promise.unit == "yes":
+        return "yes" if promise.seen else "no"
+    if promise.unit == "ratio":
+        return f"{_share(promise.seen)} %"
+    return _number(promise.seen, promise.unit)
 
 
 def _tone(verdict: Verdict) -> str:
