@@ -1,0 +1,130 @@
+"""`skerry infer`: one request from the command line, and who served it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from skerry.base.errors import UsageError
+from skerry.cli.output import json_option, print_json, say
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skerry.client.answer import Answer
+    from skerry.client.endpoints import Endpoints
+
+ELEMENTS_SHOWN_MAX = 8
+
+
+@click.command()
+@click.argument("model")
+@click.option("--site", help="Send from this site of the local fleet.")
+@click.option("--url", "urls", multiple=True, help="Send to this address; repeat for fallbacks.")
+@click.option(
+    "--fleet",
+    default=".",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the local fleet (with --site).",
+)
+@click.option(
+    "--input",
+    "file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The file to send: any file for a model that takes files, .npy or .npz for tensors.",
+)
+@click.option("--data-class", help="Data class of the content; the model's first by default.")
+@click.option("--deadline-ms", type=click.FloatRange(min=1), default=5000.0, show_default=True)
+@click.option("--roots", type=click.Path(exists=True, path_type=Path), help="CA file for https.")
+@json_option
+def command(
+    model: str,
+    site: str | None,
+    urls: tuple[str, ...],
+    fleet: Path,
+    file: Path,
+    data_class: str | None,
+    deadline_ms: float,
+    roots: Path | None,
+    as_json: bool,
+) -> None:
+    """Send one request to MODEL and say who served it.
+
+    Example:  skerry infer magika --site oslo --input scan.pdf
+    """
+    from skerry.client import Client
+
+    if bool(site) == bool(urls):
+        raise UsageError("give --site or --url, one of them", "skerry infer MODEL --site oslo ...")
+    ends: list[str] | Endpoints = list(urls)
+    if site:
+        from skerry.client.endpoints import from_run_file
+
+        ends = from_run_file(fleet, site)
+    with Client(ends, roots=roots) as client:
+        arrays = _arrays(file)
+        answer = client.infer(
+            model,
+            arrays,
+            file=file if arrays is None else None,
+            data_class=data_class,
+            deadline_s=deadline_ms / 1000,
+        )
+    if as_json:
+        print_json("infer", _document(answer))
+    else:
+        _print(answer)
+
+
+def _arrays(file: Path) -> "dict[str, NDArray[Any]] | None":
+    """Read arrays from .npz (by name) and .npy (as the input named like the file); else None."""
+    import numpy as np
+
+    if file.suffix not in (".npy", ".npz"):
+        return None
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        if file.suffix == ".npz":
+            return {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise UsageError(f"{file} holds no arrays: {error}", "write it with numpy.save") from error
+    return {file.stem: loaded}
+
+
+def _print(answer: "Answer") -> None:
+    if answer.label is not None and answer.score is not None:
+        click.echo(f"{answer.label}  {answer.score:.3f}")
+    elif answer.label is not None:
+        click.echo(answer.label)
+    else:
+        for name, data in answer.outputs.items():
+            flat = data.reshape(-1)
+            shown = " ".join(str(value) for value in flat[:ELEMENTS_SHOWN_MAX].tolist())
+            more = " ..." if flat.size > ELEMENTS_SHOWN_MAX else ""
+            click.echo(f"{name} {list(data.shape)}: {shown}{more}")
+    say(
+        f"served by {answer.served_by} in {answer.latency_ms:.1f} ms, tier {answer.tier}, "
+        f"{answer.model} v{answer.version}, reason: {answer.fallback_reason or 'local'}"
+    )
+
+
+def _document(answer: "Answer") -> dict[str, object]:
+    outputs = {
+        name: [item.decode("utf-8", "replace") for item in data.reshape(-1).tolist()]
+        if data.dtype == object
+        else data.tolist()
+        for name, data in answer.outputs.items()
+    }
+    return {
+        "label": answer.label,
+        "score": answer.score,
+        "outputs": outputs,
+        "served_by": answer.served_by,
+        "site": answer.site,
+        "tier": answer.tier,
+        "model": answer.model,
+        "version": answer.version,
+        "fallback_reason": answer.fallback_reason,
+        "latency_ms": answer.latency_ms,
+    }
