@@ -127,6 +127,11 @@ class Operator:
         """Return a TUF role's published metadata: what an offline key extends and signs."""
         return self._call("GET", f"/tuf/metadata/{quote(role)}.json", None)
 
+    def target(self, path: str, sha256: str) -> bytes:
+        """Return a published target by its path and digest."""
+        folder, _, name = path.rpartition("/")
+        return self._call("GET", f"/tuf/targets/{quote(folder)}/{sha256}.{quote(name)}", None)
+
     def put_blob(self, sha256: str, data: bytes) -> None:
         """Upload a blob; central refuses bytes that do not hash to their name."""
         self._call("PUT", f"/blob/{sha256}", data, timeout_s=UPLOAD_S_MAX)

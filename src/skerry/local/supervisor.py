@@ -131,6 +131,16 @@ class Supervisor:
                 with anyio.CancelScope(shield=True):
                     await child.gone.wait()
 
+    def relaunch(self, name: str) -> Child:
+        """Start a child that was stopped, as it was started before."""
+        child = self.children[name]
+        if child.wanted:
+            return child
+        child.wanted = True
+        child.gone.clear()
+        self._tasks.start_soon(self._keep, child)
+        return child
+
     def kill(self, name: str) -> None:
         """End a child without warning, as a crash would; it is started again."""
         child = self.children[name]

@@ -1,0 +1,158 @@
+"""Sending a change: sign what is new with the offline keys here, hand it to central, apply.
+
+    models of the fleet -> blobs to central
+    manifests, policy   -> signed here by the offline `models` role -> central publishes
+    fleet               -> central seals it ring by ring with its online role
+
+Blocking. Nothing reaches a node before all of it is there, and what central already has
+is not sent again.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from skerry.base.clock import Clock
+from skerry.base.errors import Exit, SkerryError
+from skerry.client.operator import Operator
+from skerry.fleet.desired import policy_of
+from skerry.schema.api import ApplyReply, MetadataUpload
+from skerry.schema.fleet import Fleet, Model
+from skerry.schema.model import Manifest, manifest_target
+from skerry.schema.policy import Policy, policy_target
+from skerry.trust.roles import OfflineKeys
+
+MANIFEST_FILE = "manifest.json"
+ROLE = "models"
+CHANNEL = "prod"
+
+
+class ModelMissingError(SkerryError):
+    """The fleet file names a model version whose bytes are not in the model repository.
+
+    `skerry model add` puts them there and pins their digest in `fleet.lock`.
+    """
+
+    code = "E1312"
+    exit_code = Exit.FILE_INVALID
+
+    def __init__(self, model: str, version: int, why: str) -> None:
+        super().__init__(model, version, why)
+        self.model, self.version, self.why = model, version, why
+
+    def __str__(self) -> str:
+        return f"model {self.model} version {self.version}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Name the command."""
+        return f"add it with: skerry model add FILE --name {self.model} --version {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What was signed and sent."""
+
+    targets: int
+    blobs: int
+    blob_bytes: int
+    policy_sha256: str
+
+
+def seal(
+    fleet: Fleet, repository: Path, keys: OfflineKeys, central: Operator, *, clock: Clock
+) -> Sealed:
+    """Sign what central does not have yet, and upload it. Raises `ModelMissingError`."""
+    current = central.role_metadata(ROLE)
+    signed = msgspec.json.decode(current, type=_Metadata).signed.targets
+    new: dict[str, bytes] = {}
+    blobs = blob_bytes = 0
+    for model in fleet.models:
+        data, manifest = _manifest(model, repository)
+        path = manifest_target(CHANNEL, model.name, model.version)
+        if path in signed and signed[path].hashes.sha256 == model.manifest_sha256:
+            continue
+        for member in manifest.members:
+            content = (repository / model.name / str(model.version) / member.path).read_bytes()
+            central.put_blob(member.sha256, content)
+            blobs, blob_bytes = blobs + 1, blob_bytes + len(content)
+        new[path] = data
+    policy, policy_sha256 = _policy(fleet, signed.get(policy_target(fleet.name)), central)
+    if policy is not None:
+        new[policy_target(fleet.name)] = policy
+    if new:
+        metadata = keys.sign_models(current, new, now_unix_s=clock.unix_s())
+        version = msgspec.json.decode(metadata, type=_Metadata).signed.version
+        central.put_metadata(
+            MetadataUpload(metadata={f"{version}.{ROLE}.json": metadata}, targets=new)
+        )
+    return Sealed(len(new), blobs, blob_bytes, policy_sha256)
+
+
+def apply(
+    fleet: Fleet,
+    repository: Path,
+    keys: OfflineKeys,
+    central: Operator,
+    *,
+    expected_generation: int,
+    reason: str,
+    clock: Clock,
+) -> ApplyReply:
+    """Seal, upload and apply a fleet on top of the generation that its author looked at."""
+    sealed = seal(fleet, repository, keys, central, clock=clock)
+    return central.apply(
+        fleet,
+        expected_generation=expected_generation,
+        policy_sha256=sealed.policy_sha256,
+        reason=reason,
+    )
+
+
+class _Hashes(msgspec.Struct):
+    sha256: str = ""
+
+
+class _Target(msgspec.Struct):
+    hashes: _Hashes
+
+
+class _Signed(msgspec.Struct):
+    version: int
+    targets: dict[str, _Target] = {}
+
+
+class _Metadata(msgspec.Struct):
+    """As much of a TUF targets role as is looked at here."""
+
+    signed: _Signed
+
+
+def _manifest(model: Model, repository: Path) -> tuple[bytes, Manifest]:
+    path = repository / model.name / str(model.version) / MANIFEST_FILE
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelMissingError(model.name, model.version, f"{path} is not there") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != model.manifest_sha256:
+        found, wanted = digest[:12], model.manifest_sha256[:12] or "nothing"
+        raise ModelMissingError(
+            model.name, model.version, f"{path} is {found}, fleet.lock pins {wanted}"
+        )
+    return data, msgspec.json.decode(data, type=Manifest)
+
+
+def _policy(fleet: Fleet, published: _Target | None, central: Operator) -> tuple[bytes | None, str]:
+    """Return the policy to sign, if it changed, and the digest of the one to name."""
+    generation = 1
+    if published is not None:
+        digest = published.hashes.sha256
+        known = msgspec.json.decode(central.target(policy_target(fleet.name), digest), type=Policy)
+        if policy_of(fleet, known.generation) == known:
+            return None, digest
+        generation = known.generation + 1
+    data = msgspec.json.encode(policy_of(fleet, generation))
+    return data, hashlib.sha256(data).hexdigest()

@@ -1,0 +1,28 @@
+"""Ports of a local fleet: chosen once among the free ones, and kept, since addresses are signed."""
+
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from skerry.base.files import write_private
+
+LOOPBACK = "127.0.0.1"
+
+
+def kept_ports(path: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return a port for each name: those of an earlier start, and free ones for new names."""
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except (OSError, msgspec.DecodeError):
+        known = {}
+    new = [name for name in names if name not in known]
+    with ExitStack() as held:  # all at once, so that none is given twice
+        for name in new:
+            listener = held.enter_context(socket.create_server((LOOPBACK, 0)))
+            known[name] = listener.getsockname()[1]
+    if new:
+        write_private(path, msgspec.json.encode(known))
+    return {name: known[name] for name in names}
