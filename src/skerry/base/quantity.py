@@ -12,6 +12,7 @@ Source:  SI prefixes (powers of 1000 for W, Wh, bit and B; `KiB`, `MiB`, `GiB` a
          powers of 1024, IEC 80000-13).
 """
 
+import math
 import re
 from decimal import Decimal, localcontext
 from difflib import get_close_matches
@@ -116,7 +117,10 @@ def parse_quantity(text: str | float, unit: str) -> float:
         raise _unit_error(written, match[1], found, kind)
     with localcontext() as context:
         context.prec = 40
-        return float(number * factor / KINDS[kind][unit])
+        value = float(number * factor / KINDS[kind][unit])
+    if not math.isfinite(value):
+        raise QuantityError(written, kind, "is too large a number")
+    return value
 
 
 def _unit_error(written: str, number: str, found: str, kind: str) -> QuantityError:

@@ -84,9 +84,7 @@ class OnDisk(msgspec.Struct, frozen=True, kw_only=True):
     gave_up_reason: str = ""
 
 
-def actions_towards(
-    desired: Desired, observed: Observed, disk: OnDisk
-) -> tuple[Action, ...]:
+def actions_towards(desired: Desired, observed: Observed, disk: OnDisk) -> tuple[Action, ...]:
     """Return what is still to be done, in order; nothing if nothing is.
 
     `observed.window` and `observed.at_unix_s` are what the gate judges.
@@ -183,9 +181,7 @@ def after(disk: OnDisk, action: Action, desired: Desired, at_unix_s: float) -> O
     if action.do is Do.SWAP:
         if action.generation == disk.generation:
             return replace(disk, serving=wanted)  # mended, not changed: no trial
-        return replace(
-            disk, serving=wanted, trial=action.generation, trial_at_unix_s=at_unix_s
-        )
+        return replace(disk, serving=wanted, trial=action.generation, trial_at_unix_s=at_unix_s)
     if action.do is Do.COMMIT:
         return replace(
             disk, generation=action.generation, committed=wanted, trial=0, trial_at_unix_s=0.0

@@ -101,13 +101,17 @@ def render_difference(difference: Difference, *, hold_s: float) -> str:
     kind_width = max((len(change.kind) for change in difference.changes), default=0)
     name_width = max((len(change.name) for change in difference.changes), default=0)
     for change in difference.changes:
-        line = f"  {change.op.value} {change.kind.ljust(kind_width)} {change.name.ljust(name_width)}"
+        line = (
+            f"  {change.op.value} {change.kind.ljust(kind_width)} {change.name.ljust(name_width)}"
+        )
         effect = _effect(change, difference.rings)
         detail = f"{change.detail}" if change.detail else ""
         lines.append("  ".join(part for part in (line, detail, effect) if part).rstrip())
     if any(change.restarts for change in difference.changes):
         first = ", ".join(difference.first_ring[:6])
-        more = f" and {len(difference.first_ring) - 6} more" if len(difference.first_ring) > 6 else ""
+        more = (
+            f" and {len(difference.first_ring) - 6} more" if len(difference.first_ring) > 6 else ""
+        )
         tail = f"First ring: {first}{more}."
         if difference.revert_when:
             hold = format_quantity(hold_s, "s")
@@ -135,17 +139,13 @@ def _objects(fleet: Fleet) -> dict[tuple[str, str], Any]:
         ("rule", f"{rule.signal} {rule.op} {_plain(rule.value)}"): rule for rule in fleet.rules
     }
     # A round trip that follows from coordinates changes with its site, which is listed.
-    objects |= {
-        ("link", f"{link.a} - {link.b}"): link for link in fleet.links if link.stated
-    }
+    objects |= {("link", f"{link.a} - {link.b}"): link for link in fleet.links if link.stated}
     objects["rollout", fleet.name] = fleet.rollout
     objects["domain", fleet.name] = fleet.domain
     return objects
 
 
-def _change(
-    key: tuple[str, str], before: Any, now: Any, old: Fleet | None, new: Fleet
-) -> Change:
+def _change(key: tuple[str, str], before: Any, now: Any, old: Fleet | None, new: Fleet) -> Change:
     kind, name = key
     op = Op.ADD if before is None else Op.REMOVE if now is None else Op.CHANGE
     fleet = old if now is None and old is not None else new
@@ -158,7 +158,7 @@ def _change(
         op=op,
         kind=kind,
         name=name,
-        detail=_detail(kind, op, before, now, len(sites)),
+        detail=_detail(name, op, before, now, len(sites)),
         sites=sites,
         restarts=_restarts(kind, op, before, now),
     )
@@ -191,7 +191,7 @@ def _restarts(kind: str, op: Op, before: Any, now: Any) -> bool:
     return False
 
 
-def _detail(kind: str, op: Op, before: Any, now: Any, reached: int) -> str:
+def _detail(name: str, op: Op, before: Any, now: Any, reached: int) -> str:
     subject = before if now is None else now
     on_sites = f"on {reached} site{'' if reached == 1 else 's'}"
     if op is not Op.CHANGE:
@@ -201,21 +201,21 @@ def _detail(kind: str, op: Op, before: Any, now: Any, reached: int) -> str:
             return f"{subject.tier} in {subject.region}, {subject.nodes} node(s)"
         if isinstance(subject, Tier):
             return f"{subject.nodes} x {subject.machine.name}"
-        return _plain(subject) if isinstance(subject, str | float) else ""
+        return _value(name, subject) if isinstance(subject, str | float) else ""
     if not isinstance(now, msgspec.Struct):
-        return f"{_plain(before)} -> {_plain(now)}"
+        return f"{_value(name, before)} -> {_value(name, now)}"
     parts = []
     if isinstance(now, Model) and before.version != now.version:
         parts.append(f"v{before.version} -> v{now.version} {on_sites}")
     elif isinstance(now, Model) and before.manifest_sha256 != now.manifest_sha256:
         old_digest = before.manifest_sha256[:12] or "not added"
         parts.append(f"bytes {old_digest} -> {now.manifest_sha256[:12] or 'removed'} {on_sites}")
-    for name in now.__struct_fields__:
-        if name in ("version", "manifest_sha256", "grid_source"):
+    for part in now.__struct_fields__:
+        if part in ("version", "manifest_sha256", "grid_source"):
             continue
-        one, other = getattr(before, name), getattr(now, name)
+        one, other = getattr(before, part), getattr(now, part)
         if one != other:
-            parts.append(f"{_word(name)} {_value(name, one)} -> {_value(name, other)}")
+            parts.append(f"{_word(part)} {_value(part, one)} -> {_value(part, other)}")
     return "; ".join(parts)
 
 

@@ -105,7 +105,9 @@ class Findings:
             self.bad_value(path, str(error), error.hint)
             return low
         if value < low or value > high or (above and value == low):
-            least = f"more than {format_quantity(low, unit)}" if above else format_quantity(low, unit)
+            least = (
+                f"more than {format_quantity(low, unit)}" if above else format_quantity(low, unit)
+            )
             most = "" if high == math.inf else f" to {format_quantity(high, unit)}"
             more = " or more" if not above and high == math.inf else ""
             self.bad_value(path, f"`{text}` is out of bounds, wanted {least}{most}{more}")

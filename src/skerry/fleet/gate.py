@@ -1,8 +1,10 @@
 """The gate: may a new version stay, judged from what was really served.
 
 A node judges itself by it after a swap; a rollout judges every node of a ring by it.
-A limit that is not stated is not judged. Too few requests are *wait*, never *pass*:
-a gate that passes on nothing is no gate.
+A limit that is not stated is not judged. Too few requests are *wait*: a gate that
+passes on nothing is no gate. Only a node that stays quiet long after its hold passes
+on the check sample that it answered when it was warmed; a rollout does not count that
+as evidence, its first ring waits for real requests.
 
 Units: seconds, milliseconds, ratios from 0 to 1.
 """
@@ -33,6 +35,9 @@ class Judgement:
 FAIL_REQUESTS_MIN = 5
 """Requests below which no ratio or percentile is believed, in either direction."""
 
+QUIET_S = 120.0
+"""How long after its hold a node without traffic goes on waiting for some."""
+
 
 def judge(gate: Gate, window: Window, held_s: float) -> Judgement:
     """Judge one node's window, `held_s` after its swap.
@@ -53,7 +58,7 @@ def judge(gate: Gate, window: Window, held_s: float) -> Judgement:
             return Judgement(Grade.FAIL, f"p95 {p95:.1f} ms > {gate.latency_ms_p95:g} ms")
     if held_s < gate.hold_s:
         return Judgement(Grade.WAIT, f"held {held_s:.0f} of {gate.hold_s:.0f} s")
-    if window.requests < gate.requests_min:
+    if window.requests < gate.requests_min and held_s < gate.hold_s + QUIET_S:
         return Judgement(
             Grade.WAIT, f"{window.requests} of {gate.requests_min} requests to judge by"
         )

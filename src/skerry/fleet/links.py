@@ -43,9 +43,7 @@ def computed_round_trip_ms(distance: float) -> float:
 
 def computed_link(a: Site, b: Site, bandwidth_bit_per_s: float) -> Link:
     """Return the link between two sites as their coordinates suggest it."""
-    distance = distance_km(
-        (a.latitude_deg, a.longitude_deg), (b.latitude_deg, b.longitude_deg)
-    )
+    distance = distance_km((a.latitude_deg, a.longitude_deg), (b.latitude_deg, b.longitude_deg))
     return Link(
         a=a.name,
         b=b.name,

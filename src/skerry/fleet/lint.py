@@ -43,7 +43,7 @@ def _feeds(file: FleetFile, fleet: Fleet, notes: Findings) -> None:
         path = ("sites", index, "feed") if own else ("tiers", site.tier, "feed")
         text = (
             f"`{site.name}` has a {format_quantity(site.feed_w, 'W')} feed and "
-            f"{format_quantity(busy_w, 'W')} of nodes at full load ({load:.0%})"
+            f"{format_quantity(busy_w, 'W')} of nodes at full load ({load * 100:,.0f} %)"
         )
         if load > 1:
             slip = f"; or did you mean {site.feed_w:g} kW?" if site.feed_w * 1000 >= busy_w else ""
@@ -63,7 +63,9 @@ def _models(fleet: Fleet, notes: Findings) -> None:
     for index, model in enumerate(fleet.models):
         path = ("models", index)
         if not sites_of(fleet, model):
-            notes.warn((*path, "place"), f"no site has a tier of `{model.name}`, so it runs nowhere")
+            notes.warn(
+                (*path, "place"), f"no site has a tier of `{model.name}`, so it runs nowhere"
+            )
         if not model.manifest_sha256:
             notes.note(
                 (*path, "version"),
@@ -75,7 +77,7 @@ def _models(fleet: Fleet, notes: Findings) -> None:
                 notes.note(
                     path,
                     f"`{model.name}` has no stand-in",
-                    "a smaller model of the same signature answers when this one cannot: `fallback`",
+                    "a smaller model of the same signature can answer for it: `fallback`",
                 )
             continue
         other = next(m for m in fleet.models if m.name == model.standin)
@@ -83,7 +85,7 @@ def _models(fleet: Fleet, notes: Findings) -> None:
         if missing:
             notes.warn(
                 (*path, "fallback"),
-                f"`{other.name}` is not placed on {', '.join(missing)}, so it cannot stand in there",
+                f"`{other.name}` is not placed on {', '.join(missing)}: no stand-in there",
                 f"add it to the `place` of `{other.name}`",
             )
         if set(model.data_classes) - set(other.data_classes):
@@ -155,7 +157,9 @@ def _gate(fleet: Fleet, notes: Findings) -> None:
         )
     if GoalName.AVAILABILITY_RATIO in fleet.goals and gate.errors_ratio is None:
         notes.warn(
-            ("rollout", "gate"), "availability is a goal, and no gate holds it", "add `errors: 0.1 %`"
+            ("rollout", "gate"),
+            "availability is a goal, and no gate holds it",
+            "add `errors: 0.1 %`",
         )
     if len(fleet.rollout.rings) == 1 and len(fleet.sites) > 1:
         notes.warn(
@@ -166,7 +170,9 @@ def _gate(fleet: Fleet, notes: Findings) -> None:
     elif len(fleet.rollout.rings[0]) > max(1, len(fleet.sites) // 2):
         notes.warn(("rollout", "rings", 0), "the first ring holds more than half of the sites")
     if fleet.rollout.window == "outside hours" and not any(site.hours for site in fleet.sites):
-        notes.note(("rollout", "window"), "no site states its `hours`, so the window is always open")
+        notes.note(
+            ("rollout", "window"), "no site states its `hours`, so the window is always open"
+        )
 
 
 def _assumptions(file: FleetFile, notes: Findings) -> None:

@@ -5,9 +5,9 @@ import re
 from skerry.fleet.findings import Findings
 from skerry.fleet.resolve_places import check_country, check_token
 from skerry.schema.desired import DesiredRule
+from skerry.schema.file_errors import KeyPath
 from skerry.schema.fleet import Model
 from skerry.schema.fleet_file import FleetFile, RuleFile
-from skerry.schema.file_errors import KeyPath
 from skerry.schema.lock import FleetLock
 from skerry.schema.policy import Residency, Stays
 
@@ -84,9 +84,7 @@ def resolve_models(file: FleetFile, lock: FleetLock, notes: Findings) -> tuple[M
                 "name a smaller model of the same signature, or remove the line",
             )
         elif model.fallback is not None and model.fallback not in names:
-            notes.unknown(
-                (*path, "fallback"), "model", model.fallback, set(names) - {model.name}
-            )
+            notes.unknown((*path, "fallback"), "model", model.fallback, set(names) - {model.name})
         models.append(
             Model(
                 name=model.name,
@@ -121,9 +119,7 @@ def resolve_rules(file: FleetFile, notes: Findings) -> tuple[DesiredRule, ...]:
     return tuple(rules)
 
 
-def _when(
-    text: str, path: KeyPath, notes: Findings
-) -> tuple[str, str, str | float] | None:
+def _when(text: str, path: KeyPath, notes: Findings) -> tuple[str, str, str | float] | None:
     match = _WHEN.fullmatch(text.strip())
     if match is None:
         notes.bad_value(
@@ -161,10 +157,13 @@ def _action(
                 notes.unknown((*path, "what", index), "work to defer", name, DEFERRABLE)
         return "defer", tuple(rule.what)
     if len(words) == 2 and words[0] == "prefer":
+        names = {model.name for model in file.models}
         standins = {model.fallback for model in file.models if model.fallback is not None}
-        if words[1] not in {model.name for model in file.models}:
-            notes.unknown((*path, "do"), "model", words[1], (m.name for m in file.models))
-        elif words[1] not in standins:
+        # A stand-in with a fault of its own is told of once, where it stands.
+        alone = any(model.fallback == model.name for model in file.models)
+        if words[1] not in names:
+            notes.unknown((*path, "do"), "model", words[1], names)
+        elif words[1] not in standins and standins <= names and not alone:
             notes.contradiction(
                 (*path, "do"),
                 f"`{words[1]}` stands in for no model, so this rule would do nothing",

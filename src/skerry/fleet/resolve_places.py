@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 from skerry.fleet.findings import Findings
 from skerry.fleet.links import JITTER_MS, computed_link
 from skerry.fleet.tables import COUNTRIES, grid_zones, machine_types
+from skerry.schema.file_errors import KeyPath
 from skerry.schema.fleet import Contact, Kind, Link, Machine, Site, Tier
 from skerry.schema.fleet_file import FleetFile, SiteFile, TierFile
-from skerry.schema.file_errors import KeyPath
 
 PUE_ASSUMED = 1.5
 ENERGY_USD_PER_KWH_ASSUMED = 0.25
@@ -57,9 +57,7 @@ def resolve_tiers(file: FleetFile, notes: Findings) -> dict[str, Tier]:
     return tiers
 
 
-def _tier(
-    name: str, tier: TierFile, machines: dict[str, Machine], notes: Findings
-) -> Tier | None:
+def _tier(name: str, tier: TierFile, machines: dict[str, Machine], notes: Findings) -> Tier | None:
     path: KeyPath = ("tiers", name)
     kinds = [kind.value for kind in Kind]
     if tier.kind not in kinds:
@@ -105,7 +103,13 @@ def _tier(
 
 
 def _optional(
-    text: str | None, unit: str, default: float, path: KeyPath, notes: Findings, *, above: bool = False
+    text: str | None,
+    unit: str,
+    default: float,
+    path: KeyPath,
+    notes: Findings,
+    *,
+    above: bool = False,
 ) -> float:
     return default if text is None else notes.quantity(text, unit, path, above=above)
 
@@ -273,9 +277,8 @@ def resolve_links(
         for other in ([region] if region is not None else []) + clouds:
             pair = frozenset((site.name, other.name))
             if len(pair) == 2 and pair not in links:
-                links[pair] = stated.pop(pair, None) or computed_link(
-                    site, other, _narrower(site, other, tiers)
-                )
+                known = stated.pop(pair) if pair in stated else None
+                links[pair] = known or computed_link(site, other, _narrower(site, other, tiers))
     return (*links.values(), *stated.values())
 
 
@@ -321,9 +324,7 @@ def check_span(text: str, path: KeyPath, notes: Findings) -> None:
     """Note a span of the day that cannot be read: `08:00-20:00 Europe/London`."""
     match = _SPAN.fullmatch(text.strip())
     if match is None:
-        notes.bad_value(
-            path, f"`{text}` is not a span of a day, wanted `08:00-20:00 Europe/Oslo`"
-        )
+        notes.bad_value(path, f"`{text}` is not a span of a day, wanted `08:00-20:00 Europe/Oslo`")
     elif match[4] and not _zone_exists(match[4].strip()):
         notes.bad_value(path, f"no time zone `{match[4].strip()}`", "such as `Europe/Oslo`")
 
@@ -335,5 +336,3 @@ def _zone_exists(name: str) -> bool:
     except (KeyError, ValueError, OSError):
         return False
     return True
-
-

@@ -11,11 +11,11 @@ import math
 import re
 
 from skerry.fleet.findings import Findings
-from skerry.fleet.resolve_places import check_span
+from skerry.fleet.resolve_places import check_span, label_text
 from skerry.schema.desired import Gate
+from skerry.schema.file_errors import KeyPath
 from skerry.schema.fleet import Rollout, Site
 from skerry.schema.fleet_file import FleetFile
-from skerry.schema.file_errors import KeyPath
 from skerry.schema.goal import GoalName
 
 _GOALS: tuple[tuple[str, GoalName, str, float], ...] = (
@@ -51,7 +51,7 @@ def resolve_rollout(file: FleetFile, sites: tuple[Site, ...], notes: Findings) -
     taken: set[str] = set()
     for index, text in enumerate(authored.rings):
         path: KeyPath = ("rollout", "rings", index)
-        members = _members(text, sites, taken, path, notes)
+        members = _members(text, file, sites, taken, path, notes)
         if members:
             rings.append(members)
             names.append(text)
@@ -78,18 +78,24 @@ def resolve_rollout(file: FleetFile, sites: tuple[Site, ...], notes: Findings) -
 
 
 def _members(
-    text: str, sites: tuple[Site, ...], taken: set[str], path: KeyPath, notes: Findings
+    text: str,
+    file: FleetFile,
+    sites: tuple[Site, ...],
+    taken: set[str],
+    path: KeyPath,
+    notes: Findings,
 ) -> tuple[str, ...]:
     written = text.strip()
     label = _LABEL.fullmatch(written)
     if label is not None:
         matching = [site.name for site in sites if site.labels.get(label[1]) == label[2]]
-        if not matching and sites:
-            used = sorted(f"{k}={v}" for site in sites for k, v in site.labels.items())
+        # Judged by what is written: a site with another fault still has its labels.
+        used = [f"{k}={label_text(v)}" for site in file.sites for k, v in site.labels.items()]
+        if written not in used:
             notes.contradiction(
                 path,
                 f"no site has the label `{written}`",
-                f"labels in this file: {', '.join(dict.fromkeys(used))}"
+                f"labels in this file: {', '.join(sorted(set(used)))}"
                 if used
                 else f"add `labels: {{{label[1]}: {label[2]}}}` to a site",
             )
@@ -108,9 +114,7 @@ def _gate(file: FleetFile, notes: Findings) -> Gate:
     gate, path = file.rollout.gate, ("rollout", "gate")
     latency_ms_p95 = errors_ratio = None
     if gate.latency_p95 is not None:
-        latency_ms_p95 = notes.quantity(
-            gate.latency_p95, "ms", (*path, "latency_p95"), above=True
-        )
+        latency_ms_p95 = notes.quantity(gate.latency_p95, "ms", (*path, "latency_p95"), above=True)
     if gate.errors is not None:
         errors_ratio = notes.quantity(gate.errors, "1", (*path, "errors"), high=1.0)
     return Gate(

@@ -2,10 +2,11 @@
 
 Central asks again on every report and every tick; it keeps only `Progress`. A ring is
 released when the one before it passed: every node runs the new generation, is in
-sync and healthy, the hold is over and the gate's limits hold for each node that has
-enough traffic and for the ring together. One bad node fails the ring. Silence is a
-failure too, once the deadline has passed: a release that takes a site down must not
-pass because the site can no longer say so. Nodes of earlier rings stay watched.
+sync and healthy, the hold is over, and no node that has traffic breaks the gate's
+limits. One bad node fails the ring. The first ring also waits for the gate's number
+of requests: later rings may be quiet, the first gave the evidence. Silence is a
+failure, once the deadline has passed: a release that takes a site down must not pass
+because the site can no longer say so. Nodes of earlier rings stay watched.
 
 Units: seconds of wall time.
 """
@@ -68,9 +69,7 @@ def begin(rollout: Rollout, generation: int, previous: int, now_unix_s: float) -
 
 def advanced(progress: Progress, now_unix_s: float) -> Progress:
     """Return the progress once the next ring is released."""
-    return msgspec.structs.replace(
-        progress, ring=progress.ring + 1, ring_at_unix_s=now_unix_s
-    )
+    return msgspec.structs.replace(progress, ring=progress.ring + 1, ring_at_unix_s=now_unix_s)
 
 
 def next_step(
@@ -109,7 +108,7 @@ def next_step(
         return _hold(progress, waiting)
     if passed_s < rollout.gate.hold_s:
         return _hold(progress, f"held {max(0.0, passed_s):.0f} of {rollout.gate.hold_s:.0f} s")
-    if requests < rollout.gate.requests_min:
+    if progress.ring == 0 and requests < rollout.gate.requests_min:
         return _hold(
             progress, f"{requests} of {rollout.gate.requests_min} requests to judge the ring by"
         )
@@ -154,11 +153,7 @@ def _hold(progress: Progress, reason: str) -> NextStep:
     return NextStep(verdict=Verdict.HOLD, reason=reason, ring=progress.ring)
 
 
-def _fail(
-    rollout: Rollout, progress: Progress, released: tuple[str, ...], reason: str
-) -> NextStep:
+def _fail(rollout: Rollout, progress: Progress, released: tuple[str, ...], reason: str) -> NextStep:
     if not rollout.revert_on_fail:
         return _hold(progress, f"held for a person: {reason}")
-    return NextStep(
-        verdict=Verdict.REVERT, reason=reason, ring=progress.ring, sites=released
-    )
+    return NextStep(verdict=Verdict.REVERT, reason=reason, ring=progress.ring, sites=released)

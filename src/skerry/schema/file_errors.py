@@ -13,7 +13,6 @@ All problems of a file are found in one pass and travel together in one
 """
 
 from enum import StrEnum
-from typing import ClassVar
 
 import msgspec
 
@@ -45,11 +44,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Problem(SkerryError):
+class Problem(SkerryError):  # noqa: N818 - warnings and notes are problems, not errors
     """One thing wrong, or worth knowing, at one place of a fleet file."""
 
-    code: ClassVar[str] = "E0101"
-    exit_code: ClassVar[Exit] = Exit.FILE_INVALID
+    code = "E0101"
+    exit_code = Exit.FILE_INVALID
 
     def __init__(
         self,

@@ -19,10 +19,10 @@ Name = Annotated[
     str,
     Meta(
         pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-        description="1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`.",
+        description="1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`",
     ),
 ]
-Quantity = Annotated[str, Meta(min_length=1, max_length=64)]
+Quantity = Annotated[str, Meta(min_length=1, max_length=64, description="a quantity with its unit")]
 Ratio = int | float
 
 
@@ -30,7 +30,7 @@ class Authored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The base of every part of the file: an unknown key is an error."""
 
 
-class GoalsFile(Authored):
+class GoalsFile(Authored, frozen=True, kw_only=True):
     """What *good* means. Plans, gates, drills and pilots all read this."""
 
     latency_p95: Quantity | None = None
@@ -42,7 +42,7 @@ class GoalsFile(Authored):
     upstream_per_1k: Quantity | None = None
 
 
-class MachineFile(Authored):
+class MachineFile(Authored, frozen=True, kw_only=True):
     """A machine type: its draw, price and life, and where those figures come from."""
 
     idle: Quantity
@@ -53,7 +53,7 @@ class MachineFile(Authored):
     source: str
 
 
-class TierFile(Authored):
+class TierFile(Authored, frozen=True, kw_only=True):
     """A named profile that sites share."""
 
     kind: str
@@ -67,14 +67,14 @@ class TierFile(Authored):
     monthly: Quantity | None = None
 
 
-class ContactFile(Authored):
+class ContactFile(Authored, frozen=True, kw_only=True):
     """Whom to call at a site."""
 
     name: str
     phone: str
 
 
-class SiteFile(Authored):
+class SiteFile(Authored, frozen=True, kw_only=True):
     """One place."""
 
     name: Name
@@ -93,7 +93,7 @@ class SiteFile(Authored):
     labels: dict[str, str | int | bool] = {}
 
 
-class ModelFile(Authored):
+class ModelFile(Authored, frozen=True, kw_only=True):
     """One model: which version, where, and what data it may see."""
 
     name: Name
@@ -103,13 +103,13 @@ class ModelFile(Authored):
     fallback: str | None = None
 
 
-class DataClassFile(Authored):
+class DataClassFile(Authored, frozen=True, kw_only=True):
     """Where data of one class may go: `site`, `region`, `anywhere`, or a list of countries."""
 
     stays: str | Annotated[list[str], Meta(min_length=1)]
 
 
-class RuleFile(Authored):
+class RuleFile(Authored, frozen=True, kw_only=True):
     """When a signal crosses a value, do something about it."""
 
     when: str
@@ -117,7 +117,7 @@ class RuleFile(Authored):
     what: list[str] = []
 
 
-class GateFile(Authored):
+class GateFile(Authored, frozen=True, kw_only=True):
     """When a new version may stay."""
 
     hold: Quantity
@@ -126,7 +126,7 @@ class GateFile(Authored):
     requests: Annotated[int, Meta(ge=0)] = 20
 
 
-class RolloutFile(Authored):
+class RolloutFile(Authored, frozen=True, kw_only=True):
     """How a change travels through the fleet."""
 
     rings: Annotated[list[str], Meta(min_length=1)]
@@ -135,7 +135,7 @@ class RolloutFile(Authored):
     window: str = "always"
 
 
-class LinkFile(Authored):
+class LinkFile(Authored, frozen=True, kw_only=True):
     """What is known of the link between two sites; the rest is computed."""
 
     between: Annotated[list[str], Meta(min_length=2, max_length=2)]
@@ -144,7 +144,7 @@ class LinkFile(Authored):
     bandwidth: Quantity | None = None
 
 
-class FleetFile(Authored):
+class FleetFile(Authored, frozen=True, kw_only=True):
     """The whole file."""
 
     api_version: str = msgspec.field(name="apiVersion")

@@ -65,13 +65,11 @@ class FleetSource:
 def read_fleet(path: Path) -> FleetSource:
     """Read a fleet file or folder; raises `FleetFileError` with all its problems."""
     lines: dict[str, list[str]] = {}
-    name = path.name
+    name = str(path)
     try:
-        if path.is_dir():
-            root = _read_folder(path, lines)
-        else:
-            root = _read_one(path, path.name, lines)
-        _read_csv(root, path if path.is_dir() else path.parent, lines)
+        folder = path.is_dir()
+        root = _read_folder(path, lines) if folder else _read_one(path, name, lines)
+        _read_csv(root, path if folder else path.parent, lines)
     except Problem as problem:
         raise FleetFileError(name, (problem,)) from problem
     head = _head_problems(root, lines)
@@ -94,7 +92,10 @@ def _bytes_of(path: Path, shown: str) -> bytes:
             return file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise UnreadableFileError(
-            "", f"{shown} cannot be read: {error.strerror}", "start one with: skerry init NAME", place
+            "",
+            f"{shown} cannot be read: {error.strerror}",
+            "start one with: skerry init NAME",
+            place,
         ) from error
 
 
@@ -112,7 +113,9 @@ def _read_one(path: Path, shown: str, lines: dict[str, list[str]]) -> Node:
 def _read_folder(folder: Path, lines: dict[str, list[str]]) -> Node:
     """Join a folder's objects: the fleet, then its sites and models by file name."""
     paths = sorted(p for p in folder.rglob("*.y*ml") if p.suffix in {".yaml", ".yml"})
-    paths = [p for p in paths if not any(part.startswith(".") for part in p.parts)]
+    paths = [
+        p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    ]
     if not paths or len(paths) > FILES_MAX:
         raise UnreadableFileError(
             "", f"{folder.name} holds {len(paths)} YAML files, wanted 1 to {FILES_MAX}"
@@ -120,7 +123,7 @@ def _read_folder(folder: Path, lines: dict[str, list[str]]) -> Node:
     fleet: Node | None = None
     parts: dict[str, list[Node]] = {"Site": [], "Model": []}
     for path in paths:
-        node = _read_one(path, str(path.relative_to(folder)), lines)
+        node = _read_one(path, str(path), lines)
         assert node.fields is not None  # noqa: S101 - _read_one refuses anything else
         kind = node.fields.get("kind")
         word = kind.scalar if kind is not None else None
@@ -168,12 +171,12 @@ def _read_csv(root: Node, folder: Path, lines: dict[str, list[str]]) -> None:
             place_in(lines[source.file], source),
         )
     try:
-        data = _bytes_of(target, str(source.scalar))
+        data = _bytes_of(target, str(folder / str(source.scalar)))
     except UnreadableFileError as problem:
         raise UnreadableFileError(
             "sites.from", problem.what, "", place_in(lines[source.file], source)
         ) from problem
-    root.fields["sites"] = read_sites(data, str(source.scalar), lines)
+    root.fields["sites"] = read_sites(data, str(folder / str(source.scalar)), lines)
 
 
 def _check_version(node: Node, lines: dict[str, list[str]]) -> None:
@@ -224,8 +227,25 @@ def _schema_problems(root: Node, lines: dict[str, list[str]]) -> list[Problem]:
     found: list[Problem] = []
     for error in _validator().iter_errors(plain):
         found.extend(_problems_of(error, root, lines))
-    found.sort(key=lambda p: (p.place.file, p.place.line, p.place.column) if p.place else ("", 0, 0))
+    # `teir` for `tier` is one slip, not an unknown key and a missing one.
+    meant = {
+        f"{problem.path.rpartition('.')[0]}.{problem.advice.split('`')[1]}"
+        for problem in found
+        if isinstance(problem, UnknownKeyError) and problem.advice.startswith("did you mean")
+    }
+    found = [
+        problem
+        for problem in found
+        if not (isinstance(problem, MissingKeyError) and _under_root(problem.path) in meant)
+    ]
+    found.sort(
+        key=lambda p: (p.place.file, p.place.line, p.place.column) if p.place else ("", 0, 0)
+    )
     return found
+
+
+def _under_root(path: str) -> str:
+    return path if "." in path else f".{path}"
 
 
 def _without_nan(value: Any) -> Any:
@@ -265,9 +285,9 @@ def _problems_of(error: Any, root: Node, lines: dict[str, list[str]]) -> list[Pr
     place = _place(root, lines, path)
     wanted = _wanted(_schema_at(error.schema_path[:-1]))
     if kind.name in {"type", "anyOf"}:
-        unit_slip = isinstance(error.instance, int | float) and wanted.startswith("text")
+        unit_slip = isinstance(error.instance, int | float) and "unit" in wanted
         advice = (
-            "a quantity needs its unit, such as `1.8 kW` or `50 ms`"
+            "units are written out, such as `1.8 kW` or `50 ms`"
             if unit_slip and not isinstance(error.instance, bool)
             else ""
         )
@@ -276,9 +296,7 @@ def _problems_of(error: Any, root: Node, lines: dict[str, list[str]]) -> list[Pr
                 dotted(path), f"is {_shown(error.instance)}, wanted {wanted}", advice, place
             )
         ]
-    return [
-        BadValueError(dotted(path), f"is {_shown(error.instance)}, wanted {wanted}", "", place)
-    ]
+    return [BadValueError(dotted(path), f"is {_shown(error.instance)}, wanted {wanted}", "", place)]
 
 
 def _schema_at(path: Any) -> dict[str, Any]:
@@ -296,11 +314,13 @@ def _wanted(schema: dict[str, Any]) -> str:
     """Say in words what a schema wants."""
     if "anyOf" in schema:
         words = [_wanted(part) for part in schema["anyOf"] if part.get("type") != "null"]
+        if "a number" in words and "a whole number" in words:
+            words.remove("a whole number")
         return " or ".join(dict.fromkeys(words))
     if "$ref" in schema:
         return _TYPE_WORDS["object"]
-    if "description" in schema and "pattern" in schema:
-        return str(schema["description"]).rstrip(".")
+    if "description" in schema and schema.get("type") == "string":
+        return str(schema["description"])
     words_ = _TYPE_WORDS.get(schema.get("type", ""), "another value")
     if "minimum" in schema:
         words_ += f" of at least {schema['minimum']:g}"
@@ -337,11 +357,12 @@ def _place(
     node = root
     for depth, step in enumerate(path):
         last = depth == len(path) - 1
-        if node.fields is not None and str(step) in node.fields:
+        inner = (node.fields or {}).get(str(step))
+        if inner is not None:
             if last and key:
                 node = node.keys.get(str(step), node)
                 break
-            node = node.fields[str(step)]
+            node = inner
         elif node.items is not None and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
         else:

@@ -142,7 +142,7 @@ class _Builder:
                 )
             root = self._node(next(self._events), 0)
             next(self._events)  # the document's end
-            after = next(self._events)
+            after: Any = next(self._events)
         except yaml.MarkedYAMLError as error:
             raise self._syntax_error(error) from error
         except (yaml.YAMLError, ValueError) as error:
@@ -170,8 +170,9 @@ class _Builder:
             )
         node = Node(self._file, line, column, 1)
         if isinstance(event, yaml.ScalarEvent):
-            if event.end_mark.line == line:
-                node.width = max(1, event.end_mark.column - column)
+            end = event.end_mark
+            if end is not None and end.line == line:
+                node.width = max(1, end.column - column)
             node.scalar = plain_scalar(event.value) if event.implicit[0] else event.value
         elif isinstance(event, yaml.SequenceStartEvent):
             node.items = []
