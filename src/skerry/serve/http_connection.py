@@ -49,7 +49,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._phase = _IDLE
         self._since_s = self._moved_s = door.now_s()
-        self._head_bytes = 0
+        self._head_bytes = self._header_lines = 0
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: bytes | bytearray = b""
@@ -105,7 +105,7 @@ class HttpConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fault = self._fault or HttpError(501, "protocol upgrades are not offered")
         except httptools.HttpParserError as error:
-            self._fault = self._fault or HttpError(400, f"not HTTP/1.1: {error}")
+            self._fault = self._fault or HttpError(400, f"not an HTTP request: {error}")
         if self._phase == _HEAD:
             # A line that is not complete is with the parser, so whole reads are counted.
             self._head_bytes = self._head_bytes + len(data) if in_head else 0
@@ -139,7 +139,7 @@ class HttpConnection(asyncio.Protocol):
         """Start a request."""
         self._phase, self._since_s = _HEAD, self._moved_s
         self._url, self._headers, self._body = b"", {}, b""
-        self._head_bytes = 0
+        self._head_bytes = self._header_lines = 0
         self._expects_continue = False
 
     def on_url(self, url: bytes) -> None:
@@ -153,7 +153,8 @@ class HttpConnection(asyncio.Protocol):
         key = name.decode("latin-1").lower()
         if key in self._headers and (key in _ONCE or key.startswith("skerry-")):
             self._blame(400, f"header {key} appears twice")
-        if len(self._headers) >= self._limits.headers_max:
+        self._header_lines += 1
+        if self._header_lines > self._limits.headers_max:
             self._blame(431, f"more than {self._limits.headers_max} headers")
             return
         self._headers[key] = value.decode("latin-1")
@@ -163,8 +164,10 @@ class HttpConnection(asyncio.Protocol):
         self._phase = _BODY
         self._check_head_bytes()
         headers = self._headers
+        if self._parser.should_upgrade():
+            self._blame(501, "protocol upgrades are not offered")
         if "host" not in headers and self._parser.get_http_version() == "1.1":
-            self._blame(400, "HTTP/1.1 without a Host header")
+            self._blame(400, "a request without a Host header")
         if not self._url.startswith(b"/"):
             self._blame(400, "the request target is not a path")
         coding = headers.get("transfer-encoding")

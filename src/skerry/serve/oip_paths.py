@@ -55,7 +55,13 @@ class OipPaths:
                 return self._index(request)
             case ["v2", "repository", "models", model, "load" | "unload" as verb]:
                 return await self._command(request, model, verb)
+        reply = self._look(parts)
+        if reply is None:
+            raise HttpError(404, f"there is nothing at {request.path[:200]}")
         _need(request, "GET")
+        return reply
+
+    def _look(self, parts: list[str]) -> HttpReply | None:
         match parts:
             case ["v2"]:
                 return json_reply(self._service.server_metadata())
@@ -71,7 +77,7 @@ class OipPaths:
                 return json_reply(self._service.metadata(model, version))
             case ["v2", "models", model, "versions", version, "ready"]:
                 return _ready(self._service.model_ready(model, version))
-        raise HttpError(404, f"there is nothing at {request.path[:200]}")
+        return None
 
     async def _answer(self, request: HttpRequest, model: str, version: str) -> HttpReply:
         _need(request, "POST")

@@ -1,0 +1,181 @@
+"""Lanes: bounded, on time, batched where it helps, and never one request for another's fault."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+
+from skerry.base.clock import SystemClock
+from skerry.serve.errors import DeadlineError, ModelRunError, QueueFullError
+from skerry.serve.onnx_engine import OnnxModel
+from skerry.serve.scheduler import Lane
+
+pytestmark = pytest.mark.anyio
+CLOCK = SystemClock()
+X = np.ones((1, 4), np.float32)
+BIG = np.zeros((500, 500), np.float32)
+
+
+def lane_of(model: Any, *, run_s: float = 0.0, batch_max: int = 1, queue_len_max: int = 64) -> Lane:
+    return Lane(model, run_s=run_s, batch_max=batch_max, queue_len_max=queue_len_max, clock=CLOCK)
+
+
+async def ask(lane: Lane, x: Any = X, left_s: float = 30.0) -> Any:
+    end_s = CLOCK.monotonic_s() + left_s
+    (y,) = await lane.submit({"x": x}, ["y"], deadline_at_s=end_s, deadline_s=left_s)
+    return y
+
+
+@pytest.fixture
+def double(models: Any, tmp_path: Path) -> OnnxModel:
+    models.scale(tmp_path / "m.onnx", 2.0)
+    return OnnxModel("double", tmp_path / "m.onnx")
+
+
+@pytest.fixture
+def slow(models: Any, tmp_path: Path) -> OnnxModel:
+    models.slow(tmp_path / "s.onnx")
+    return OnnxModel("slow", tmp_path / "s.onnx")
+
+
+class Counting:
+    """A real model that counts its runs and the items of each."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.items: list[int] = []
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def run(self, inputs: dict[str, Any], outputs: list[str]) -> Any:
+        self.items.append(len(inputs["x"]))
+        return self._model.run(inputs, outputs)
+
+
+async def together(calls: list[Any]) -> list[Any]:
+    """Run calls at once; an error is returned in its place."""
+    found: list[Any] = [None] * len(calls)
+
+    async def one(i: int) -> None:
+        try:
+            found[i] = await calls[i]
+        except (DeadlineError, QueueFullError, ModelRunError) as error:
+            found[i] = error
+
+    async with anyio.create_task_group() as group:
+        for i in range(len(calls)):
+            group.start_soon(one, i)
+    return found
+
+
+async def test_what_arrives_in_one_turn_runs_as_one_and_is_cut_apart(double: OnnxModel) -> None:
+    model = Counting(double)
+    lane = lane_of(model, batch_max=8)
+    inputs = [np.full((items, 4), i, np.float32) for i, items in enumerate([1, 3, 2])]
+    found = await together([ask(lane, x) for x in inputs])
+    assert model.items == [6]
+    for x, y in zip(inputs, found, strict=True):
+        assert y.tolist() == (x * 2).tolist()
+
+
+async def test_a_batch_never_grows_beyond_its_bound(double: OnnxModel) -> None:
+    model = Counting(double)
+    lane = lane_of(model, batch_max=4)
+    await together([ask(lane) for _ in range(10)])
+    assert model.items == [4, 4, 2]
+
+
+async def test_a_model_with_no_free_axis_is_never_batched(slow: OnnxModel) -> None:
+    assert lane_of(slow, batch_max=8).batch_max == 1
+
+
+async def test_one_bad_request_of_a_batch_fails_alone(double: OnnxModel) -> None:
+    class Picky(Counting):
+        def run(self, inputs: dict[str, Any], outputs: list[str]) -> Any:
+            if (inputs["x"] < 0).any():
+                raise ModelRunError("picky", "below zero")
+            return super().run(inputs, outputs)
+
+    found = await together(
+        [ask(lane, x) for lane in [lane_of(Picky(double), batch_max=8)] for x in (X, -X, X)]
+    )
+    assert isinstance(found[1], ModelRunError)
+    assert found[0].tolist() == found[2].tolist() == (X * 2).tolist()
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(slow: OnnxModel) -> None:
+    lane = lane_of(slow, run_s=0.02, queue_len_max=2)
+    answers: list[Any] = []
+
+    async def one() -> None:
+        answers.append(await ask(lane, BIG))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one)
+        await anyio.wait_all_tasks_blocked()  # it runs, or is about to
+        for _ in range(2):
+            group.start_soon(one)
+        while lane.queue_len < 2:
+            await anyio.sleep(0)
+        with pytest.raises(QueueFullError) as caught:
+            await ask(lane, BIG)
+        assert not answers  # the refusal waited for nobody
+        assert caught.value.retry_after_s is not None
+        assert caught.value.retry_after_s >= 0.05
+    assert len(answers) == 3
+
+
+async def test_a_deadline_that_the_queue_cannot_keep_is_refused_unrun(slow: OnnxModel) -> None:
+    model = Counting(slow)
+    lane = lane_of(model, run_s=10.0)
+    with pytest.raises(DeadlineError, match="cannot answer within the deadline of 100 ms"):
+        await ask(lane, BIG, left_s=0.1)
+    assert model.items == []
+
+
+async def test_a_run_that_outlasts_its_deadline_is_answered_by_then(slow: OnnxModel) -> None:
+    lane = lane_of(slow, run_s=0.002)  # wrong on purpose: a run takes several times that
+    with pytest.raises(DeadlineError, match="did not answer"):
+        await ask(lane, BIG, left_s=0.003)
+    await lane.drain()
+
+
+async def test_who_left_the_queue_is_not_run(slow: OnnxModel) -> None:
+    model = Counting(slow)
+    lane = lane_of(model, run_s=0.02)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, lane, BIG)
+        await anyio.sleep(0)
+        await anyio.sleep(0)
+        with anyio.move_on_after(0.001):
+            await ask(lane, BIG)
+    await lane.drain()
+    assert len(model.items) == 1
+
+
+async def test_a_long_run_leaves_the_loop_free(slow: OnnxModel) -> None:
+    lane = lane_of(slow, run_s=0.02)
+    turns = 0
+    async with anyio.create_task_group() as group:
+
+        async def run() -> None:
+            await ask(lane, BIG)
+            group.cancel_scope.cancel()
+
+        group.start_soon(run)
+        while True:
+            turns += 1
+            await anyio.sleep(0.0005)
+    # The loop turned while the model ran; inline it would have turned once or twice.
+    assert turns > 4
+
+
+async def test_the_lane_learns_where_its_runs_belong(double: OnnxModel) -> None:
+    lane = lane_of(double, run_s=0.005)
+    for _ in range(60):
+        await ask(lane)
+    assert lane.run_s < 0.001
+    assert (await ask(lane)).tolist() == (X * 2).tolist()
