@@ -109,6 +109,8 @@ def compare(
     reference: str,
 ) -> float:
     """Return the largest difference over all outputs; raises where one is above the tolerance."""
+    if not len(names) == len(found) == len(wanted):
+        raise DisagreesError(", ".join(names), float("inf"), tolerance, reference)
     worst = 0.0
     for name, a, b in zip(names, found, wanted, strict=True):
         gap = difference(a, b)

@@ -1,7 +1,8 @@
 """The door to scikit-learn and skl2onnx: a fitted estimator to an ONNX graph.
 
 Classifiers keep one output, `probabilities` (n, classes), and their classes become the
-labels; everything else keeps what `predict` gives. Inputs are float32 (n, features).
+labels; everything else keeps what `predict` gives, as a column (n, 1) for a regressor.
+Inputs are float32 (n, features).
 """
 
 from collections.abc import Sequence
@@ -46,6 +47,13 @@ def from_estimator(estimator: Any, *, file: str = "the estimator") -> Trained:
     if not hasattr(estimator, "predict") or not isinstance(features, int):
         raise UnusableModelError(file, f"a {kind}", "a fitted scikit-learn estimator")
     classifies = hasattr(estimator, "predict_proba")
+    if not classifies and hasattr(estimator, "classes_"):
+        raise UnusableModelError(
+            file,
+            f"a {kind}, which gives no probabilities",
+            "a classifier with predict_proba",
+            "wrap it in sklearn.calibration.CalibratedClassifierCV",
+        )
     try:
         model = skl2onnx.to_onnx(
             estimator,
@@ -62,10 +70,11 @@ def from_estimator(estimator: Any, *, file: str = "the estimator") -> Trained:
             "GradientBoostingClassifier or RandomForestClassifier often stand in for it",
         ) from error
     model.ir_version = min(model.ir_version, IR_VERSION)
-    if classifies:
-        kept = [output for output in model.graph.output if output.name == "probabilities"]
-        del model.graph.output[:]
-        model.graph.output.extend(kept)
+    kept = next((o for o in model.graph.output if o.name == "probabilities"), model.graph.output[0])
+    single = type(kept)()
+    single.CopyFrom(kept)
+    del model.graph.output[:]
+    model.graph.output.append(single)
     return Trained(
         model=model,
         framework=f"scikit-learn {import_module('sklearn').__version__}",
@@ -75,8 +84,12 @@ def from_estimator(estimator: Any, *, file: str = "the estimator") -> Trained:
 
 
 def _predict(estimator: Any, *, classifies: bool) -> Any:
+    regresses = import_module("sklearn.base").is_regressor(estimator)
+
     def predict(inputs: Sequence[Array]) -> list[Array]:
-        found = (estimator.predict_proba if classifies else estimator.predict)(inputs[0])
-        return [np.asarray(found)]
+        if classifies:
+            return [np.asarray(estimator.predict_proba(inputs[0]))]
+        found = np.asarray(estimator.predict(inputs[0]))
+        return [found[:, None] if regresses and found.ndim == 1 else found]
 
     return predict

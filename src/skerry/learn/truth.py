@@ -1,8 +1,9 @@
 """Files whose kind is known without a model: the Python installation's own, by suffix.
 
 Only suffixes that say one thing are used; `.h` may be C or C++, `.txt` may be anything,
-so neither is here. The files are split in two by a hash of their path: `train` is what
-the stand-in learns from, `test` is what the story sends and every accuracy is taken on.
+so neither is here. The files are split in two by a hash of the folder they lie in (files
+of one folder are often near copies): `train` is what the stand-in learns from, `test` is
+what the story sends and every accuracy is taken on.
 
 Source:  magika 1.0.3's content types, for the names of the labels.
 """
@@ -10,10 +11,12 @@ Source:  magika 1.0.3's content types, for the names of the labels.
 import hashlib
 import os
 import random
+import stat
 import sys
 import sysconfig
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -83,9 +86,9 @@ def truth_files(
     and bytecode) fill the rest.
     """
     by_label: dict[str, list[Path]] = defaultdict(list)
-    for path in _files(roots or default_roots()):
-        label = LABEL_OF_SUFFIX.get(path.suffix)
-        if label and part_of(path) == part and len(by_label[label]) < _PER_KIND_MAX:
+    for path in _files(roots or default_roots(), part):
+        label = LABEL_OF_SUFFIX[path.suffix]
+        if len(by_label[label]) < _PER_KIND_MAX:
             by_label[label].append(path)
     chance = random.Random(seed)  # noqa: S311 - an order, not a secret
     for paths in by_label.values():
@@ -99,9 +102,9 @@ def truth_files(
     yield from chosen
 
 
-def part_of(path: Path) -> Part:
-    """Tell which part a file belongs to; stable for a path, whatever else is installed."""
-    return "train" if hashlib.sha256(os.fsencode(path)).digest()[0] % 2 else "test"
+def part_of(folder: str) -> Part:
+    """Tell which part a folder's files belong to, whatever else is installed."""
+    return "train" if hashlib.sha256(os.fsencode(folder)).digest()[0] % 2 else "test"
 
 
 def default_roots() -> tuple[Path, ...]:
@@ -110,7 +113,10 @@ def default_roots() -> tuple[Path, ...]:
     return tuple(sorted(path for path in found if path.is_dir()))
 
 
-def _files(roots: tuple[Path, ...]) -> Iterator[Path]:
+@cache
+def _files(roots: tuple[Path, ...], part: Part) -> tuple[Path, ...]:
+    """Walk the trees once per process: they hold tens of thousands of files."""
+    found: list[Path] = []
     seen: set[str] = set()
     for root in roots:
         for folder, folders, names in os.walk(root):
@@ -119,16 +125,19 @@ def _files(roots: tuple[Path, ...]) -> Iterator[Path]:
                 folders.clear()
                 continue
             seen.add(folder)
-            for name in sorted(names):
-                path = Path(folder, name)
-                if path.suffix not in LABEL_OF_SUFFIX or path.is_symlink():
-                    continue
-                try:
-                    size = path.stat().st_size
-                except OSError:
-                    continue
-                if FILE_BYTES_MIN <= size <= FILE_BYTES_MAX:
-                    yield path
+            if part_of(folder) == part:
+                found.extend(Path(folder, name) for name in sorted(names) if _usable(folder, name))
+    return tuple(found)
+
+
+def _usable(folder: str, name: str) -> bool:
+    if os.path.splitext(name)[1] not in LABEL_OF_SUFFIX:
+        return False
+    try:
+        state = os.lstat(os.path.join(folder, name))
+    except OSError:
+        return False
+    return stat.S_ISREG(state.st_mode) and FILE_BYTES_MIN <= state.st_size <= FILE_BYTES_MAX
 
 
 def describe_roots() -> str:

@@ -20,6 +20,8 @@ from skerry.schema.oip import DATATYPES
 
 Array = NDArray[Any]
 
+_MADE_UP_FILE = b"P6 2 2 255 " + bytes(12)  # an image to image steps, bytes to all others
+
 
 class Pipeline:
     """The declared steps of one model."""
@@ -50,6 +52,13 @@ class Pipeline:
             found = f"of shape {array.shape} after the last step"
             raise FileRefusedError(found, f"{tuple(shape)}, as input {wanted.name!r} takes")
         return [array[None] if free else array]
+
+    def rehearse(self) -> None:
+        """Run the steps before the model on a made-up file; raises if they miss its input."""
+        try:
+            self.file_to_inputs(_MADE_UP_FILE)
+        except FileRefusedError as error:
+            raise StepError("pre", error.found, error.wanted) from error
 
     def outputs_to_labels(self, outputs: Sequence[Array]) -> list[Label]:
         """Return one label per row of the model's first output."""
@@ -86,6 +95,11 @@ class Pipeline:
             raise StepError("pre", f"a model with {len(self.card.inputs)} inputs", "one input")
         if not self.card.labels:
             raise StepError("labels", "none", "one label per class, for argmax_label")
+
+
+def check_card(card: Card) -> None:
+    """Raise `StepError` if a card's steps do not lead from a file to its model and to a label."""
+    Pipeline(card).rehearse()
 
 
 def has_pipeline(card: Card) -> bool:

@@ -60,6 +60,11 @@ def bytes_head_tail(content: bytes, options: BytesHeadTailOptions) -> Array:
     return features
 
 
+def flatten(value: Array, options: Options) -> Array:
+    """Return all elements in one row, in the order they have."""
+    return value.reshape(-1)
+
+
 def softmax(scores: Array, options: Options) -> Array:
     """Turn each row of scores into shares that add up to 1."""
     shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))  # the largest is 1: no overflow
@@ -87,6 +92,7 @@ PRE: dict[str, Kind] = {
     "decode_image": Kind(decode_image, DecodeImageOptions, takes_file=True, heavy=True),
     "resize": Kind(resize, ResizeOptions, heavy=True),
     "normalise": Kind(normalise, NormaliseOptions, heavy=True),
+    "flatten": Kind(flatten, Options),
 }
 POST: dict[str, Kind] = {
     "softmax": Kind(softmax, Options),
