@@ -158,10 +158,10 @@ def _figure(goal: "GoalRecord", figure: "Figure | None") -> str:
 
 def _range(goal: "GoalRecord") -> str:
     figure = goal.predicted
-    if figure is None or figure.low == figure.high:
+    if figure is None:
         return ""
-    name = goal.name.value
-    return f"{_value(name, figure.low)} to {_value(name, figure.high)}"
+    low, high = (_value(goal.name.value, value) for value in (figure.low, figure.high))
+    return "" if low == high else f"{low} to {high}"
 
 
 def _target(goal: "GoalRecord") -> str:

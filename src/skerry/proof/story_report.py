@@ -53,7 +53,9 @@ def read_story(path: Path) -> StoryRecord:
         if path.stat().st_size > RECORD_BYTES_MAX:
             raise ReportInputError(str(path), f"larger than {RECORD_BYTES_MAX} bytes")
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ReportInputError(str(path), error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
         raise ReportInputError(str(path), str(error)) from error
     inside = _EMBEDDED.search(text) if text.lstrip()[:1] == "<" else None
     try:
