@@ -80,7 +80,12 @@ def render(config: ServerConfig, folder: Path) -> str:
         "lame_duck_grace_period": "2s",
         "operator": kit.operator_jwt,
         "system_account": kit.system_account,
-        "resolver": {"type": "full", "dir": str(folder / "jwt"), "allow_delete": False},
+        "resolver": {
+            "type": "full",
+            "dir": str(folder / "jwt"),
+            "allow_delete": False,
+            "timeout": "100ms",
+        },
         "resolver_preload": {
             kit.system_account: kit.system_jwt,
             kit.account: kit.account_jwt,

@@ -20,6 +20,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,8 @@ def issue_user(
         "name": name,
         "sub": check_user_public(public),
         "nats": {
-            **({"issuer_account": account} if account else {}),
+            # A scoped signer's template sets the limits; without one, nothing is allowed unless said.
+            **({"issuer_account": account} if account else _NO_USER_LIMITS),
             "tags": [f"{key}:{value}" for key, value in sorted(tags.items())],
             "type": "user",
             "version": 2,
@@ -256,11 +258,11 @@ class NatsOperator:
 
     def _scope(self, role: Role, server: str) -> dict[str, Any]:
         template = {
-            Role.NODE: nats_rights.node,
-            Role.REGION: nats_rights.region,
-            Role.LEAF: lambda _: nats_rights.leaf(),
-            Role.CENTRAL: lambda _: nats_rights.central(),
-        }[role](server)
+            Role.NODE: partial(nats_rights.node, server),
+            Role.REGION: partial(nats_rights.region, server),
+            Role.LEAF: nats_rights.leaf,
+            Role.CENTRAL: nats_rights.central,
+        }[role]()
         key = public_of(self._keys.signers[f"{role}:{server}"])
         return {"kind": "user_scope", "key": key, "role": role.value, "template": template}
 
@@ -309,6 +311,10 @@ class NatsOperator:
             node_signer_seed=keys.signers.get(f"{Role.NODE}:{name}", ""),
         )
 
+    def leaf_public(self, region: str) -> str:
+        """Return the user key of a region's leaf, to revoke it at `central`."""
+        return public_of(self._seed(self._keys.logins, f"{Role.LEAF}:{region}"))
+
     def revoke(self, server: str, publics: Sequence[str], *, now_unix_s: int) -> str:
         """Revoke every login of these keys issued until now; returns the server's new account.
 
@@ -349,6 +355,7 @@ _LIMITS: dict[str, Any] = {
     "conn": _NO_LIMIT,
     "leaf": _NO_LIMIT,
 }
+_NO_USER_LIMITS = {"subs": _NO_LIMIT, "data": _NO_LIMIT, "payload": _NO_LIMIT}
 _STORE_LIMITS: dict[str, Any] = {
     "mem_storage": 0,  # everything kept is kept on disk
     "disk_storage": _NO_LIMIT,

@@ -16,10 +16,10 @@ from skerry.spine.errors import BusTimeoutError, BusUnreachableError, NobodyList
 def matches(pattern: str, subject: str) -> bool:
     """Tell whether a subject matches a pattern with `*` (one token) and `>` (the rest)."""
     wanted, parts = pattern.split("."), subject.split(".")
-    for at, token in enumerate(wanted):
-        if token == ">":
+    for at, part in enumerate(wanted):
+        if part == ">":
             return len(parts) > at
-        if at >= len(parts) or token not in ("*", parts[at]):
+        if at >= len(parts) or part not in ("*", parts[at]):
             return False
     return len(wanted) == len(parts)
 
