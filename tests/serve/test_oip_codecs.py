@@ -167,7 +167,7 @@ def test_facts_survive_the_way_to_a_peer() -> None:
         traceparent=f"00-{'a' * 32}-{'b' * 16}-01",
     )
     got = InferRequest(model="m", inputs=[])
-    read_facts(got, write_facts(sent, 0.25).get)
+    read_facts(got, write_facts(sent, 0.25).get, peer_site="oslo")
     assert (got.data_class, got.hops, got.origin_site) == ("health", 2, "oslo")
     assert (got.traceparent, got.deadline_s) == (sent.traceparent, 0.25)
 

@@ -36,7 +36,7 @@ class Recorder:
         try:
             reply = await self._infer(request)
         except Exception as error:
-            self._note(request, started_s, _outcome_of(error), None)
+            self._note(request, started_s, _outcome_of(error), None, _why(error))
             raise
         self._note(request, started_s, Outcome.OK, reply)
         return reply
@@ -47,7 +47,12 @@ class Recorder:
         self._journal.flush()
 
     def _note(
-        self, request: InferRequest, started_s: float, outcome: Outcome, reply: InferReply | None
+        self,
+        request: InferRequest,
+        started_s: float,
+        outcome: Outcome,
+        reply: InferReply | None,
+        why: str = "",
     ) -> None:
         served = reply.served_by if reply is not None else None
         away = served is not None and served.site != self._site
@@ -62,7 +67,7 @@ class Recorder:
             served_site=served.site if served else "",
             served_node=served.node if served else "",
             served_tier=served.tier if served else "",
-            reason=served.reason if served else "",
+            reason=served.reason if served else why,
             bytes_in=request.body_bytes,
             bytes_upstream=request.body_bytes if away else 0,
             forwarded_for=origin if origin != self._site else "",
@@ -78,3 +83,9 @@ def _outcome_of(error: Exception) -> Outcome:
     status = getattr(error, "http_status", _FAILED_FROM)
     told = status < _FAILED_FROM or status in _TOLD
     return Outcome.REFUSED if told else Outcome.FAILED
+
+
+def _why(error: Exception) -> str:
+    """Return the word for the first candidate that did not answer, or the error's code."""
+    considered = getattr(error, "considered", ())
+    return str(considered[0].verdict) if considered else str(getattr(error, "code", ""))

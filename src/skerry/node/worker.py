@@ -132,7 +132,6 @@ class Worker:
                     port=settings.peer_port,
                     ssl=tls.context,
                     authorize=self._admit_peer,
-                    peers=True,
                     option="peer_port",
                 )
             )

@@ -160,7 +160,7 @@ class Router:
             settled = table.residency.data_class_of(request.model, data_class)
             if isinstance(settled, Refusal):
                 raise UnknownDataClassError(request.model, data_class, settled.text)
-            data_class = settled
+            data_class = request.data_class = settled  # records and peers name the settled class
         origin = request.origin_site or self._place.site
         now_s = self._clock.monotonic_s()
         budget_s = DEADLINE_S if request.deadline_s is None else request.deadline_s

@@ -40,8 +40,15 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _FIELDS = ("site", "node", "tier", "model", "version", "reason")
 
 
-def read_facts(request: InferRequest, fact: Callable[[str], str | None]) -> None:
-    """Put the facts of a request into its fields; `fact` looks a header or metadata key up."""
+def read_facts(
+    request: InferRequest, fact: Callable[[str], str | None], *, peer_site: str | None = None
+) -> None:
+    """Put the facts of a request into its fields; `fact` looks a header or metadata key up.
+
+    `peer_site` is the site of the node that forwarded it, as its certificate says. What a
+    client says of hops and origin is checked and then passed over: whoever could name
+    another origin could talk data out of its site.
+    """
     parameters = request.parameters
     if "timeout" in parameters:
         timeout_us = parameters["timeout"]
@@ -52,6 +59,10 @@ def read_facts(request: InferRequest, fact: Callable[[str], str | None]) -> None
             value = parameters.get(name)
         if value is not None:
             _READERS[name](request, value)
+    if peer_site is None:
+        request.hops, request.origin_site = 0, None
+    else:
+        request.hops, request.origin_site = max(1, request.hops), peer_site
 
 
 def write_facts(request: InferRequest, deadline_left_s: float | None) -> dict[str, str]:

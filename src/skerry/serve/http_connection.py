@@ -58,6 +58,7 @@ class HttpConnection(asyncio.Protocol):
         self._fault: HttpError | None = None
         self._waiting: deque[HttpRequest | HttpError] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._peer_site: str | None = None
         self._reading_paused = False
         self._unread_since_s: float | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -74,7 +75,7 @@ class HttpConnection(asyncio.Protocol):
             refusal = HttpError(503, f"more than {self._limits.connections_max} connections")
         elif self._listener.authorize is not None:
             try:
-                self._listener.authorize(transport.get_extra_info("ssl_object"))
+                self._peer_site = self._listener.authorize(transport.get_extra_info("ssl_object"))
             except SkerryError as error:
                 refusal = error
         if refusal is not None:
@@ -223,6 +224,7 @@ class HttpConnection(asyncio.Protocol):
                 body=self._body,
                 received_s=self._since_s,
                 admin=self._listener.admin,
+                peer_site=self._peer_site,
                 keep_alive=keep_alive,
             )
         )

@@ -32,8 +32,9 @@ class Listener:
     """One address of a door: `uds` where it is given, else `host` and `port` (0: any free).
 
     `admin` listeners take repository commands. `authorize` is called with the TLS object
-    of each new connection and raises a `SkerryError` to refuse its peer. `option` is how
-    people set the port, for an error's hint.
+    of each new connection; it raises a `SkerryError` to refuse its peer, or returns the
+    site that the peer's requests come from: only then may they say that they were
+    forwarded. `option` is how people set the port, for an error's hint.
     """
 
     host: str = "127.0.0.1"
@@ -41,7 +42,7 @@ class Listener:
     uds: str | None = None
     ssl: SSLContext | None = None
     admin: bool = False
-    authorize: Callable[[Any], None] | None = None
+    authorize: Callable[[Any], str | None] | None = None
     option: str = "http-port"
 
 

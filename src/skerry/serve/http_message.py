@@ -49,6 +49,8 @@ class HttpRequest:
     received_s: float
     admin: bool
     """Whether the listener it came through takes repository commands."""
+    peer_site: str | None = None
+    """The site of the node that forwarded it, from its certificate; None for a client."""
     keep_alive: bool = True
 
 

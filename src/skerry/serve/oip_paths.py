@@ -85,7 +85,7 @@ class OipPaths:
         length = parse_json_length(headers.get(HEADER_JSON_LENGTH))
         call = decode_request(model, version, request.body, length)
         call.request.received_s = request.received_s
-        read_facts(call.request, headers.get)
+        read_facts(call.request, headers.get, peer_site=request.peer_site)
         reply = await self._infer(call.request)
         answer = HttpReply()
         if reply.served_by is not None:

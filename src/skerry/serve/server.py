@@ -43,6 +43,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metrics_port: int | None = 8002
     uds: str | None = None
     """Path of a Unix socket for the HTTP door, beside its port."""
+    admin_over_tcp: bool = True
+    """Whether loopback doors take repository commands, as Triton's do; a Unix socket always does."""
     queue_len_max: int = 64
     """Requests that may wait per model version; the next one is refused at once."""
     drain_s: float = 10.0
@@ -121,7 +123,8 @@ class Server:
 
     async def _open_doors(self) -> None:
         settings = self.settings
-        host, admin = settings.host, _is_loopback(settings.host)
+        host = settings.host
+        admin = settings.admin_over_tcp and _is_loopback(host)
         plain = Listener(host=host, port=settings.http_port, admin=admin)
         self.ports.http = await self._http.listen(plain)
         if settings.uds is not None:  # only this user can open it, as on loopback
