@@ -74,6 +74,20 @@ async def test_a_growing_file_is_left_alone_until_it_is_whole(tmp_path: Path) ->
     assert files(tmp_path) == ["done/a/one.txt"]
 
 
+async def test_a_file_is_not_taken_before_it_stood_still_for_the_whole_time(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+    (tmp_path / "one.txt").write_bytes(b"alpha")
+    watched = source(tmp_path, clock, settle_s=3.0)
+    for _ in range(3):
+        await watched.look()
+        assert (tmp_path / "one.txt").exists()
+        clock.advance(1.0)
+    await watched.look()
+    assert files(tmp_path) == ["done/a/one.txt"]
+
+
 async def test_hidden_files_links_and_folders_are_not_taken(tmp_path: Path) -> None:
     clock = ManualClock()
     inbox = tmp_path / "inbox"
