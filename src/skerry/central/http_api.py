@@ -65,7 +65,7 @@ class CentralApi:
         repository: Path,
         clock: Clock,
         nats_ready: Callable[[], bool],
-        account: Callable[[list[str]], Awaitable[str]],
+        account: Callable[[str, list[str]], Awaitable[str]],
     ) -> None:
         self._settings, self._store, self._notary = settings, store, notary
         self._conductor, self._reports, self._blobs = conductor, reports, blobs
@@ -191,7 +191,8 @@ class CentralApi:
         )
         if await off_loop(self._store.put_registry, region, push.nodes):
             self._conductor.wake()
-        return api.RegistryReply(fleet_jwt=await self._account(list(push.revoked_logins)))
+        account = await self._account(push.region, list(push.revoked_logins))
+        return api.RegistryReply(account_jwt=account)
 
     async def _add_drill(self, call: Call) -> Reply:
         record = await call.document(DrillRecord, bytes_max=api.JSON_BODY_BYTES_MAX)

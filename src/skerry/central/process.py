@@ -111,7 +111,7 @@ class Central:
                 repository=place.repository,
                 clock=self._clock,
                 nats_ready=lambda: self._nats_ok and bus.connected,
-                account=self._account_with,
+                account=self._account_of,
             )
             server = HttpsServer(api.routes(), self._door.context)
             port = await server.start(settings.host, settings.api_port)
@@ -175,8 +175,8 @@ class Central:
                 log.error("%s", error)  # its text says it all
                 await anyio.sleep(RETRY_S)
 
-    async def _account_with(self, revoked: list[str]) -> str:
-        """Revoke logins that a region reports, and return the account as it then is.
+    async def _account_of(self, region: str, revoked: list[str]) -> str:
+        """Revoke logins that a region reports, and return its account as it then is.
 
         Without the operator's keys in its folder central cannot; a login then ends within
         its hour, and its renewal is refused by the region.
@@ -185,10 +185,10 @@ class Central:
         if not folder.exists():
             return ""
         operator = NatsOperator.create(folder, fleet=self._settings.fleet, regions=())
-        jwt = operator.fleet_jwt
+        jwt = operator.account_jwt(region)
         new = [public for public in revoked if public not in _revoked_in(jwt)]
         if new:
-            jwt = operator.revoke(new, now_unix_s=int(self._clock.unix_s()))
+            jwt = operator.revoke(region, new, now_unix_s=int(self._clock.unix_s()))
         return jwt
 
     # --- records ----------------------------------------------------------------------

@@ -128,6 +128,9 @@ class JoinTicket(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     spiffe_id: str
     ends_unix_s: float
+    fleet: str = ""
+    """Filled in by whoever hands the ticket out; not secret."""
+    tier: str = ""
 
 
 class BanRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,13 +168,13 @@ class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegistryReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet's NATS account as of now; empty where central holds no NATS operator keys.
+    """The region's NATS account as of now; empty where central holds no NATS operator keys.
 
     The region pushes it to its own server when it is another than before: so rights and
     revocations arrive even if the region was away when they changed.
     """
 
-    fleet_jwt: str = ""
+    account_jwt: str = ""
 
 
 class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,323 @@
+"""The region process, wired: NATS leaf, relay, mirror, blob cache, admission, HTTPS API.
+
+Everything here goes on while central is away: nodes join and renew, records are kept, and
+what was mirrored once is served. What central missed it hears when it is back.
+
+Errors:  FolderBusyError for a second start, ListenError for a port that is taken, SettingsError.
+"""
+
+import logging
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import msgspec
+from anyio import to_thread
+
+from skerry.base.clock import Clock, SystemClock
+from skerry.base.errors import SkerryError
+from skerry.base.files import FolderLock
+from skerry.region.admission import Admission, decode_kit
+from skerry.region.blob_cache import BlobCache
+from skerry.region.http_api import RegionApi
+from skerry.region.mirror import Mirror
+from skerry.region.roster import Roster
+from skerry.region.settings import RegionFolder, RegionSettings, read_settings, write_settings
+from skerry.region.upstream import Upstream
+from skerry.schema.api import Health, RegistryPush
+from skerry.spine import subjects
+from skerry.spine.blobs import BlobStore
+from skerry.spine.bus import Message
+from skerry.spine.https_server import HttpsServer
+from skerry.spine.nats_admin import NatsAdmin
+from skerry.spine.nats_bus import NatsBus
+from skerry.spine.nats_config import HubLink, ServerConfig, TlsFiles
+from skerry.spine.nats_server import NatsServer, free_port
+from skerry.spine.relay import Relay
+from skerry.trust.authority import Authority
+from skerry.trust.identity import Identity
+from skerry.trust.registry import SqliteRegistry
+from skerry.trust.spiffe import central_id, region_id
+from skerry.trust.tls import LiveServerContext, client_context
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+
+
+class Region:
+    """One region process between start and stop."""
+
+    def __init__(self, state: Path, settings: RegionSettings, clock: Clock) -> None:
+        self._place, self._settings, self._clock = RegionFolder(state), settings, clock
+        self._authority = Authority.load(self._place.authority)
+        self._roots_pem = self._place.roots.read_bytes()
+        self._kit = decode_kit(self._place.nats_kit.read_bytes())
+        self._identity = self._new_identity()
+        self._door = LiveServerContext(self._identity, self._roots_pem, require_client=False)
+        address = settings.advertise or settings.host
+        self._url = f"https://{address}:{settings.api_port}"
+        self._nats_url = f"tls://{address}:{settings.nats_port}"
+        self._look, self._tell = anyio.Event(), anyio.Event()
+        self._nats_ok = False
+        self._central_unix_s: float | None = None
+        self._mirrored_unix_s: float | None = None
+        self._account_jwt = self._kit.account_jwt
+
+    async def serve(self, on_ready: Callable[[int, int], None]) -> None:
+        """Run until cancelled; `on_ready` gets the ports of API and NATS."""
+        place, settings = self._place, self._settings
+        rng = random.Random()  # noqa: S311  # spreads retries, guards nothing
+        async with AsyncExitStack() as stack:
+            self._registry = SqliteRegistry(place.enrolment)
+            stack.callback(self._registry.close)
+            self._roster = Roster(place.roster)
+            stack.callback(self._roster.close)
+            self._upstream = Upstream(
+                settings.central_url, central_id(settings.domain).host, self._client_tls
+            )
+            self._mirror = Mirror(place.mirror, self._upstream, self._wants_site)
+            store = BlobStore(place.blobs, limit_bytes=settings.blobs_bytes_max)
+            blobs = BlobCache(store, self._upstream, self._mirror.blob_length)
+
+            self._nats = NatsServer(self._nats_config(), place.nats)
+            await self._nats.start()
+            stack.push_async_callback(self._nats.stop)
+            host = self._identity.id.host
+            bus = await NatsBus.connect(
+                [self._nats.client_url],
+                name=settings.region,
+                inbox_prefix=subjects.inbox_region(settings.region),
+                tls=self._client_tls,
+                tls_hostname=host,
+                credentials=lambda: self._kit.process,
+                domain=settings.region,
+                on_note=log.warning,
+            )
+            stack.push_async_callback(bus.close)
+            self._bus = bus
+            self._admin = await NatsAdmin.connect(
+                [self._nats.client_url],
+                tls=self._client_tls,
+                tls_hostname=host,
+                credentials=lambda: self._kit.system,
+            )
+            stack.push_async_callback(self._admin.close)
+            self._nats_ok = True
+            relay = Relay(bus, region=settings.region, clock=self._clock, rng=rng)
+            await relay.ensure()  # nodes may hand over records from the first moment
+            await bus.subscribe(subjects.command_region(settings.region), self._on_nudge)
+
+            admission = Admission(
+                settings,
+                authority=self._authority,
+                kit=self._kit,
+                registry=self._registry,
+                roster=self._roster,
+                roots_pem=self._roots_pem,
+                tuf_root=place.tuf_root.read_bytes(),
+                clock=self._clock,
+                region_url=self._url,
+                nats_url=self._nats_url,
+            )
+            api = RegionApi(
+                settings,
+                admission=admission,
+                registry=self._registry,
+                roster=self._roster,
+                mirror=self._mirror,
+                blobs=blobs,
+                roots_pem=self._roots_pem,
+                clock=self._clock,
+                push=self._report,
+                on_change=lambda: self._tell.set(),
+                on_ban=self._enforce_bans,
+                health=self._health,
+            )
+            server = HttpsServer(api.routes(), self._door.context, admit=api.admit)
+            port = await server.start(settings.host, settings.api_port)
+            stack.push_async_callback(server.stop)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._restarting, relay.run)
+                tasks.start_soon(self._mirror_loop)
+                tasks.start_soon(self._registry_loop)
+                tasks.start_soon(self._renew_identity, rng)
+                tasks.start_soon(self._watch_nats)
+                on_ready(port, settings.nats_port)
+
+    # --- identity ---------------------------------------------------------------------
+
+    def _new_identity(self) -> Identity:
+        identity = self._authority.issue_identity(
+            region_id(self._settings.domain, self._settings.region),
+            now_unix_s=self._clock.unix_s(),
+            life_s=self._settings.certificate_life_s,
+            loopback=True,
+        )
+        identity.save(self._place.server_identity)
+        return identity
+
+    def _client_tls(self) -> ssl.SSLContext:
+        return client_context(self._identity, self._roots_pem)
+
+    async def _renew_identity(self, rng: random.Random) -> None:
+        """Show a new certificate at half life: API by swap, NATS by reload; no link drops."""
+        while True:
+            wait_s = self._identity.renew_at_unix_s(rng) - self._clock.unix_s()
+            await self._clock.sleep(max(1.0, wait_s))
+            identity = self._new_identity()
+            self._door.renew(identity)
+            self._identity = identity
+            self._nats.reload()
+
+    # --- NATS -------------------------------------------------------------------------
+
+    def _nats_config(self) -> ServerConfig:
+        own = self._place.server_identity
+        return ServerConfig(
+            kit=self._kit,
+            tls=TlsFiles(certificate=own, key=own, ca=self._place.roots),
+            client_port=self._settings.nats_port,
+            host=self._settings.host,
+            hub=HubLink(url=self._settings.hub_url, tls_name=self._settings.hub_name),
+        )
+
+    async def _watch_nats(self) -> None:
+        """Start the NATS child again whenever it ends; the bus reconnects by itself."""
+        while True:
+            status = await self._nats.watch()
+            self._nats_ok = False
+            log.warning("nats-server ended with %s; starting it again", status)
+            try:
+                await self._nats.start()
+                self._nats_ok = True
+            except SkerryError as error:
+                log.error("%s", error)  # its text says it all
+                await anyio.sleep(RETRY_S)
+
+    # --- signed state -----------------------------------------------------------------
+
+    async def _on_nudge(self, message: Message) -> None:
+        self._look.set()
+
+    def _wants_site(self, site: str) -> bool:
+        """Carry desired documents of this region's sites: those with a node, and its own."""
+        known = {node.site for node in self._roster.nodes({})}
+        return site in known or site == self._settings.region
+
+    async def _mirror_loop(self) -> None:
+        """Look at central on a nudge and at each tick; then pass the nudge on to the sites."""
+        while True:
+            self._look = anyio.Event()
+            try:
+                changed = await to_thread.run_sync(self._mirror.refresh)
+                self._central_unix_s = self._mirrored_unix_s = self._clock.unix_s()
+                if changed:
+                    await self._nudge_sites()
+            except (SkerryError, OSError) as error:
+                log.warning("mirror: %s", error)
+            with anyio.move_on_after(self._settings.mirror_tick_s):
+                await self._look.wait()
+
+    async def _nudge_sites(self) -> None:
+        """Tell every site of the region that something new can be fetched here."""
+        region = self._settings.region
+        sites = {node.site for node in self._roster.nodes({})} - {region}
+        for site in sorted(sites):
+            await self._bus.publish(subjects.command(region, site), b'{"generation":0}')
+
+    # --- registry ---------------------------------------------------------------------
+
+    def _report(self) -> RegistryPush:
+        bans = self._registry.bans()
+        revoked = self._roster.live_logins(set(bans), self._clock.unix_s()) if bans else []
+        return RegistryPush(
+            region=self._settings.region,
+            region_url=self._url,
+            nats_url=self._nats_url,
+            nodes=tuple(self._roster.nodes(bans)),
+            revoked_logins=tuple(revoked),
+        )
+
+    async def _registry_loop(self) -> None:
+        """Tell central who is here: after each change, at each tick, until it has heard."""
+        while True:
+            self._tell = anyio.Event()
+            wait_s = self._settings.push_tick_s
+            try:
+                await self._push_registry()
+                self._look.set()  # a site that just got its first node has a document to carry
+            except (SkerryError, OSError, msgspec.DecodeError) as error:
+                log.warning("registry: %s", error)
+                wait_s = min(wait_s, RETRY_S)
+            with anyio.move_on_after(wait_s):
+                await self._tell.wait()
+
+    async def _push_registry(self) -> None:
+        report = await to_thread.run_sync(self._report)
+        reply = await to_thread.run_sync(self._upstream.push, report)
+        self._central_unix_s = self._clock.unix_s()
+        if reply.account_jwt and reply.account_jwt != self._account_jwt:
+            await self._admin.revoke(reply.account_jwt, report.revoked_logins)
+            self._account_jwt = reply.account_jwt
+
+    async def _enforce_bans(self) -> None:
+        """Cut banned nodes now: by central's account change, or by hand while it is away."""
+        try:
+            await self._push_registry()
+        except (SkerryError, OSError, msgspec.DecodeError) as error:
+            log.warning("bans: %s", error)
+            self._tell.set()  # the account change follows once central is back
+            report = await to_thread.run_sync(self._report)
+            for public in report.revoked_logins:
+                for connection in await self._admin.live(public):
+                    await self._admin.kick(connection)
+
+    # --- the rest ---------------------------------------------------------------------
+
+    def _health(self) -> Health:
+        nats_ready = self._nats_ok and self._bus.connected
+        return Health(
+            ready=nats_ready,
+            role="region",
+            name=self._settings.region,
+            central_reached_unix_s=self._central_unix_s,
+            mirror_refreshed_unix_s=self._mirrored_unix_s,
+            nats_ready=nats_ready,
+        )
+
+    async def _restarting(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Keep a loop running through errors that it cannot handle itself."""
+        while True:
+            try:
+                await run()
+            except SkerryError as error:
+                log.error("%s", error)
+            await anyio.sleep(RETRY_S)
+
+
+async def run_region(
+    state: Path, *, clock: Clock | None = None, on_ready: Callable[[int, int], None]
+) -> None:
+    """Run a region on a state folder until cancelled; raises at once if it cannot start."""
+    place = RegionFolder(state)
+    with FolderLock(state):
+        settings = _with_ports(place, read_settings(place.settings))
+        region = Region(state, settings, clock or SystemClock())
+        await region.serve(on_ready)
+
+
+def _with_ports(place: RegionFolder, settings: RegionSettings) -> RegionSettings:
+    """Choose free ports where the settings leave them open, and keep the choice."""
+    chosen = {
+        name: free_port(settings.host)
+        for name in ("api_port", "nats_port")
+        if not getattr(settings, name)
+    }
+    if chosen:
+        settings = msgspec.structs.replace(settings, **chosen)
+        write_settings(place.settings, settings)
+    return settings

@@ -1,0 +1,108 @@
+"""Who is in the region: every node that joined, where peers reach it, and its live logins.
+
+Tokens, enrolment keys and bans are `skerry.trust.registry`; this holds what the region
+must know beside them, in a SQLite file of its own.
+
+Units:   unix seconds.
+"""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+from skerry.base.files import PRIVATE_FILE_MODE
+from skerry.schema.api import Registration
+from skerry.trust.spiffe import SpiffeId
+
+
+class Roster:
+    """Nodes and logins; any thread may call it. Each call is one whole transaction."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(mode=PRIVATE_FILE_MODE)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.executescript(
+            """
+            PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
+            CREATE TABLE IF NOT EXISTS nodes (
+              spiffe_id TEXT PRIMARY KEY, inference_url TEXT NOT NULL,
+              joined_unix_s REAL NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS logins (
+              public TEXT PRIMARY KEY, spiffe_id TEXT NOT NULL,
+              ends_unix_s REAL NOT NULL) WITHOUT ROWID;
+            """
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._db.close()
+
+    def admitted(
+        self,
+        spiffe_id: SpiffeId,
+        *,
+        inference_url: str,
+        login: str,
+        ends_unix_s: float,
+        now_unix_s: float,
+    ) -> bool:
+        """Note a node with its new login; say whether central should hear of a change."""
+        name = str(spiffe_id)
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            known = self._db.execute(
+                "SELECT inference_url FROM nodes WHERE spiffe_id = ?", (name,)
+            ).fetchone()
+            self._db.execute(
+                "INSERT INTO nodes VALUES (?, ?, ?) ON CONFLICT (spiffe_id)"
+                " DO UPDATE SET inference_url = excluded.inference_url",
+                (name, inference_url, now_unix_s),
+            )
+            self._db.execute("DELETE FROM logins WHERE ends_unix_s < ?", (now_unix_s,))
+            self._db.execute(
+                "INSERT OR REPLACE INTO logins VALUES (?, ?, ?)", (login, name, ends_unix_s)
+            )
+        return known is None or str(known[0]) != inference_url
+
+    def numbers(self, host: str) -> set[int]:
+        """Return the numbers taken by nodes of a site, by the host of its ids."""
+        return {
+            SpiffeId.parse(name).number
+            for (name, _, _) in self._rows()
+            if SpiffeId.parse(name).host == host
+        }
+
+    def nodes(self, bans: dict[str, str]) -> list[Registration]:
+        """Return every node, by id, as central wants to hear of it."""
+        found = []
+        for name, url, joined_unix_s in self._rows():
+            one = SpiffeId.parse(name)
+            found.append(
+                Registration(
+                    node=one.node,
+                    site=one.site,
+                    region=one.region,
+                    inference_url=url,
+                    joined_unix_s=joined_unix_s,
+                    banned=name in bans,
+                    ban_reason=bans.get(name, ""),
+                )
+            )
+        return found
+
+    def live_logins(self, spiffe_ids: set[str], now_unix_s: float) -> list[str]:
+        """Return the public keys of logins of these nodes that have not ended."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT public, spiffe_id FROM logins WHERE ends_unix_s >= ? ORDER BY public",
+                (now_unix_s,),
+            ).fetchall()
+        return [public for public, spiffe_id in rows if spiffe_id in spiffe_ids]
+
+    def _rows(self) -> list[tuple[str, str, float]]:
+        with self._lock:
+            return self._db.execute(
+                "SELECT spiffe_id, inference_url, joined_unix_s FROM nodes ORDER BY spiffe_id"
+            ).fetchall()

@@ -1,0 +1,79 @@
+"""Central as a region calls it: small files, the registry, blobs.
+
+Plain blocking calls, made in worker threads. The certificate is asked for at every call,
+so that a renewed one is shown.
+
+Errors:  CentralAwayError; FileNotFoundError where central has no such file.
+"""
+
+import http.client
+import ssl
+from collections.abc import Callable
+
+import msgspec
+
+from skerry.base.https import https_call
+from skerry.region.errors import CentralAwayError
+from skerry.schema.api import ErrorReply, RegistryPush, RegistryReply
+from skerry.spine.blobs import BlobStore
+from skerry.spine.fetch import fetch_blob
+
+FILE_BYTES_MAX = 5_000_000
+NOT_FOUND = 404
+
+
+class Upstream:
+    """Central's API."""
+
+    def __init__(self, url: str, host: str, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._url, self._host, self._tls = url.rstrip("/"), host, tls
+
+    def file(self, path: str) -> bytes:
+        """Fetch `metadata/<file>` or `targets/<file>`."""
+        return self._call("GET", f"/tuf/{path}", None)
+
+    def push(self, push: RegistryPush) -> RegistryReply:
+        """Tell central every node of this region."""
+        answer = self._call("PUT", "/v1/registry", msgspec.json.encode(push))
+        return msgspec.json.decode(answer, type=RegistryReply)
+
+    def blob(self, sha256: str, length: int, into: BlobStore) -> None:
+        """Fetch a blob, going on where an earlier try broke off. Raises `BlobFetchError`."""
+        fetch_blob(
+            f"{self._url}/blob/{sha256}",
+            ssl_context=self._tls(),
+            server_hostname=self._host,
+            sha256=sha256,
+            length=length,
+            into=into,
+        )
+
+    def _call(self, method: str, path: str, body: bytes | None) -> bytes:
+        call = f"{method} {path}"
+        try:
+            reply = https_call(
+                method,
+                self._url,
+                path,
+                tls=self._tls(),
+                name=self._host,
+                body=body,
+                reply_bytes_max=FILE_BYTES_MAX + 1,
+            )
+        except (OSError, http.client.HTTPException) as error:
+            raise CentralAwayError(call, str(error) or type(error).__name__) from error
+        if reply.status == NOT_FOUND:
+            raise FileNotFoundError(path)
+        if reply.status >= 400:
+            raise CentralAwayError(call, _said(reply.status, reply.body))
+        if len(reply.body) > FILE_BYTES_MAX:
+            raise CentralAwayError(call, f"the reply is over {FILE_BYTES_MAX} bytes")
+        return reply.body
+
+
+def _said(status: int, body: bytes) -> str:
+    try:
+        error = msgspec.json.decode(body, type=ErrorReply).error
+    except msgspec.DecodeError:
+        return f"status {status}"
+    return f"{error.text} [{error.code}]"
