@@ -44,7 +44,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     uds: str | None = None
     """Path of a Unix socket for the HTTP door, beside its port."""
     admin_over_tcp: bool = True
-    """Whether loopback doors take repository commands, as Triton's do; a Unix socket always does."""
+    """Whether loopback doors take repository commands; a Unix socket always does."""
     queue_len_max: int = 64
     """Requests that may wait per model version; the next one is refused at once."""
     drain_s: float = 10.0
