@@ -70,6 +70,14 @@ async def test_the_standin_answers_before_anything_leaves_the_site(
     assert world.asked == []
 
 
+async def test_a_model_that_is_not_ready_is_down_and_not_busy(world, policy, ask: Ask) -> None:
+    unready = LoadError(503)
+    unready.grpc_code = "UNAVAILABLE"
+    router = world.router(policy, local=Engine(world, magika=unready).infer)
+    reply = await world.run(router.infer(ask()))
+    assert reply.served_by.reason == "stand-in:local-down"
+
+
 async def test_a_model_too_slow_for_the_deadline_is_not_started(world, policy, ask: Ask) -> None:
     engine = Engine(world, magika=0.5)
     router = world.router(policy, local=engine.infer)

@@ -174,7 +174,10 @@ def verdict_of(error: BaseException) -> int | None:
     if status == 504:
         return decide.DEADLINE
     if status in (429, 503):
-        return decide.BUSY
+        # An engine that is not ready is down, not busy; a peer's 503 does not say which.
+        engine = not isinstance(error, PeerAnsweredError)
+        unready = engine and getattr(error, "grpc_code", "") == "UNAVAILABLE"
+        return decide.DOWN if unready else decide.BUSY
     if status == 404:
         return decide.ABSENT
     if status == 403:
