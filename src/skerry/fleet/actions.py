@@ -143,11 +143,15 @@ def _on_trial(desired: Desired, observed: Observed, disk: OnDisk) -> tuple[Actio
         if not model.ready and model.name in disk.serving
     ]
     if broken:
-        return (_revert(disk, broken[0]),)
+        return _revert(disk, broken[0])
+    missing = _preparations(desired, disk)
+    if missing or disk.serving != {m.name: m.manifest_sha256 for m in desired.models}:
+        # The worker was started anew in the middle of the trial; the trial's clock runs on.
+        return (*missing, _swap(desired, "the worker lost what was on trial"))
     held_s = max(0.0, observed.at_unix_s - disk.trial_at_unix_s)
     judgement = judge(desired.gate, observed.window, held_s)
     if judgement.grade is Grade.FAIL:
-        return (_revert(disk, judgement.reason),)
+        return _revert(disk, judgement.reason)
     if judgement.grade is Grade.WAIT:
         return ()
     keep = {model.manifest_sha256 for model in desired.models}
@@ -160,14 +164,20 @@ def _on_trial(desired: Desired, observed: Observed, disk: OnDisk) -> tuple[Actio
     return (commit, *drops)
 
 
-def _revert(disk: OnDisk, reason: str) -> Action:
-    return Action(do=Do.REVERT, generation=disk.trial, reason=reason)
+def _revert(disk: OnDisk, reason: str) -> tuple[Action, ...]:
+    """Go back to what was committed, warming first what a restart has let go cold."""
+    warm = tuple(
+        Action(do=Do.WARM, generation=disk.generation, model=name, manifest_sha256=digest)
+        for name, digest in disk.committed.items()
+        if disk.models.get(digest) is Step.STAGED
+    )
+    return (*warm, Action(do=Do.REVERT, generation=disk.trial, reason=reason))
 
 
 def _back_to_committed(disk: OnDisk) -> tuple[Action, ...]:
     """Finish a revert that a crash cut short; else there is nothing to do."""
     if disk.trial and disk.trial == disk.gave_up:
-        return (_revert(disk, disk.gave_up_reason),)
+        return _revert(disk, disk.gave_up_reason)
     return ()
 
 
@@ -179,8 +189,8 @@ def after(disk: OnDisk, action: Action, desired: Desired, at_unix_s: float) -> O
     replace = msgspec.structs.replace
     wanted = {model.name: model.manifest_sha256 for model in desired.models}
     if action.do is Do.SWAP:
-        if action.generation == disk.generation:
-            return replace(disk, serving=wanted)  # mended, not changed: no trial
+        if action.generation in (disk.generation, disk.trial):
+            return replace(disk, serving=wanted)  # mended, not changed: no new trial
         return replace(disk, serving=wanted, trial=action.generation, trial_at_unix_s=at_unix_s)
     if action.do is Do.COMMIT:
         return replace(
