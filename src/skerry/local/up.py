@@ -245,8 +245,7 @@ class LocalFleet:
             api_port=self.ports[f"{region.name}/{wires.API}"],
             nats_port=self.ports[f"{region.name}/{wires.NATS}"],
             central_url=f"https://{LOOPBACK}:{api}",
-            central_host=central_id(self.fleet.domain).host,
-            leaf_url=f"tls://{LOOPBACK}:{leaf}",
+            hub_url=f"tls://{LOOPBACK}:{leaf}",
             marker=self.trust.marker,
         )
 

@@ -1,0 +1,144 @@
+"""`skerry apply`: show the difference, ask, seal, send, wait."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skerry.base.errors import Exit, UsageError
+from skerry.cli.folders import central_of, folder_option, running
+from skerry.cli.output import json_option, print_json, say, say_next
+
+if TYPE_CHECKING:
+    from skerry.client.operator import Operator
+    from skerry.fleet.diff import Difference
+    from skerry.schema.api import RolloutStatus
+
+POLL_S = 0.5
+
+
+@click.command("apply")
+@folder_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show the difference and stop.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the rollout.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 86_400),
+    default=600.0,
+    show_default=True,
+    help="Longest time to follow the rollout, in seconds.",
+)
+@click.option("--reason", default="", help="Why; kept in the events.")
+@json_option
+def command(
+    folder: Path,
+    yes: bool,
+    dry_run: bool,
+    wait: bool,
+    timeout_s: float,
+    reason: str,
+    as_json: bool,
+) -> int:
+    """Bring the fleet to what the file says, ring by ring, and wait for the outcome.
+
+    Models and policy are signed here by the offline keys, desired state by central.
+    """
+    from skerry.base.clock import SystemClock
+    from skerry.client.change import apply
+    from skerry.fleet.diff import differences, render_difference
+    from skerry.fleet.load import load_fleet
+    from skerry.trust.roles import OfflineKeys
+
+    fleet = load_fleet(folder)
+    local, run = running(folder)
+    central = central_of(local, run)
+    applied = central.applied()
+    difference = differences(applied.fleet, fleet)
+    say(render_difference(difference, hold_s=fleet.rollout.gate.hold_s))
+    if not difference.changes:
+        _print(as_json, "unchanged", applied.generation, "")
+        return Exit.DONE
+    if dry_run:
+        _print(as_json, "dry-run", applied.generation, "")
+        return Exit.DONE
+    if not yes and not _agreed(difference):
+        say("Nothing was changed.")
+        return Exit.INTERRUPTED
+    reply = apply(
+        fleet,
+        local.models,
+        OfflineKeys.load(local.keys / "offline"),
+        central,
+        expected_generation=applied.generation,
+        reason=reason or "skerry apply",
+        clock=SystemClock(),
+    )
+    say(f"generation {reply.generation}, rings: {', '.join(reply.ring_names)}")
+    if not wait:
+        _print(as_json, "sent", reply.generation, "")
+        say_next("skerry status")
+        return Exit.DONE
+    outcome = follow(central, reply.generation, timeout_s=timeout_s)
+    _print(as_json, outcome.phase, reply.generation, outcome.reason)
+    if outcome.phase == "done":
+        say(f"Done: {outcome.reason or 'every ring passed'}")
+        say_next("skerry status")
+        return Exit.DONE
+    if outcome.phase in ("reverted", "reverting"):
+        say(f"Reverted: {outcome.reason}")
+        say_next("skerry logs --kind release.reverted")
+        return Exit.BAD_OUTCOME
+    say(f"Still {outcome.phase} after {timeout_s:g} s: {outcome.reason}; work goes on")
+    say_next("skerry status")
+    return Exit.TIMED_OUT
+
+
+def follow(central: "Operator", generation: int, *, timeout_s: float) -> "RolloutStatus":
+    """Follow a rollout until it ends or the time is up, with a line per change."""
+    deadline_s = time.monotonic() + timeout_s
+    told = ""
+    while True:
+        status = central.rollout()
+        ring = status.ring_names[min(status.ring, len(status.ring_names) - 1)]
+        line = f"  [{status.ring + 1}/{len(status.ring_names)}] {ring}: {status.phase}"
+        if line != told:
+            say(line)
+            told = line
+        # A revert is a generation of its own; the change that it takes back is the one before.
+        if generation in (status.generation, status.previous_generation) and status.phase in (
+            "done",
+            "reverted",
+        ):
+            return status
+        if time.monotonic() > deadline_s:
+            return status
+        time.sleep(POLL_S)
+
+
+def _agreed(difference: "Difference") -> bool:
+    """Ask, with the blast radius already on screen; `d` shows every field."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "apply asks before it changes anything, and nobody can answer here",
+            "look at it with --dry-run, then say --yes",
+        )
+    while True:
+        answer = click.prompt("Apply? [y/N/d]", default="N", show_default=False, err=True)
+        match answer.strip().lower():
+            case "y" | "yes":
+                return True
+            case "d":
+                for change in difference.changes:
+                    sites = ", ".join(change.sites) or "no site"
+                    say(f"    {change.op} {change.kind} {change.name}: {change.detail} ({sites})")
+            case _:
+                return False
+
+
+def _print(as_json: bool, outcome: str, generation: int, reason: str) -> None:
+    if as_json:
+        print_json("apply", {"outcome": outcome, "generation": generation, "reason": reason})
