@@ -1,0 +1,170 @@
+"""Publishing: all or nothing, by the right keys, and never half seen."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skerry.trust import publisher as publisher_module
+from skerry.trust.errors import KeyFileError, PublishError
+from skerry.trust.publisher import VERSIONS_KEPT, Publisher
+from skerry.trust.roles import OfflineKeys
+
+MODEL = "prod/model/magika/1.json"
+OSLO = "desired/oslo.json"
+DAY_S = 86_400
+
+
+def signed(repo: Any, files: dict[str, bytes]) -> bytes:
+    return bytes(
+        repo.offline.sign_models(
+            repo.publisher.role_bytes("models"), files, now_unix_s=repo.clock.unix_s()
+        )
+    )
+
+
+def test_publishing_nothing_new_changes_nothing(repo: Any) -> None:
+    first = repo.publisher.publish(desired={OSLO: b"[]"})
+    assert repo.publisher.publish(desired={OSLO: b"[]"}) == first
+    assert not repo.publisher.refresh()
+
+
+def test_online_roles_are_signed_again_at_half_life(repo: Any) -> None:
+    repo.clock.advance(0.4 * DAY_S)
+    assert not repo.publisher.refresh()
+    repo.clock.advance(0.2 * DAY_S)
+    assert repo.publisher.refresh()
+    for _ in range(60):  # a month of half days: nothing may ever run out
+        repo.clock.advance(DAY_S / 2)
+        repo.publisher.refresh()
+        repo.client().refresh()
+
+
+@pytest.mark.parametrize("case", ["missing bytes", "other bytes", "unlisted", "twice", "not ours"])
+def test_bad_offers_are_refused_and_change_nothing(repo: Any, case: str, tmp_path: Path) -> None:
+    before = repo.publisher.role_bytes("timestamp")
+    good = signed(repo, {MODEL: b"{}"})
+    with pytest.raises(PublishError) as refused:
+        match case:
+            case "missing bytes":
+                repo.publisher.publish(signed={"models": good})
+            case "other bytes":
+                repo.publisher.publish(signed={"models": good}, targets={MODEL: b"[]"})
+            case "unlisted":
+                repo.publisher.publish(targets={MODEL: b"{}"})
+            case "twice":
+                offer = repo.offline.renew("models", good, now_unix_s=repo.clock.unix_s())
+                repo.publisher.publish(signed={"models": offer}, targets={MODEL: b"{}"})
+            case _:
+                OfflineKeys.create(tmp_path / "thieves").sign_models(
+                    repo.publisher.role_bytes("models"), {}, now_unix_s=repo.clock.unix_s()
+                )
+    assert refused.value.role in ("models", "targets")
+    assert repo.publisher.role_bytes("timestamp") == before
+    repo.publisher.publish(signed={"models": good}, targets={MODEL: b"{}"})
+
+
+def test_metadata_of_another_key_is_refused(repo: Any, tmp_path: Path) -> None:
+    other = OfflineKeys.create(tmp_path / "thieves")
+    from tuf.api.metadata import Metadata
+
+    offer: Any = Metadata.from_bytes(signed(repo, {MODEL: b"{}"}))
+    forged = other.sign("models", offer)
+    with pytest.raises(PublishError, match="too few of its own keys"):
+        repo.publisher.publish(signed={"models": forged}, targets={MODEL: b"{}"})
+
+
+@pytest.mark.parametrize(
+    "path", ["prod/model/x", "canary/model/x/1.json", "prod/model/../x", "/etc/passwd", "prod//x/y"]
+)
+def test_paths_outside_the_role_cannot_be_signed(repo: Any, path: str) -> None:
+    with pytest.raises(PublishError, match="not among its paths"):
+        signed(repo, {path: b"{}"})
+
+
+def test_desired_signs_desired_only(repo: Any) -> None:
+    with pytest.raises(PublishError, match="not among its paths"):
+        repo.publisher.publish(desired={MODEL: b"{}"})
+
+
+def test_a_diamond_is_refused(repo: Any) -> None:
+    """U23: no role may delegate further, so none can be delegated twice."""
+    from tuf.api.metadata import Metadata
+
+    targets: Any = Metadata.from_bytes(repo.first["targets"])
+    models: Any = Metadata.from_bytes(repo.publisher.role_bytes("models"))
+    models.signed.version += 1
+    models.signed.delegations = targets.signed.delegations
+    forged = repo.offline.sign("models", models)
+    with pytest.raises(PublishError, match="delegates further"):
+        repo.publisher.publish(signed={"models": forged})
+
+
+def test_a_publish_that_dies_anywhere_is_never_half_seen(
+    repo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each write in turn: readers see the old state or the new, then it repeats."""
+    real = publisher_module.write_atomic
+    repo.publisher.publish(desired={OSLO: b"[0]"})
+    deaths = 0
+    for death in range(20):
+        left = [death]
+
+        def dying(path: Path, data: bytes, left: list[int] = left) -> None:
+            if left[0] == 0:
+                raise OSError("killed")
+            left[0] -= 1
+            real(path, data)
+
+        content = f"[{death + 1}]".encode()
+        path = f"prod/model/magika/{death + 1}.json"
+        repo.publisher = Publisher.open(repo.files, repo.online, repo.clock)
+        before = repo.client().refresh().snapshot_version
+        offer = signed(repo, {path: content})
+        monkeypatch.setattr(publisher_module, "write_atomic", dying)
+        try:
+            repo.publisher.publish(
+                signed={"models": offer}, targets={path: content}, desired={OSLO: content}
+            )
+        except OSError:
+            deaths += 1
+        monkeypatch.setattr(publisher_module, "write_atomic", real)
+        client = repo.client()
+        seen = client.refresh().snapshot_version
+        assert seen in (before, before + 1)
+        assert client.target_bytes(OSLO) == (
+            content if seen > before else client.target_bytes(OSLO)
+        )
+        again = Publisher.open(repo.files, repo.online, repo.clock)
+        if seen == before:
+            again.publish(
+                signed={"models": offer}, targets={path: content}, desired={OSLO: content}
+            )
+        client.refresh()
+        assert client.target_bytes(OSLO) == content
+        assert client.target_bytes(path) == content
+    assert deaths == 6  # two files, models, desired, snapshot, timestamp
+
+
+def test_old_versions_are_pruned_and_roots_are_not(repo: Any) -> None:
+    for n in range(VERSIONS_KEPT + 5):
+        repo.publisher.publish(desired={OSLO: b"[%d]" % n})
+    files = repo.files / "metadata"
+    assert len(list(files.glob("*.snapshot.json"))) == VERSIONS_KEPT + 1
+    assert (files / "1.root.json").exists()
+    repo.client().refresh()
+
+
+def test_a_founded_repository_is_not_founded_again(repo: Any) -> None:
+    with pytest.raises(PublishError, match="already"):
+        Publisher.found(repo.files, repo.online, repo.first, repo.clock)
+
+
+def test_offline_keys_are_private_and_sealed(tmp_path: Path) -> None:
+    OfflineKeys.create(tmp_path / "k", passphrase="correct horse")
+    for file in (tmp_path / "k").iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert b"ENCRYPTED" in file.read_bytes()
+    OfflineKeys.load(tmp_path / "k", passphrase="correct horse")
+    with pytest.raises(KeyFileError):
+        OfflineKeys.load(tmp_path / "k")
