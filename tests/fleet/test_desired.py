@@ -52,7 +52,7 @@ def test_a_rollout_gives_single_sites_their_own_generation(clinic: Fleet) -> Non
 
 
 def test_a_model_without_bytes_is_refused_by_name(clinic_with: Load) -> None:
-    with pytest.raises(ModelNotAddedError, match="not in fleet.lock: magika v1, magika-small v1"):
+    with pytest.raises(ModelNotAddedError, match=r"not in fleet.lock: magika v1, magika-small v1"):
         desired_documents(clinic_with(locked=False), 1, {}, "p")
 
 

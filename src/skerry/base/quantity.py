@@ -47,9 +47,9 @@ KINDS: dict[str, dict[str, Decimal]] = {
         "GiB": Decimal(1024**3),
     },
     "money": {"USD": Decimal(1)},
-    "energy price": {"USD/kWh": Decimal(1), "USD/MWh": Decimal("0.001")},
+    "energy price": {"USD/kWh": Decimal(1)},
     "mass": {"mg": Decimal("0.001"), "g": Decimal(1), "kg": Decimal(1000), "t": Decimal(10**6)},
-    "carbon intensity": {"g/kWh": Decimal(1), "kg/kWh": Decimal(1000), "kg/MWh": Decimal(1)},
+    "carbon intensity": {"g/kWh": Decimal(1), "kg/kWh": Decimal(1000)},
     "temperature": {"C": Decimal(1)},
     "ratio": {"": Decimal(1)},
 }

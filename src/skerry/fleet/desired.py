@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from skerry.base.ids import node_name
 from skerry.fleet.errors import ModelNotAddedError
 from skerry.fleet.links import SAME_SITE_MS, computed_link
-from skerry.fleet.place import fallbacks_of, models_at, standin_at, tier_order
+from skerry.fleet.place import fallbacks, models_at, standin_at, tiers_of
 from skerry.schema.desired import Desired, DesiredModel, Peer
 from skerry.schema.fleet import Fleet, Site
 from skerry.schema.policy import Place, Policy
@@ -45,6 +45,7 @@ def desired_documents(
         raise ModelNotAddedError(missing)
     round_trips = {frozenset((link.a, link.b)): link.round_trip_ms for link in fleet.links}
     own = generations or {}
+    others = fallbacks(fleet)
     return {
         site.name: Desired(
             generation=own.get(site.name, generation),
@@ -56,8 +57,8 @@ def desired_documents(
             jurisdiction=site.jurisdiction,
             models=_models(fleet, site),
             policy_sha256=policy_sha256,
-            tier_order=tier_order(fleet, site),
-            peers=_peers(fleet, site, endpoints, round_trips),
+            tier_order=tiers_of((site, *others[site.name])),
+            peers=_peers(site, others[site.name], endpoints, round_trips),
             rules=fleet.rules,
             goals=fleet.goals,
             gate=fleet.rollout.gate,
@@ -93,14 +94,14 @@ def _models(fleet: Fleet, site: Site) -> tuple[DesiredModel, ...]:
 
 
 def _peers(
-    fleet: Fleet,
     site: Site,
+    others: tuple[Site, ...],
     endpoints: Mapping[str, str],
     round_trips: Mapping[frozenset[str], float],
 ) -> tuple[Peer, ...]:
     """Return who may answer: the site's own nodes, its region's, the clouds'."""
     peers = []
-    for other in (site, *fallbacks_of(fleet, site)):
+    for other in (site, *others):
         if other.name == site.name:
             round_trip_ms = SAME_SITE_MS
         else:

@@ -7,7 +7,7 @@ authored file.
 
 from skerry.base.quantity import format_quantity
 from skerry.fleet.findings import Finding, Findings
-from skerry.fleet.place import fallbacks_of, sites_of
+from skerry.fleet.place import fallbacks, sites_of
 from skerry.fleet.residency import may_go
 from skerry.fleet.resolve_places import ENERGY_USD_PER_KWH_ASSUMED, PUE_ASSUMED
 from skerry.schema.fleet import Fleet, Kind
@@ -102,6 +102,7 @@ def _models(fleet: Fleet, notes: Findings) -> None:
 def _failover(fleet: Fleet, notes: Findings) -> None:
     """Find data that can be received at a site and answered nowhere, or in one place only."""
     standins = {model.standin for model in fleet.models}
+    others = fallbacks(fleet)
     for model_index, model in enumerate(fleet.models):
         if model.name in standins:
             continue  # what its principal is told holds for it too
@@ -113,7 +114,7 @@ def _failover(fleet: Fleet, notes: Findings) -> None:
             for site in fleet.sites:
                 if site.kind in (Kind.CLOUD, Kind.REGIONAL):
                     continue
-                able = [s for s in fallbacks_of(fleet, site)
+                able = [s for s in others[site.name]
                         if s.name in served and may_go(rule, site, s)]  # fmt: skip
                 if site.name not in served and not able:
                     stranded.append(site.name)

@@ -23,19 +23,34 @@ def standin_at(fleet: Fleet, site: Site, model: Model) -> str | None:
     return model.standin if model.standin in here else None
 
 
-def fallbacks_of(fleet: Fleet, site: Site) -> tuple[Site, ...]:
-    """Return the sites that may answer for a site, nearest tier first, itself left out.
+def fallbacks(fleet: Fleet) -> dict[str, tuple[Site, ...]]:
+    """Return for every site those that may answer for it, nearest tier first, itself left out.
 
     Its region, then the clouds. Sites beside it are not asked: their feeds are sized
     for their own work, and a fault in a region would travel along them.
     """
-    region = [other for other in fleet.sites if other.name == site.region]
-    clouds = [other for other in fleet.sites if other.kind is Kind.CLOUD]
-    seen: dict[str, Site] = {other.name: other for other in (*region, *clouds)}
-    seen.pop(site.name, None)
-    return tuple(seen.values())
+    by_name = {site.name: site for site in fleet.sites}
+    clouds = [site for site in fleet.sites if site.kind is Kind.CLOUD]
+    return {
+        site.name: tuple(
+            other
+            for other in {s.name: s for s in (by_name[site.region], *clouds)}.values()
+            if other.name != site.name
+        )
+        for site in fleet.sites
+    }
+
+
+def fallbacks_of(fleet: Fleet, site: Site) -> tuple[Site, ...]:
+    """Return the sites that may answer for one site; for all sites, ask `fallbacks` once."""
+    return fallbacks(fleet)[site.name]
 
 
 def tier_order(fleet: Fleet, site: Site) -> tuple[str, ...]:
-    """Return the tiers in the order in which they are asked: its own, its region's, clouds."""
-    return tuple(dict.fromkeys((site.tier, *(s.tier for s in fallbacks_of(fleet, site)))))
+    """Return the tiers in the order in which they are asked: its own, then its fallbacks'."""
+    return tiers_of((site, *fallbacks_of(fleet, site)))
+
+
+def tiers_of(sites: tuple[Site, ...]) -> tuple[str, ...]:
+    """Return the tiers of sites, each once, in order."""
+    return tuple(dict.fromkeys(site.tier for site in sites))
