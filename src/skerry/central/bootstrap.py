@@ -156,8 +156,14 @@ def install_central(
     *,
     clock: Clock,
     passphrase: str | None = None,
+    may_revoke: bool = True,
 ) -> CentralFolder:
-    """Put central's share of the keys into its state folder and found its repository."""
+    """Put central's share of the keys into its state folder and found its repository.
+
+    `may_revoke` leads central to the NATS keys, so that a ban cuts a live login for good
+    with no human; without it the region cuts the connection again and again until the login
+    ends, within its hour.
+    """
     place = CentralFolder(private_folder(state))
     private_folder(state / "keys")
     now_unix_s = clock.unix_s()
@@ -170,6 +176,9 @@ def install_central(
         now_unix_s=int(now_unix_s),
     )
     write_private(place.nats_kit, msgspec.json.encode(kit))
+    if may_revoke and not place.nats_operator.exists():
+        # Not a copy: revocations and regions that are added later must meet in one place.
+        place.nats_operator.symlink_to(trust.nats.resolve())
     online = OnlineKeys.create(place.online_keys)
     if not place.repository.exists():
         offline = OfflineKeys.load(trust.offline, passphrase=passphrase)

@@ -24,6 +24,8 @@ def main() -> int:
     if wishes.with_parent:
         end_with_parent(os.getppid())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # asyncio remarks on every TLS connection that a caller closes first.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         asyncio.run(_run(wishes.state))
     except SkerryError as error:

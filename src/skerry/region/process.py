@@ -249,9 +249,11 @@ class Region:
             wait_s = self._settings.push_tick_s
             try:
                 await self._push_registry()
+                await self._cut_quietly()
                 self._look.set()  # a site that just got its first node has a document to carry
             except (SkerryError, OSError, msgspec.DecodeError) as error:
                 log.warning("registry: %s", error)
+                await self._cut_quietly()
                 wait_s = min(wait_s, RETRY_S)
             with anyio.move_on_after(wait_s):
                 await self._tell.wait()
@@ -265,16 +267,27 @@ class Region:
             self._account_jwt = reply.account_jwt
 
     async def _enforce_bans(self) -> None:
-        """Cut banned nodes now: by central's account change, or by hand while it is away."""
+        """Cut banned nodes now; without central's account change they may dial again, and are
+        cut again at each round until their login ends.
+        """
+        self._tell.set()
         try:
             await self._push_registry()
         except (SkerryError, OSError, msgspec.DecodeError) as error:
             log.warning("bans: %s", error)
-            self._tell.set()  # the account change follows once central is back
-            report = await to_thread.run_sync(self._report)
-            for public in report.revoked_logins:
-                for connection in await self._admin.live(public):
-                    await self._admin.kick(connection)
+        await self._cut_banned()
+
+    async def _cut_quietly(self) -> None:
+        try:
+            await self._cut_banned()
+        except SkerryError as error:
+            log.warning("bans: %s", error)
+
+    async def _cut_banned(self) -> None:
+        report = await to_thread.run_sync(self._report)
+        for public in report.revoked_logins:
+            for connection in await self._admin.live(public):
+                await self._admin.kick(connection)
 
     # --- the rest ---------------------------------------------------------------------
 
