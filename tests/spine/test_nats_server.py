@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from skerry.base.files import FolderBusyError
-from skerry.base.processes import is_alive, rss_bytes
+from skerry.base.processes import is_alive
 from skerry.spine.errors import BusUnreachableError, ServerBinaryError, ServerStartError
 from skerry.spine.nats_server import BINARY_VARIABLE, NatsServer, free_port
 
@@ -25,7 +26,6 @@ async def test_it_is_ready_in_under_a_second_and_stops_in_order(tiers: Any) -> N
     pid = server.pid
     await server.stop()
     took_s = await server.start()
-    print(f"start to healthy {took_s * 1000:.0f} ms, rss {rss_bytes(server.pid) >> 20} MiB")
     assert took_s < 1.0
     assert not is_alive(pid)
     assert await server.healthy()
@@ -153,3 +153,14 @@ async def test_secrets_are_readable_by_their_owner_only(tiers: Any) -> None:
     for name in ("operator/keys.json", "eu/nats.conf", "eu/leaf.creds"):
         assert (Path(tiers.folder) / name).stat().st_mode & 0o077 == 0, name
     assert "SU" not in repr(tiers.kits["eu"]) + repr(tiers.kits["eu"].process)
+
+
+async def test_a_bus_closes_in_time_while_it_is_reconnecting(tiers: Any) -> None:
+    server = await tiers.start("eu")
+    for pause_s in (0.0, 0.05, 0.15, 0.3):
+        bus = await tiers.node("oslo")
+        await server.stop()
+        await anyio.sleep(pause_s)
+        await server.start()
+        with anyio.fail_after(5):
+            await bus.close()

@@ -35,10 +35,6 @@ async def test_a_revoked_node_is_cut_and_its_neighbour_is_not(tiers: Any, until:
     account = tiers.operator.revoke("eu", [key.public], now_unix_s=int(time.time()))
     took_s = await system.revoke(account, [key.public])
     await until(lambda: not node.connected, within_s=2, what="the cut")
-    print(
-        f"revoked in {took_s * 1000:.0f} ms, seen by the node after "
-        f"{(time.monotonic() - began_s) * 1000:.0f} ms"
-    )
     assert time.monotonic() - began_s < 2
     assert neighbour.connected
     with pytest.raises(BusRefusedError):
@@ -47,6 +43,7 @@ async def test_a_revoked_node_is_cut_and_its_neighbour_is_not(tiers: Any, until:
     await server.start()  # with the kit of before the revocation: the newer account stays
     with pytest.raises(BusRefusedError):
         await tiers.login("eu", lambda: login, "_INBOX.eu.oslo.1")
+    await system.wait_connected(timeout_s=10)
     assert await system.revoke(account, [key.public]) < 2  # safe to repeat
 
 
@@ -74,17 +71,23 @@ async def test_a_revoked_leaf_is_cut_from_the_hub(tiers: Any, until: Any) -> Non
     account = tiers.operator.revoke("central", [public], now_unix_s=int(time.time()))
     await system.revoke(account, [public])
     await until(lambda: links(0), within_s=3, what="the cut")
-    print(f"leaf cut after {(time.monotonic() - began_s) * 1000:.0f} ms")
 
 
-async def test_an_account_that_the_operator_did_not_sign_is_refused(
+async def test_a_login_under_an_account_of_another_operator_is_refused(
     tiers: Any, tmp_path: Any
 ) -> None:
+    """The server files any account it is given, but trusts only what its operator signed."""
     await tiers.start("eu")
     foreign = NatsOperator.create(tmp_path / "foreign", fleet="test", regions=["eu"])
     system = await admin(tiers, "eu")
-    with pytest.raises(AccountPushError):
+    try:
         await system.push_account(foreign.account_jwt("eu"))
+    except AccountPushError:
+        pass  # better still
+    now = int(time.time())
+    login = foreign.server_kit("eu", ends_unix_s=now + 60, now_unix_s=now).process
+    with pytest.raises(BusRefusedError):
+        await tiers.login("eu", lambda: login, "_INBOX._r.eu")
 
 
 def test_keys_are_made_once_and_regions_can_be_added(tmp_path: Any) -> None:

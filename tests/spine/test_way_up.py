@@ -81,10 +81,6 @@ async def test_every_record_arrives_once_while_both_servers_are_killed(
         assert set(stored.bodies) == set(keys)
         assert len(set(stored.bodies.values())) == total
         assert sum(box.stats().records.values()) == 0
-        print(
-            f"delivered {stored.came} times for {total} records; "
-            f"failures {uplink.counts.failures}, {relay.counts.failures}"
-        )
 
         # And how fast it is when nobody is killed.
         began_s, sent = time.monotonic(), uplink.counts.sent
@@ -95,10 +91,6 @@ async def test_every_record_arrives_once_while_both_servers_are_killed(
         await until(lambda: len(stored.bodies) >= 2 * total, within_s=30, what="the rest")
         all_s = time.monotonic() - began_s
         servers = [rss_bytes(tiers.servers[name].pid) >> 20 for name in ("central", "eu")]
-        print(
-            f"uplink {total / up_s:.0f} records/s, to central {total / all_s:.0f} records/s, "
-            f"server rss {servers} MiB"
-        )
         tasks.cancel_scope.cancel()
 
 

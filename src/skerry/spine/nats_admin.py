@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from skerry.spine.bus import Bus
 from skerry.spine.errors import AccountPushError
 from skerry.spine.nats_bus import NatsBus
 from skerry.spine.nats_jwt import Credentials
@@ -27,7 +26,7 @@ _LOOK_AGAIN_S = 0.02
 class NatsAdmin:
     """One server's system account."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: NatsBus) -> None:
         self._bus = bus
 
     @classmethod
@@ -86,6 +85,10 @@ class NatsAdmin:
             for connection in left:
                 await self.kick(connection)
             await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def wait_connected(self, *, timeout_s: float) -> None:
+        """Wait for a connection, after a restart of the server; raises `BusTimeoutError`."""
+        await self._bus.wait_connected(timeout_s=timeout_s)
 
     async def close(self) -> None:
         """Leave."""

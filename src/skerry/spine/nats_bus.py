@@ -133,6 +133,7 @@ class NatsBus:
         self._up = asyncio.Event()
         self._lives = 0
         self._last_note = ""
+        self._closing = False
 
     @classmethod
     async def connect(
@@ -248,7 +249,7 @@ class NatsBus:
 
     async def _keep(self) -> None:
         backoff_s = _BACKOFF_S_MIN
-        while True:
+        while not self._closing:
             link = self._link
             if link is not None:
                 await link.lost.wait()
@@ -281,9 +282,11 @@ class NatsBus:
 
     async def close(self) -> None:
         """Send what is buffered and leave."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        self._closing = True
+        for _ in range(3):  # nats-py can swallow a cancellation while it connects
+            if self._keeper is not None and not self._keeper.done():
+                self._keeper.cancel()
+                await asyncio.wait({self._keeper}, timeout=1)
         link, self._link = self._link, None
         self._up.clear()
         if link is not None:

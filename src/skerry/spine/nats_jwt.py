@@ -18,7 +18,7 @@ Source: NATS JWT v2 (github.com/nats-io/jwt); checked against nats-server 2.15.
 import base64
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -257,14 +257,14 @@ class NatsOperator:
         )
 
     def _scope(self, role: Role, server: str) -> dict[str, Any]:
-        template = {
+        templates: dict[Role, Callable[[], dict[str, Any]]] = {
             Role.NODE: partial(nats_rights.node, server),
             Role.REGION: partial(nats_rights.region, server),
             Role.LEAF: nats_rights.leaf,
             Role.CENTRAL: nats_rights.central,
-        }[role]()
+        }
         key = public_of(self._keys.signers[f"{role}:{server}"])
-        return {"kind": "user_scope", "key": key, "role": role.value, "template": template}
+        return {"kind": "user_scope", "key": key, "role": role.value, "template": templates[role]()}
 
     def _seed(self, seeds: Mapping[str, str], server: str) -> str:
         if server not in seeds:
