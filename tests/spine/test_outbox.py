@@ -105,7 +105,7 @@ def test_the_totals_are_what_is_really_there(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_outbox_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(OutboxBrokenError, match="outbox.db"):
+    with pytest.raises(OutboxBrokenError, match=r"outbox\.db"):
         outbox(tmp_path)
 
 

@@ -33,7 +33,7 @@ async def test_a_revoked_node_is_cut_and_its_neighbour_is_not(tiers: Any, until:
     assert len(await system.live(key.public)) == 1
     began_s = time.monotonic()
     account = tiers.operator.revoke("eu", [key.public], now_unix_s=int(time.time()))
-    took_s = await system.revoke(account, [key.public])
+    assert 0 < await system.revoke(account, [key.public]) < 2
     await until(lambda: not node.connected, within_s=2, what="the cut")
     assert time.monotonic() - began_s < 2
     assert neighbour.connected
@@ -67,7 +67,6 @@ async def test_a_revoked_leaf_is_cut_from_the_hub(tiers: Any, until: Any) -> Non
     await until(lambda: links(1), what="the link")
     system = await admin(tiers, "central")
     public = tiers.operator.leaf_public("eu")
-    began_s = time.monotonic()
     account = tiers.operator.revoke("central", [public], now_unix_s=int(time.time()))
     await system.revoke(account, [public])
     await until(lambda: links(0), within_s=3, what="the cut")

@@ -137,7 +137,7 @@ def issue_user(
         "name": name,
         "sub": check_user_public(public),
         "nats": {
-            # A scoped signer's template sets the limits; without one, nothing is allowed unless said.
+            # A scoped signer's template sets the limits; without one, they must be said.
             **({"issuer_account": account} if account else _NO_USER_LIMITS),
             "tags": [f"{key}:{value}" for key, value in sorted(tags.items())],
             "type": "user",
