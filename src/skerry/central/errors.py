@@ -83,7 +83,7 @@ class NoRolloutError(CentralError):
         self.wanted, self.phase = wanted, phase
 
     def __str__(self) -> str:
-        return f"cannot {self.wanted}: the rollout is {self.phase!r}"
+        return f"cannot {self.wanted}: the rollout is {self.phase}"
 
     @property
     def hint(self) -> str:
@@ -130,3 +130,26 @@ class NotSignedYetError(CentralError):
     def hint(self) -> str:
         """Name the way out."""
         return "run `skerry apply` on a machine that holds the offline keys; it signs and uploads"
+
+
+class UnusableFleetError(CentralError):
+    """A resolved fleet does not hold together: it names a site, tier or ring that is not in it.
+
+    `skerry apply` resolves and checks a fleet file before it sends it, so this comes from
+    another program, or from another version of this one.
+    """
+
+    code = "E1208"
+    exit_code = Exit.FILE_INVALID
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"no desired state can be made from this fleet: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return "run `skerry check` on the fleet file, with the same version as central"

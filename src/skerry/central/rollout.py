@@ -10,7 +10,8 @@ store; nothing here needs to survive. A document gets a new generation only if i
 changed; a revert is a *new* generation whose content names the earlier models.
 
 Units:   unix seconds.
-Errors:  GenerationConflictError, NoRolloutError; those of the store and the publisher.
+Errors:  GenerationConflictError, NoRolloutError, UnusableFleetError; those of the store and
+         the publisher.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ import msgspec
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
-from skerry.central.errors import NoRolloutError
+from skerry.central.errors import NoRolloutError, UnusableFleetError
 from skerry.central.store import Applied, Sealed, Store, off_loop
 from skerry.fleet.desired import desired_documents, nodes_of
 from skerry.fleet.rollout import Progress, Verdict, advanced, begin, next_step
@@ -205,6 +206,7 @@ class Conductor:
         reason: str,
     ) -> RolloutState:
         """Keep a fleet as the newest and release its first ring; ends an unfinished rollout."""
+        _check_whole(fleet)
         async with self._turn:
             now_unix_s = self._clock.unix_s()
             before = await self._site_generations()
@@ -460,6 +462,18 @@ def _whole(fleet: Fleet) -> Rollout:
         return fleet.rollout
     rings = everywhere_at_once(fleet)
     return msgspec.structs.replace(fleet.rollout, rings=rings.rings, ring_names=rings.ring_names)
+
+
+def _check_whole(fleet: Fleet) -> None:
+    """Refuse a fleet that would break every later round, before it is kept."""
+    try:
+        documents = desired_documents(fleet, 1, {}, "")
+    except (KeyError, ValueError, IndexError) as error:
+        raise UnusableFleetError(f"{type(error).__name__}: {error}") from error
+    rollout = _whole(fleet)
+    lost = [site for ring in rollout.rings for site in ring if site not in documents]
+    if lost or len(rollout.ring_names) != len(rollout.rings):
+        raise UnusableFleetError(f"its rings do not fit its sites: {', '.join(lost)}")
 
 
 def _endpoints(nodes: Sequence[Registration]) -> dict[str, str]:

@@ -59,9 +59,9 @@ class _Metadata(msgspec.Struct):
 class Mirror:
     """One folder with `metadata/` and `targets/`, as central publishes them."""
 
-    def __init__(self, folder: Path, upstream: Upstream, wants_site: Callable[[str], bool]) -> None:
+    def __init__(self, folder: Path, upstream: Upstream, sites: Callable[[], set[str]]) -> None:
         self.folder = folder
-        self._upstream, self._wants_site = upstream, wants_site
+        self._upstream, self._sites = upstream, sites
         self._turn = threading.Lock()
         self._lengths: dict[str, int] = {}
         for part in ("metadata", "targets"):
@@ -92,6 +92,7 @@ class Mirror:
     def _carry(self, timestamp: bytes) -> tuple[set[Path], int]:
         """Fetch all that a timestamp leads to; return it, and how much of it was not here."""
         self._carry_roots()
+        sites = self._sites()
         keep: set[Path] = set()
         fetched = 0
 
@@ -121,7 +122,7 @@ class Mirror:
             role = _read(name, bring(f"metadata/{meta.version}.{name}"))
             for path, target in role.targets.items():
                 folder, _, base = path.rpartition("/")
-                if folder == "desired" and not self._wants_site(base.removesuffix(".json")):
+                if folder == "desired" and base.removesuffix(".json") not in sites:
                     continue
                 targets += 1
                 if targets > TARGETS_MAX or not _is_plain(path, target.hashes.sha256):

@@ -27,7 +27,7 @@ from skerry.region.mirror import Mirror
 from skerry.region.roster import Roster
 from skerry.region.settings import RegionFolder, RegionSettings, read_settings, write_settings
 from skerry.region.upstream import Upstream
-from skerry.schema.api import Health, RegistryPush
+from skerry.schema.api import Health, Nudge, RegistryPush
 from skerry.spine import subjects
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Message
@@ -79,7 +79,7 @@ class Region:
             self._upstream = Upstream(
                 settings.central_url, central_id(settings.domain).host, self._client_tls
             )
-            self._mirror = Mirror(place.mirror, self._upstream, self._wants_site)
+            self._mirror = Mirror(place.mirror, self._upstream, self._sites)
             store = BlobStore(place.blobs, limit_bytes=settings.blobs_bytes_max)
             blobs = BlobCache(store, self._upstream, self._mirror.blob_length)
 
@@ -203,10 +203,9 @@ class Region:
     async def _on_nudge(self, message: Message) -> None:
         self._look.set()
 
-    def _wants_site(self, site: str) -> bool:
-        """Carry desired documents of this region's sites: those with a node, and its own."""
-        known = {node.site for node in self._roster.nodes({})}
-        return site in known or site == self._settings.region
+    def _sites(self) -> set[str]:
+        """Return whose desired documents to carry: sites with a node here, and its own."""
+        return {node.site for node in self._roster.nodes({})} | {self._settings.region}
 
     async def _mirror_loop(self) -> None:
         """Look at central on a nudge and at each tick; then pass the nudge on to the sites."""
@@ -225,9 +224,9 @@ class Region:
     async def _nudge_sites(self) -> None:
         """Tell every site of the region that something new can be fetched here."""
         region = self._settings.region
-        sites = {node.site for node in self._roster.nodes({})} - {region}
-        for site in sorted(sites):
-            await self._bus.publish(subjects.command(region, site), b'{"generation":0}')
+        nudge = msgspec.json.encode(Nudge(generation=0))
+        for site in sorted(await to_thread.run_sync(self._sites)):
+            await self._bus.publish(subjects.command(region, site), nudge)
 
     # --- registry ---------------------------------------------------------------------
 

@@ -220,6 +220,8 @@ class HttpsServer:
         app = web.Application(middlewares=[self._guard])
         for route in routes:
             app.router.add_route(route.method, route.path, self._bind(route))
+            if route.method == "GET":
+                app.router.add_route("HEAD", route.path, self._bind(route))
         self._runner = web.AppRunner(
             app,
             access_log=None,
