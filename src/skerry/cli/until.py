@@ -9,12 +9,12 @@ import anyio
 from skerry.base.errors import SkerryError
 
 
-async def until_stopped(work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+async def until_stopped(work: Callable[[], Awaitable[Any]]) -> None:
     """Run `work` until it ends or a signal comes; an error of skerry's own is raised bare."""
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            await work(*arguments)
+            await work()
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         known = _first_known(group)

@@ -61,14 +61,16 @@ async def _whole_fleet(folder: Path, as_json: bool) -> None:
         say(f"State and logs are in {fleet.folder.state}; stop with Ctrl-C")
         say_next("skerry status   (in another terminal)")
 
-    await until_stopped(run_local_fleet, folder, lambda text: say(f"  {text}"), ready)
+    await until_stopped(
+        lambda: run_local_fleet(folder, say=lambda text: say(f"  {text}"), on_ready=ready)
+    )
 
 
 async def _node(state: Path) -> None:
     from skerry.cli.until import until_stopped
     from skerry.local.role import run_node
 
-    await until_stopped(run_node, state, say)
+    await until_stopped(lambda: run_node(state, say))
 
 
 def _become(role: str, state: Path) -> int:

@@ -1,9 +1,10 @@
 """The clients of a running local fleet: at each site, stock ones and the SDK."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from skerry.client.sync_client import Client
+from skerry.local.intake import Intake
 from skerry.local.traffic import (
     REQUEST_S_MAX,
     Answered,
@@ -13,6 +14,9 @@ from skerry.local.traffic import (
     StockHttp,
 )
 from skerry.schema.run_file import RunFile
+
+FOLDER = "folder"
+"""The kind of clients that know only a folder; their latency is that of looking into it."""
 
 
 class Sdk:
@@ -40,43 +44,48 @@ class Sdk:
         self._client.close()
 
 
-def story_clients(
-    run: RunFile, sites: Sequence[str], model: str, *, data_class: str, per_s: float
+def site_clients(
+    run: RunFile, site: str, model: str, *, data_class: str, per_s: float
 ) -> list[ClientPlan]:
-    """Return the story's clients: at each site one stock HTTP, one stock gRPC, two SDK.
+    """Return the clients of a site where people are: stock HTTP and gRPC, two SDK, a folder.
 
-    Stock clients know one node, the last of their site. `per_s` is the load of a site.
+    Stock clients know one node, the last of their site. `per_s` is the load of the site
+    without its folder, which gets one file a second.
     """
-    root = Path(run.folder)
-    plans: list[ClientPlan] = []
-    for site in sites:
-        node = run.at_site(site)[-1]
-        share = per_s / 4
-        http_url, grpc_url = node.http_url, node.grpc_url
+    node = run.at_site(site)[-1]
+    first = run.at_site(site)[0]
+    folder = Path(run.folder) / "intake" / site
+    senders: dict[str, tuple[str, float, Callable[[], Sender]]] = {
+        "http": ("http", per_s / 4, lambda: StockHttp(node.http_url, model)),
+        "grpc": ("grpc", per_s / 4, lambda: StockGrpc(node.grpc_url, model)),
+        "sdk-1": ("sdk", per_s / 4, lambda: Sdk(Path(run.folder), site, model)),
+        "sdk-2": ("sdk", per_s / 4, lambda: Sdk(Path(run.folder), site, model)),
+        "folder": (FOLDER, 1.0, lambda: Intake(folder, site, first.node, first.tier)),
+    }
+    return [
+        ClientPlan(
+            name=f"{site} {name}",
+            kind=kind,
+            site=site,
+            data_class=data_class,
+            per_s=rate,
+            sender=sender,
+        )
+        for name, (kind, rate, sender) in senders.items()
+    ]
 
-        def stock_http(url: str = http_url) -> Sender:
-            return StockHttp(url, model)
 
-        def stock_grpc(url: str = grpc_url) -> Sender:
-            return StockGrpc(url, model)
-
-        def sdk(at: str = site) -> Sender:
-            return Sdk(root, at, model)
-
-        for name, kind, sender in (
-            ("http", "http", stock_http),
-            ("grpc", "grpc", stock_grpc),
-            ("sdk-1", "sdk", sdk),
-            ("sdk-2", "sdk", sdk),
-        ):
-            plans.append(
-                ClientPlan(
-                    name=f"{site} {name}",
-                    kind=kind,
-                    site=site,
-                    data_class=data_class,
-                    per_s=share,
-                    sender=sender,
-                )
-            )
-    return plans
+def office_clients(
+    run: RunFile, site: str, model: str, *, data_class: str, per_s: float
+) -> list[ClientPlan]:
+    """Return the clients of a regional or cloud site: one SDK, which may turn elsewhere."""
+    return [
+        ClientPlan(
+            name=f"{site} sdk-1",
+            kind="sdk",
+            site=site,
+            data_class=data_class,
+            per_s=per_s,
+            sender=lambda: Sdk(Path(run.folder), site, model),
+        )
+    ]

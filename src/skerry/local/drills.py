@@ -13,8 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
+
+from skerry.base.files import write_atomic
 from skerry.client.operator import Operator
+from skerry.local.clients import FOLDER
 from skerry.local.control import SupervisorControl
 from skerry.local.errors import LocalError
 from skerry.local.folder import LocalFolder
@@ -22,6 +27,7 @@ from skerry.local.record_audit import RecordAudit
 from skerry.local.traffic import ClientPlan, Outcome, Traffic
 from skerry.proof.drills import DrillSeen, grade
 from skerry.proof.leaks import Served, leaked
+from skerry.schema.api import RolloutStatus
 from skerry.schema.drill import DrillKind, DrillRecord
 from skerry.schema.run_file import RunFile, read_run_file
 from skerry.spine.link import LinkControl
@@ -30,6 +36,10 @@ HEALTHY_S = 5.0
 """Traffic before the fault, to compare with."""
 SETTLE_S = 2.0
 """Traffic after the fault has gone, before the next drill."""
+QUIET_S = 0.5
+"""How long requests under way get to end before everything is stopped."""
+HALVES = ("worker", "agent")
+LINKS, CENTRAL = "links", "central"
 RECORDS_S_MAX = 30.0
 """How long records may take to arrive once everything is back."""
 
@@ -61,7 +71,7 @@ class Range:
     central: Operator
     audit: RecordAudit
     timeline: list[str] = field(default_factory=list)
-    _began_s: float = 0.0
+    began_unix_s: float = 0.0
 
     @property
     def run(self) -> RunFile:
@@ -81,11 +91,11 @@ class Range:
     def begin(self) -> None:
         """Start the drill's own clock."""
         self.timeline = []
-        self._began_s = time.time()
+        self.began_unix_s = time.time()
 
     def say(self, text: str) -> None:
         """Add a line to the drill's timeline."""
-        self.timeline.append(f"{time.time() - self._began_s:6.1f} s  {text}")
+        self.timeline.append(f"{time.time() - self.began_unix_s:6.1f} s  {text}")
 
     def links_of(self, site: str) -> list[str]:
         """Return the links that leave a site."""
@@ -114,7 +124,7 @@ def run_drill(
     target: str,
     fault: Callable[[Facts], None],
     *,
-    concerns: Concerns = lambda plan: plan.kind != "folder",
+    concerns: Concerns = lambda plan: plan.kind != FOLDER,
     healthy_s: float = HEALTHY_S,
 ) -> DrillRecord:
     """Watch healthy traffic, run `fault` (which heals what it broke), and grade the whole."""
@@ -191,7 +201,11 @@ def wan_cut(range_: Range, site: str, for_s: float) -> DrillRecord:
         range_.say("links are back")
 
     return run_drill(
-        range_, DrillKind.WAN_CUT, site, fault, concerns=lambda plan: plan.site == site
+        range_,
+        DrillKind.WAN_CUT,
+        site,
+        fault,
+        concerns=lambda plan: plan.site == site and plan.kind != FOLDER,
     )
 
 
@@ -229,15 +243,73 @@ def node_kill(range_: Range, node: str, for_s: float) -> DrillRecord:
 
 
 def region_down(range_: Range, region: str, for_s: float) -> DrillRecord:
-    """Hold a region's process down, its message server with it; its sites are on their own."""
+    """Hold a region's process and its nodes down; its sites are on their own, its clients turn."""
     if region not in range_.run.regions:
         raise DrillTargetError("region-down", region, "it is no region")
-    return _held(range_, DrillKind.REGION_DOWN, region, (f"{region} region",), for_s)
+    own = [f"{node.node} {half}" for node in range_.run.at_site(region) for half in HALVES]
+    return _held(range_, DrillKind.REGION_DOWN, region, (f"{region} region", *own), for_s)
 
 
 def central_down(range_: Range, for_s: float) -> DrillRecord:
     """Hold central down."""
     return _held(range_, DrillKind.CENTRAL_DOWN, "central", ("central",), for_s)
+
+
+def forged_update(range_: Range, region: str, for_s: float) -> DrillRecord:
+    """Put a newer timestamp that nobody signed into a region's mirror, as a thief would.
+
+    Central is held meanwhile, or the mirror would mend itself at its next look.
+    """
+    timestamp = range_.folder.region(region) / "mirror" / "metadata" / "timestamp.json"
+    if not timestamp.exists():
+        raise DrillTargetError("forged-update", region, "its mirror holds nothing yet")
+    nodes = {node.node for node in range_.run.nodes if node.region == region}
+
+    def fault(facts: Facts) -> None:
+        before, last = _running(range_), max((e.n for e in range_.central.events()), default=0)
+        range_.control.hold(CENTRAL)
+        genuine = timestamp.read_bytes()
+        document = msgspec.json.decode(genuine, type=dict[str, Any])
+        document["signed"]["version"] += 1
+        for signature in document["signatures"]:
+            signature["sig"] = os.urandom(64).hex()
+        write_atomic(timestamp, msgspec.json.encode(document))
+        range_.say(f"the mirror of {region} holds a timestamp that nobody signed")
+        time.sleep(for_s)
+        write_atomic(timestamp, genuine)
+        range_.control.release(CENTRAL)
+        deadline_s = time.monotonic() + RECORDS_S_MAX
+        refusals: dict[str, str] = {}
+        while refusals.keys() != nodes and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+            for stored in range_.central.events(after=last, kind="target.refused"):
+                refusals[stored.event.node] = str(stored.event.detail.get("reason", ""))
+        for node, reason in sorted(refusals.items()):
+            range_.say(f"{node} refused it: {reason}")
+        facts.refused = refusals.keys() == nodes and set(refusals.values()) == {"UPDATE_FORGED"}
+        facts.changed = sum(_running(range_).get(node) != what for node, what in before.items())
+
+    return run_drill(range_, DrillKind.FORGED_UPDATE, region, fault)
+
+
+def bad_release(
+    range_: Range, target: str, send: Callable[[], RolloutStatus], rings: int
+) -> DrillRecord:
+    """Send a signed release that is bad; `send` follows it to its end and returns how that was."""
+
+    def fault(facts: Facts) -> None:
+        outcome = send()
+        facts.reverted = outcome.phase == "reverted"
+        started = [
+            stored.event.text
+            for stored in range_.central.events()
+            if stored.event.kind == "rollout.advanced"
+            and stored.event.at_unix_ms >= range_.began_unix_s * 1000
+        ]
+        facts.rings_reached = min(1 + len(started), rings)
+        range_.say(f"{outcome.phase}: {outcome.reason}")
+
+    return run_drill(range_, DrillKind.BAD_RELEASE, target, fault)
 
 
 def cold_start(
@@ -250,9 +322,9 @@ def cold_start(
 
     def fault(facts: Facts) -> None:
         control = range_.control
-        names = [name for name in control.pids() if name != "links"]
-        range_.traffic.pause(lambda plan: plan.site != site)
-        range_.traffic.pause(lambda plan: True)
+        names = [name for name in control.pids() if name != LINKS]
+        range_.traffic.pause(lambda plan: True)  # nobody can be asked while all is down
+        time.sleep(QUIET_S)
         control.hold(*names)
         range_.audit.note()
         range_.say(f"stopped {len(names)} processes")
@@ -261,18 +333,31 @@ def cold_start(
         while not ask() and time.monotonic() - began_s < seconds_max:
             time.sleep(0.01)
         facts.first_answer_s = time.monotonic() - began_s
-        alive = {name for name, pid in control.pids().items() if pid and name != "links"}
+        alive = {name for name, pid in control.pids().items() if pid and name != LINKS}
         facts.others_alive = len(alive - own)
         range_.say(f"first answer of {site} after {facts.first_answer_s:.2f} s, alone")
         range_.traffic.resume()
-        range_.traffic.pause(lambda plan: plan.site != site)
+        range_.traffic.pause(lambda plan: plan.site != site or plan.kind == FOLDER)
         time.sleep(SETTLE_S)  # the site serves while nothing else is there
         control.release(*[name for name in names if name not in own])
         range_.say("the rest is back")
 
     return run_drill(
-        range_, DrillKind.COLD_START, site, fault, concerns=lambda plan: plan.site == site
+        range_,
+        DrillKind.COLD_START,
+        site,
+        fault,
+        concerns=lambda plan: plan.site == site and plan.kind != FOLDER,
     )
+
+
+def _running(range_: Range) -> dict[str, str]:
+    """Return what every node runs, as it reports: models and generation."""
+    return {
+        node.node: f"{node.observed.generation} {node.observed.models}"
+        for node in range_.central.status().nodes
+        if node.observed is not None
+    }
 
 
 def _held(

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from skerry.fleet.desired import nodes_of
-from skerry.fleet.links import computed_link
+from skerry.fleet.links import link_between
 from skerry.local.ports import LOOPBACK
-from skerry.schema.fleet import Fleet, Kind, Link, Site
+from skerry.schema.fleet import Fleet, Kind, Site
 from skerry.spine.link import LinkSpec
 
 API, NATS, LEAF, HTTP, GRPC, METRICS, PEER = (
@@ -92,10 +92,9 @@ def _wires(fleet: Fleet) -> Iterator[Wire]:
 
 def link_specs(fleet: Fleet, ports: Mapping[str, int]) -> tuple[LinkSpec, ...]:
     """Return the emulator's links, once every port is known."""
-    known = {frozenset((link.a, link.b)): link for link in fleet.links}
     specs = []
     for wire in wires(fleet):
-        link = link_between(wire.start, wire.end, known)
+        link = link_between(fleet, wire.start.name, wire.end.name)
         specs.append(
             LinkSpec(
                 name=wire.name,
@@ -108,11 +107,6 @@ def link_specs(fleet: Fleet, ports: Mapping[str, int]) -> tuple[LinkSpec, ...]:
             )
         )
     return tuple(specs)
-
-
-def link_between(a: Site, b: Site, known: Mapping[frozenset[str], Link]) -> Link:
-    """Return the link between two sites: stated, or computed from their coordinates."""
-    return known.get(frozenset((a.name, b.name))) or computed_link(a, b, 0.0)
 
 
 def dials_of(fleet: Fleet, site: Site, ports: Mapping[str, int]) -> dict[str, str]:

@@ -1,0 +1,532 @@
+"""The story: from an empty folder to a verdict, on this machine, with nobody at the keys.
+
+    init -> models -> check -> plan -> up -> traffic -> drills -> change -> pilot -> verdict
+
+`skerry demo` runs it. Every step uses what a person would use: the fleet runs as its own
+process (`skerry up`), drills go through its control socket, changes through the
+operator's API. What was seen lands in `story.json`, from which the page is made.
+
+Units: seconds for times, milliseconds for latencies.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from skerry import __version__
+from skerry.base.clock import SystemClock
+from skerry.base.files import write_atomic
+from skerry.base.processes import is_alive
+from skerry.client import change
+from skerry.client.operator import Operator
+from skerry.fleet.load import load_fleet
+from skerry.fleet.start import start_from
+from skerry.learn.magika import add_magika
+from skerry.learn.releases import add_calibrated, add_slow
+from skerry.learn.standin import add_standin
+from skerry.learn.truth import truth_files
+from skerry.local import drills
+from skerry.local.clients import FOLDER, office_clients, site_clients
+from skerry.local.errors import ChildError
+from skerry.local.folder import LocalFolder
+from skerry.local.pilot import PilotOutcome, run_pilot
+from skerry.local.record_audit import RecordAudit
+from skerry.local.traffic import Outcome, StockHttp, Traffic, TruthFile
+from skerry.local.up import operator_of
+from skerry.plan.predict import Prediction, predict
+from skerry.plan.trace import story_trace
+from skerry.proof.story_report import story_html
+from skerry.schema.api import RolloutStatus
+from skerry.schema.drill import DrillRecord
+from skerry.schema.fleet import Fleet, Kind
+from skerry.schema.goal import Verdict
+from skerry.schema.run_file import RunFile, read_run_file
+from skerry.schema.story import (
+    LatencyPoint,
+    Mark,
+    ReleaseNote,
+    StoryRecord,
+    StoryStep,
+    TierRow,
+)
+from skerry.serve.onnx_engine import OnnxModel
+from skerry.trust.roles import OfflineKeys
+
+SEED = 7
+FILES = 3000
+MODEL = "magika"
+OWN_CLASS, OPEN_CLASS = "health", "public"
+SITE_PER_S, OFFICE_PER_S = 8.0, 3.0
+HOLD = "3 s"
+UP_S_MAX = 90.0
+HEALTHY_S = 20.0
+FAULT_S = 6.0
+PILOT_PAIRS = 240
+ROLLOUT_S_MAX = 60.0
+REQUESTS_MIN = 2000
+LATENCY_POINT_S = 2.0
+
+Say = Callable[[str], None]
+
+
+def load_model(path: Path) -> OnnxModel:
+    """Open a model file with the runtime that serves it."""
+    return OnnxModel(path.name, path)
+
+
+@dataclass(slots=True)
+class Story:
+    """One telling. Fields fill as it goes."""
+
+    root: Path
+    say: Say
+    requests_min: int = REQUESTS_MIN
+    seed: int = SEED
+    folder: LocalFolder = field(init=False)
+    steps: list[StoryStep] = field(default_factory=list)
+    graded: list[DrillRecord] = field(default_factory=list)
+    releases: list[ReleaseNote] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    """Promises that did not hold, one sentence each."""
+    pids: set[int] = field(default_factory=set)
+    prediction: Prediction | None = None
+    pilot: PilotOutcome | None = None
+    began_unix_s: float = 0.0
+
+    STEPS = 12
+
+    def __post_init__(self) -> None:
+        self.folder = LocalFolder(self.root.resolve())
+
+    # --- the telling --------------------------------------------------------------------
+
+    def tell(self) -> StoryRecord:
+        """Tell the whole story and return its record; a broken promise does not stop it."""
+        self.began_unix_s = time.time()
+        with self._step("init", "a fleet folder from the template `clinic`"):
+            self._init()
+        with self._step("model add", "magika, and a stand-in trained on the spot"):
+            self._add_models()
+        fleet = load_fleet(self.folder.root)
+        with self._step("check", f"{len(fleet.sites)} sites, {len(fleet.models)} models"):
+            load_fleet(self.folder.root)
+        with self._step("plan", "a day of requests through the production decisions"):
+            self.prediction = predict(
+                fleet,
+                lambda seed: story_trace(fleet, requests=20_000, seed=seed),
+                seeds=range(self.seed, self.seed + 5),
+            )
+        files = [
+            TruthFile(path, label) for path, label in truth_files(FILES, self.seed, part="test")
+        ]
+        with self._up() as run, Traffic(files, seed=self.seed) as traffic:
+            central = operator_of(self.folder, run.domain, run.central_url)
+            with self._step("traffic", f"{len(files)} files of known type, three kinds of client"):
+                self._start_traffic(traffic, run, fleet)
+                time.sleep(HEALTHY_S)
+            range_ = drills.Range(self.folder, traffic, central, RecordAudit(self.folder))
+            self._drill(range_, fleet)
+            self._change(range_, fleet, central)
+            offered_per_s = traffic.offered_per_s
+            while len(traffic.all()) < self.requests_min:
+                time.sleep(0.2)
+            traffic.stop()
+            outcomes = traffic.all()
+            with self._step("pilot", f"{PILOT_PAIRS} files to the fleet and to the cloud alone"):
+                self._pilot(run, load_fleet(self.folder.root), files)
+            self._weigh(central)
+            self._count_bytes(central, run)
+        return self._verdict(fleet, outcomes, offered_per_s)
+
+    # --- before anything runs -------------------------------------------------------------
+
+    def _init(self) -> None:
+        start_from("clinic", "clinic", self.folder.root)
+        text = self.folder.fleet_file.read_text()
+        # A story has minutes where a fleet has days: the gate holds seconds, not longer.
+        shortened = text.replace("hold: 20 s", f"hold: {HOLD}")
+        if shortened == text:
+            raise ValueError("the template's gate has changed; the story cannot shorten it")
+        self.folder.fleet_file.write_text(shortened)
+
+    def _add_models(self) -> None:
+        models, lock = self.folder.models, self.folder.root
+        add_magika(models, load=load_model, lock_folder=lock)
+        add_standin(models, load=load_model, lock_folder=lock, seed=self.seed)
+        # The two changes of later are made now, while nothing else wants the processor.
+        add_calibrated(models, load=load_model, lock_folder=lock, number=2)
+        add_slow(models, load=load_model, lock_folder=lock, number=3)
+
+    # --- the running fleet ------------------------------------------------------------------
+
+    @contextmanager
+    def _up(self) -> Iterator[RunFile]:
+        """Run `skerry up` as its own process, and see that nothing of it stays."""
+        log = (self.folder.root / "up.log").open("wb")
+        command = [
+            sys.executable,
+            "-m",
+            "skerry",
+            "up",
+            "--json",
+            "--with-parent",
+            str(os.getpid()),
+        ]
+        command += ["--folder", str(self.folder.root)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+        try:
+            with self._step("up", "central, two regions, six nodes as processes"):
+                self._wait_ready(process)
+                run = read_run_file(self.folder.run_file)
+                self.pids |= {process.pid}
+            yield run
+        finally:
+            with self._step("down", "everything stops"):
+                self.pids |= _pids(self.folder)
+                process.terminate()
+                try:
+                    process.wait(timeout=30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    self.broken.append("the fleet did not stop within 30 s")
+                log.close()
+
+    def _wait_ready(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdout is not None  # noqa: S101 - asked for
+        os.set_blocking(process.stdout.fileno(), False)
+        deadline_s = time.monotonic() + UP_S_MAX
+        shown = b""
+        while b'"ready": true' not in shown:
+            shown += process.stdout.read() or b""
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                tail = (self.folder.root / "up.log").read_text(errors="replace")[-2000:]
+                raise ChildError("skerry up", "did not become ready", tail)
+            time.sleep(0.05)
+
+    def _start_traffic(self, traffic: Traffic, run: RunFile, fleet: Fleet) -> None:
+        for site in fleet.sites:
+            if site.kind in (Kind.EDGE, Kind.ONPREM):
+                plans = site_clients(run, site.name, MODEL, data_class=OWN_CLASS, per_s=SITE_PER_S)
+            else:
+                plans = office_clients(
+                    run, site.name, MODEL, data_class=OPEN_CLASS, per_s=OFFICE_PER_S
+                )
+            traffic.start(plans)
+
+    def _drill(self, range_: drills.Range, fleet: Fleet) -> None:
+        pair = next(site for site in fleet.sites if site.nodes > 1)
+        lone = next(site for site in reversed(fleet.sites) if site.kind is Kind.EDGE)
+        region = next(site for site in fleet.sites if site.kind is Kind.REGIONAL)
+        asks: list[Callable[[], DrillRecord]] = [
+            lambda: drills.wan_cut(range_, pair.name, FAULT_S),
+            lambda: drills.black_hole(range_, f"{pair.name}/1", FAULT_S),
+            lambda: drills.node_kill(range_, f"{pair.name}/1", FAULT_S),
+            lambda: drills.region_down(range_, region.name, FAULT_S),
+            lambda: drills.central_down(range_, FAULT_S),
+            lambda: drills.forged_update(range_, region.name, 8.0),
+            lambda: drills.cold_start(range_, lone.name, _asker(range_.run, lone.name)),
+        ]
+        with self._step("drills", f"{len(asks)} faults on purpose, under traffic"):
+            for ask in asks:
+                self._graded(ask())
+
+    def _graded(self, record: DrillRecord) -> None:
+        self.graded.append(record)
+        self.marks.append((record.started_unix_s, record.kind.value))
+        path = self.folder.drills / f"{len(self.graded):04d}.json"
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, msgspec.json.format(msgspec.json.encode(record), indent=2))
+        word = "passed" if record.passed else "FAILED"
+        self.say(f"    {record.kind.value:<14} {word}  {record.requests} requests")
+        for promise in record.promises:
+            if not promise.kept:
+                seen = "not seen" if promise.seen is None else f"{promise.seen:g} {promise.unit}"
+                self.broken.append(
+                    f"drill {record.kind.value}: {promise.name} was {seen}, "
+                    f"promised {promise.limit:g}"
+                )
+
+    def _change(self, range_: drills.Range, fleet: Fleet, central: Operator) -> None:
+        """Send a good change, then, as a drill, a bad one that must take itself back."""
+        with self._step("change", "magika v2, signed, ring by ring"):
+            began_s = time.time()
+            self.marks.append((began_s, "magika v2"))
+            outcome = self._send(central, 2)
+            self._note_release("magika v1 to v2", outcome, time.time() - began_s)
+            if outcome.phase != "done":
+                self.broken.append(f"the good change ended {outcome.phase}: {outcome.reason}")
+        with self._step("bad release", "magika v3 is far too slow; nobody intervenes"):
+            began_s = time.time()
+            last: list[RolloutStatus] = []
+
+            def send() -> RolloutStatus:
+                last.append(self._send(central, 3))
+                return last[0]
+
+            rings = len(fleet.rollout.rings)
+            self._graded(drills.bad_release(range_, "magika v3", send, rings))
+            self._note_release("magika v2 to v3", last[0], time.time() - began_s)
+        text = self.folder.fleet_file.read_text()
+        self.folder.fleet_file.write_text(text.replace("version: v3", "version: v2", 1))
+
+    def _send(self, central: Operator, version: int) -> RolloutStatus:
+        """Write the version into the fleet file, apply it, and follow it to its end."""
+        text = self.folder.fleet_file.read_text()
+        now = text.replace(f"version: v{version - 1}", f"version: v{version}", 1)
+        self.folder.fleet_file.write_text(now)
+        applied = central.applied()
+        reply = change.apply(
+            load_fleet(self.folder.root),
+            self.folder.models,
+            OfflineKeys.load(self.folder.keys / "offline"),
+            central,
+            expected_generation=applied.generation,
+            reason=f"story: magika v{version}",
+            clock=SystemClock(),
+        )
+        return follow(central, reply.generation, timeout_s=ROLLOUT_S_MAX)
+
+    def _note_release(self, what: str, outcome: RolloutStatus, duration_s: float) -> None:
+        self.releases.append(
+            ReleaseNote(
+                change=what,
+                outcome=outcome.phase,
+                duration_s=duration_s,
+                text=outcome.reason,
+                rings_reached=min(outcome.ring + 1, len(outcome.ring_names)),
+            )
+        )
+
+    # --- looking back -----------------------------------------------------------------------
+
+    def _pilot(self, run: RunFile, fleet: Fleet, files: Sequence[TruthFile]) -> None:
+        assert self.prediction is not None  # noqa: S101 - the plan came before
+        cloud = next(site.name for site in fleet.sites if site.kind is Kind.CLOUD)
+        edges = [site.name for site in fleet.sites if site.kind in (Kind.EDGE, Kind.ONPREM)]
+        self.pilot = run_pilot(
+            run,
+            fleet,
+            self.prediction,
+            files[:PILOT_PAIRS],
+            sites=edges,
+            cloud_site=cloud,
+            model=MODEL,
+            data_class=OPEN_CLASS,
+            seed=self.seed,
+        )
+        if self.pilot.a_a.word != "no difference":
+            self.broken.append(f"the A/A run said {self.pilot.a_a.word}")
+
+    def _weigh(self, central: Operator) -> None:
+        """Note what the processes weigh, as they report it themselves."""
+        reports = [node.observed for node in central.status().nodes if node.observed is not None]
+        agent = max(report.agent_rss_bytes for report in reports) / 2**20
+        worker = max(report.worker_rss_bytes for report in reports) / 2**20
+        self.facts["memory of the largest agent"] = f"{agent:.0f} MiB"
+        self.facts["memory of the largest worker"] = f"{worker:.0f} MiB"
+        self.facts["agent and worker together"] = f"{agent + worker:.0f} MiB"
+
+    def _count_bytes(self, central: Operator, run: RunFile) -> None:
+        """Count content that left a clinic: the promise of this story is none."""
+        summaries = central.summaries(run.started_unix_s, time.time())
+        own = [one for one in summaries if one.data_class == OWN_CLASS]
+        raw_bytes = sum(one.bytes_upstream for one in own)
+        self.facts["raw bytes upstream"] = f"{raw_bytes} B"
+        self.facts["requests counted by the fleet"] = str(sum(one.count for one in summaries))
+        if raw_bytes:
+            self.broken.append(f"{raw_bytes} content bytes of class {OWN_CLASS} left their site")
+
+    def _verdict(
+        self, fleet: Fleet, outcomes: Sequence[Outcome], offered_per_s: float
+    ) -> StoryRecord:
+        left = self._processes_left()
+        if left:
+            self.broken.append(f"{left} processes were still there at the end")
+        tiers = tuple(self._tier_rows(fleet, outcomes, offered_per_s))
+        failed = sum(row.failed for row in tiers)
+        if failed:
+            self.broken.append(f"{failed} requests failed")
+        sent = len(outcomes)
+        if sent < self.requests_min:
+            self.broken.append(f"{sent} files were sent, promised {self.requests_min}")
+        assert self.pilot is not None  # noqa: S101 - told before the verdict
+        record = self.pilot.record
+        missed = [
+            goal.name.value
+            for goal in record.goals
+            if goal.verdict in (Verdict.MISSED, Verdict.MISSED_EMULATED)
+        ]
+        if missed:
+            self.broken.append(f"goals missed: {', '.join(missed)}")
+        story = StoryRecord(
+            fleet=fleet.name,
+            at_unix_s=self.began_unix_s,
+            duration_s=time.time() - self.began_unix_s,
+            machine=_machine(),
+            version=__version__,
+            seed=self.seed,
+            steps=tuple(self.steps),
+            tiers=tiers,
+            goals=record.goals,
+            comparisons=record.comparisons,
+            drills=tuple(self.graded),
+            releases=tuple(self.releases),
+            latency=tuple(_latency_points(outcomes)),
+            marks=tuple(
+                Mark(at_s=at_s - _first_s(outcomes), text=text) for at_s, text in self.marks
+            ),
+            facts={**self.facts, "A/A run": self.pilot.a_a.word},
+            limits=(
+                "Links between places are emulated: no verdict here is a measured one.",
+                "Energy, carbon and cost are estimates from stated tables; nothing was metered.",
+                "Keys were made on the spot and are marked THROWAWAY.",
+                *record.limits,
+            ),
+            processes_left=left,
+            verdict=record.verdict,
+            exit_code=1 if self.broken else 0,
+            exit_reason="; ".join(self.broken) or "every promise held",
+        )
+        write_atomic(
+            self.root / "story.json", msgspec.json.format(msgspec.json.encode(story), indent=1)
+        )
+        write_atomic(self.root / "story.html", story_html(story).encode())
+        return story
+
+    def _tier_rows(
+        self, fleet: Fleet, outcomes: Sequence[Outcome], offered_per_s: float
+    ) -> Iterator[TierRow]:
+        """Yield a row per tier of the client's site, then one for the watched folders."""
+        tier_of = {site.name: site.tier for site in fleet.sites}
+        for tier in dict.fromkeys(tier_of.values()):
+            mine = [o for o in outcomes if tier_of[o.site] == tier and o.kind != FOLDER]
+            if mine:
+                yield _row(tier, mine, offered_per_s * len(mine) / len(outcomes))
+        folders = [o for o in outcomes if o.kind == FOLDER]
+        if folders:
+            yield _row("folders", folders, offered_per_s * len(folders) / len(outcomes))
+
+    def _processes_left(self) -> int:
+        return sum(is_alive(pid) for pid in self.pids)
+
+    @contextmanager
+    def _step(self, name: str, text: str) -> Iterator[None]:
+        number = len(self.steps) + 1
+        self.say(f"[{number}/{self.STEPS}] {name}: {text}")
+        began_s = time.monotonic()
+        broken = len(self.broken)
+        try:
+            yield
+        finally:
+            duration_s = time.monotonic() - began_s
+            self.steps.append(
+                StoryStep(
+                    name=name, duration_s=duration_s, text=text, ok=len(self.broken) == broken
+                )
+            )
+            self.say(f"        {duration_s:.1f} s")
+
+
+def follow(central: Operator, generation: int, *, timeout_s: float) -> RolloutStatus:
+    """Wait until a change is through or has been taken back; return how it stands then."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        status = central.rollout()
+        # A revert is a generation of its own, which names the one that it takes back.
+        concerns = generation in (status.generation, status.previous_generation)
+        if concerns and status.phase in ("done", "reverted"):
+            return status
+        if time.monotonic() > deadline_s:
+            return status
+        time.sleep(0.3)
+
+
+def _asker(run: RunFile, site: str) -> Callable[[], bool]:
+    """Return a question to a site's first node: true once it gives a real answer."""
+    url = run.at_site(site)[0].http_url
+    content = Path(__file__).read_bytes()
+
+    def ask() -> bool:
+        sender = StockHttp(url, MODEL)
+        try:
+            return bool(sender.ask(content, OWN_CLASS).label)
+        except Exception:  # not there yet: that is what is being timed
+            return False
+        finally:
+            sender.close()
+
+    return ask
+
+
+def _row(tier: str, outcomes: Sequence[Outcome], offered_per_s: float) -> TierRow:
+    answered = [one for one in outcomes if one.answer is not None]
+    latencies = np.array([one.latency_ms for one in answered])
+    p50, p95, p99 = (
+        np.percentile(latencies, (50, 95, 99), method="inverted_cdf")
+        if answered
+        else (None, None, None)
+    )
+    return TierRow(
+        tier=tier,
+        requests=len(outcomes),
+        failed=len(outcomes) - len(answered),
+        local_ratio=sum(one.local for one in answered) / len(answered) if answered else None,
+        latency_ms_p50=_or_none(p50),
+        latency_ms_p95=_or_none(p95),
+        latency_ms_p99=_or_none(p99),
+        offered_per_s=offered_per_s,
+        accuracy_ratio=sum(one.right for one in answered) / len(answered) if answered else None,
+    )
+
+
+def _or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _first_s(outcomes: Sequence[Outcome]) -> float:
+    return min((one.due_unix_s for one in outcomes), default=0.0)
+
+
+def _latency_points(outcomes: Sequence[Outcome]) -> Iterator[LatencyPoint]:
+    """Yield the p95 of the people's sites over time."""
+    first_s = _first_s(outcomes)
+    spans: dict[int, list[float]] = {}
+    for one in outcomes:
+        if one.answer is not None and one.kind != FOLDER:
+            spans.setdefault(int((one.due_unix_s - first_s) / LATENCY_POINT_S), []).append(
+                one.latency_ms
+            )
+    for span in sorted(spans):
+        p95 = float(np.percentile(spans[span], 95, method="inverted_cdf"))
+        yield LatencyPoint(at_s=span * LATENCY_POINT_S, latency_ms_p95=p95)
+
+
+def _pids(folder: LocalFolder) -> set[int]:
+    """Return every process that the fleet runs now, message servers included."""
+    found: set[int] = set()
+    marker = os.fsencode(str(folder.state))
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker in (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def _machine() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    python = f"Python {platform.python_version()}"
+    return f"{cores} cores, {platform.machine()}, {platform.system()}, {python}"
