@@ -362,3 +362,27 @@ async def test_a_change_on_top_of_an_unfinished_one_goes_back_to_what_was_proven
     await room.settle()
     assert await room.phase() == "reverted"
     assert room.versions() == dict.fromkeys(SITES, 1)
+
+
+async def test_giving_up_a_document_whose_peers_moved_counts_as_giving_up_the_change(
+    room: Room,
+) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    second = await room.apply(2, first)
+    await room.rounds(1)
+    region = RegionStatus(region="region-eu", region_url="", nats_url="", heard_unix_s=1.0)
+    node = Registration(
+        node="oslo/1",
+        site="oslo",
+        region="region-eu",
+        inference_url="https://127.0.0.1:9",
+        joined_unix_s=1.0,
+    )
+    room.store.put_registry(region, [node])
+    await room.rounds(1)
+    moved = room.sealer.published["oslo"].generation
+    assert moved > second
+    room.obey("oslo", reverted_generation=moved, generation=first)
+    await room.rounds(2)
+    assert await room.phase() == "reverting"

@@ -66,3 +66,13 @@ def test_a_store_error_says_what_to_do_and_ends_with_its_code() -> None:
     assert error.code == "E1201"
     assert error.exit_code is Exit.BAD_OUTCOME
     assert "free some disk space" in error.hint
+
+
+def test_a_change_that_breaks_off_half_way_leaves_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "central.db")
+    with pytest.raises(RuntimeError), store._change("a test") as sql:
+        sql.execute("INSERT INTO rollouts VALUES (1, 'half')")
+        raise RuntimeError("broken off")
+    assert store.rollout() is None
+    assert store.next_generation() == 1
+    store.close()
