@@ -189,3 +189,17 @@ def test_a_certificate_of_another_fleet_does_not_get_past_the_handshake(
             "/v1/status",
             identity=Identity.load(foreign.operator("local")),
         )
+
+
+async def test_a_ban_cuts_the_live_login_while_central_is_dead(house: Any) -> None:
+    joined = await asyncio.to_thread(house.join, "s1")
+    bus = await connect(house, joined)
+    await asyncio.to_thread(house.central.kill)
+    request = api.BanRequest(node="s1/1", banned=True, reason="stolen")
+    await asyncio.to_thread(house.ask, "region", "POST", "/v1/bans", api.Registration, request)
+    for _ in range(200):
+        if not bus.connected:
+            break
+        await asyncio.sleep(0.01)
+    assert not bus.connected
+    await bus.close()
