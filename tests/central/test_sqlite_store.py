@@ -70,9 +70,14 @@ def test_a_store_error_says_what_to_do_and_ends_with_its_code() -> None:
 
 def test_a_change_that_breaks_off_half_way_leaves_nothing(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "central.db")
-    with pytest.raises(RuntimeError), store._change("a test") as sql:
-        sql.execute("INSERT INTO rollouts VALUES (1, 'half')")
-        raise RuntimeError("broken off")
+
+    def half() -> None:
+        with store._change("a test") as sql:
+            sql.execute("INSERT INTO rollouts VALUES (1, 'half')")
+            raise RuntimeError("broken off")
+
+    with pytest.raises(RuntimeError):
+        half()
     assert store.rollout() is None
     assert store.next_generation() == 1
     store.close()
