@@ -73,7 +73,7 @@ def test_a_good_pilot_holds_and_then_releases_the_next_ring() -> None:
 def test_a_broken_limit_takes_the_ring_back_at_once_with_value_and_limit() -> None:
     step = pilot(1.0, window=window(p95=80.0))
     assert (step.verdict, step.sites) == (Verdict.REVERT, ("bergen",))
-    assert step.reason == "bergen/1: p95 80.0 ms > 50 ms"
+    assert step.reason == "bergen/1: p95 80.0 ms > 50 ms over 100 answers"
     assert pilot(1.0, window=window(errors=5)).verdict is Verdict.REVERT
 
 

@@ -364,7 +364,16 @@ class Conductor:
             reason=f"takes back generation {bad}: {why}",
             at_unix_s=now_unix_s,
         )
-        rollout = everywhere_at_once(previous.fleet)
+        # Only where the change had been let out: a site that it never reached has nothing to
+        # undo, and one that is down for reasons of its own must not hold the way back open.
+        released = tuple(
+            site for ring in state.rollout.rings[: state.progress.ring + 1] for site in ring
+        )
+        known = {site.name for site in previous.fleet.sites}
+        everywhere = everywhere_at_once(previous.fleet)
+        rollout = msgspec.structs.replace(
+            everywhere, rings=(tuple(site for site in released if site in known),)
+        )
         state = RolloutState(
             progress=begin(rollout, applied.generation, previous.generation, now_unix_s),
             rollout=rollout,
@@ -372,6 +381,7 @@ class Conductor:
             reason=why,
             started_unix_s=now_unix_s,
             since_unix_s=now_unix_s,
+            before_ring=state.before_ring,
             undoes=bad,
         )
         await self._keep(state)

@@ -32,7 +32,7 @@ from skerry.schema.drill import DrillKind, DrillRecord
 from skerry.schema.run_file import RunFile, read_run_file
 from skerry.spine.link import LinkControl
 
-HEALTHY_S = 5.0
+HEALTHY_S = 3.0
 """Traffic before the fault, to compare with."""
 SETTLE_S = 2.0
 """Traffic after the fault has gone, before the next drill."""

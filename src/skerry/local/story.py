@@ -69,8 +69,8 @@ OWN_CLASS, OPEN_CLASS = "health", "public"
 SITE_PER_S, OFFICE_PER_S = 8.0, 3.0
 HOLD = "3 s"
 UP_S_MAX = 90.0
-HEALTHY_S = 20.0
-FAULT_S = 6.0
+HEALTHY_S = 12.0
+FAULT_S = 5.0
 PILOT_PAIRS = 240
 ROLLOUT_S_MAX = 60.0
 REQUESTS_MIN = 2000
@@ -105,7 +105,7 @@ class Story:
     pilot: PilotOutcome | None = None
     began_unix_s: float = 0.0
 
-    STEPS = 12
+    STEPS = 11
 
     def __post_init__(self) -> None:
         self.folder = LocalFolder(self.root.resolve())

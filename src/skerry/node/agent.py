@@ -161,6 +161,7 @@ class Agent:
             window=self._keeper.recent.window(
                 from_unix_ms=int(disk.trial_at_unix_s * MS_PER_SECOND),
                 to_unix_ms=int(now_s * MS_PER_SECOND),
+                slow_ms=accepted.desired.gate.latency_ms_p95 if accepted else None,
             ),
             reverted_generation=disk.gave_up,
             reverted_reason=disk.gave_up_reason,

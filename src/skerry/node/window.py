@@ -34,20 +34,13 @@ class RecentRequests:
         while self._records[0].at_unix_ms < oldest_ms:
             self._records.popleft()
 
-    def window(
-        self, *, from_unix_ms: int, to_unix_ms: int, model: str = "", version: str = ""
-    ) -> Window:
-        """Summarise a span, of one model's version where it is named.
+    def window(self, *, from_unix_ms: int, to_unix_ms: int, slow_ms: float | None = None) -> Window:
+        """Summarise a span; `slow_ms` is the limit beyond which an answer counts as slow.
 
         Refused requests are neither errors nor latencies: the client was told why at once.
         """
         first_ms = max(from_unix_ms, to_unix_ms - SPAN_MS)
-        chosen = [
-            record
-            for record in self._records
-            if first_ms <= record.at_unix_ms <= to_unix_ms
-            and (not model or (record.model == model and record.version == version))
-        ]
+        chosen = [record for record in self._records if first_ms <= record.at_unix_ms <= to_unix_ms]
         answered = sorted(r.latency_us for r in chosen if r.outcome is Outcome.OK)
         return Window(
             duration_s=(to_unix_ms - first_ms) / MS_PER_SECOND,
@@ -56,6 +49,7 @@ class RecentRequests:
             local=sum(record.served_site == self._site for record in chosen),
             latency_ms_p50=_quantile_ms(answered, 0.50),
             latency_ms_p95=_quantile_ms(answered, 0.95),
+            slow=None if slow_ms is None else sum(us > slow_ms * _US_PER_MS for us in answered),
         )
 
 

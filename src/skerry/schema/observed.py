@@ -41,6 +41,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     local: int
     latency_ms_p50: float | None
     latency_ms_p95: float | None
+    slow: int | None = None
+    """Answers that were slower than the gate's p95 limit, where one is stated."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
