@@ -1,7 +1,6 @@
 """`skerry apply`: show the difference, ask, seal, send, wait."""
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,8 @@ from skerry.cli.folders import central_of, folder_option, running
 from skerry.cli.output import json_option, print_json, say, say_next
 
 if TYPE_CHECKING:
-    from skerry.client.operator import Operator
     from skerry.fleet.diff import Difference
     from skerry.schema.api import RolloutStatus
-
-POLL_S = 0.5
 
 
 @click.command("apply")
@@ -51,6 +47,7 @@ def command(
     from skerry.client.change import apply
     from skerry.fleet.diff import differences, render_difference
     from skerry.fleet.load import load_fleet
+    from skerry.local.release import follow
     from skerry.trust.roles import OfflineKeys
 
     fleet = load_fleet(folder)
@@ -82,7 +79,7 @@ def command(
         _print(as_json, "sent", reply.generation, "")
         say_next("skerry status")
         return Exit.DONE
-    outcome = follow(central, reply.generation, timeout_s=timeout_s)
+    outcome = follow(central, reply.generation, timeout_s=timeout_s, tell=_Progress())
     _print(as_json, outcome.phase, reply.generation, outcome.reason)
     if outcome.phase == "done":
         say(f"Done: {outcome.reason or 'every ring passed'}")
@@ -97,26 +94,20 @@ def command(
     return Exit.TIMED_OUT
 
 
-def follow(central: "Operator", generation: int, *, timeout_s: float) -> "RolloutStatus":
-    """Follow a rollout until it ends or the time is up, with a line per change."""
-    deadline_s = time.monotonic() + timeout_s
-    told = ""
-    while True:
-        status = central.rollout()
-        ring = status.ring_names[min(status.ring, len(status.ring_names) - 1)]
-        line = f"  [{status.ring + 1}/{len(status.ring_names)}] {ring}: {status.phase}"
-        if line != told:
+class _Progress:
+    """One line per change of ring or phase, on stderr."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def __call__(self, status: "RolloutStatus") -> None:
+        number = min(status.ring + 1, len(status.ring_names))
+        line = (
+            f"  [{number}/{len(status.ring_names)}] {status.ring_names[number - 1]}: {status.phase}"
+        )
+        if line != self._told:
             say(line)
-            told = line
-        # A revert is a generation of its own; the change that it takes back is the one before.
-        if generation in (status.generation, status.previous_generation) and status.phase in (
-            "done",
-            "reverted",
-        ):
-            return status
-        if time.monotonic() > deadline_s:
-            return status
-        time.sleep(POLL_S)
+            self._told = line
 
 
 def _agreed(difference: "Difference") -> bool:

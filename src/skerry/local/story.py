@@ -24,30 +24,30 @@ import msgspec
 import numpy as np
 
 from skerry import __version__
-from skerry.base.clock import SystemClock
 from skerry.base.files import write_atomic
 from skerry.base.processes import is_alive
-from skerry.client import change
 from skerry.client.operator import Operator
 from skerry.fleet.load import load_fleet
 from skerry.fleet.start import start_from
 from skerry.learn.magika import add_magika
 from skerry.learn.releases import add_calibrated, add_slow
 from skerry.learn.standin import add_standin
-from skerry.learn.truth import truth_files
 from skerry.local import drills
-from skerry.local.clients import FOLDER, office_clients, site_clients
+from skerry.local.clients import FOLDER
 from skerry.local.errors import ChildError
 from skerry.local.folder import LocalFolder
 from skerry.local.pilot import PilotOutcome, run_pilot
+from skerry.local.range import PEOPLE, fleet_clients, known_files
 from skerry.local.record_audit import RecordAudit
-from skerry.local.traffic import Outcome, StockHttp, Traffic, TruthFile
+from skerry.local.release import send_release
+from skerry.local.run_drill import keep_record, run_kind
+from skerry.local.traffic import Outcome, Traffic, TruthFile
 from skerry.local.up import operator_of
 from skerry.plan.predict import Prediction, predict
 from skerry.plan.trace import story_trace
 from skerry.proof.story_report import story_html
 from skerry.schema.api import RolloutStatus
-from skerry.schema.drill import DrillRecord
+from skerry.schema.drill import DrillKind, DrillRecord
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.goal import Verdict
 from skerry.schema.run_file import RunFile, read_run_file
@@ -60,19 +60,17 @@ from skerry.schema.story import (
     TierRow,
 )
 from skerry.serve.onnx_engine import OnnxModel
-from skerry.trust.roles import OfflineKeys
 
 SEED = 7
-FILES = 3000
 MODEL = "magika"
 OWN_CLASS, OPEN_CLASS = "health", "public"
-SITE_PER_S, OFFICE_PER_S = 8.0, 3.0
+DRILLS = tuple(kind for kind in DrillKind if kind is not DrillKind.BAD_RELEASE)
+"""The bad release comes later, as a change of its own."""
 HOLD = "3 s"
 UP_S_MAX = 90.0
 HEALTHY_S = 12.0
 FAULT_S = 5.0
 PILOT_PAIRS = 240
-ROLLOUT_S_MAX = 60.0
 REQUESTS_MIN = 2000
 LATENCY_POINT_S = 2.0
 
@@ -128,16 +126,14 @@ class Story:
                 lambda seed: story_trace(fleet, requests=20_000, seed=seed),
                 seeds=range(self.seed, self.seed + 5),
             )
-        files = [
-            TruthFile(path, label) for path, label in truth_files(FILES, self.seed, part="test")
-        ]
+        files = known_files(self.seed)
         with self._up() as run, Traffic(files, seed=self.seed) as traffic:
             central = operator_of(self.folder, run.domain, run.central_url)
             with self._step("traffic", f"{len(files)} files of known type, three kinds of client"):
-                self._start_traffic(traffic, run, fleet)
+                traffic.start(fleet_clients(run, fleet))
                 time.sleep(HEALTHY_S)
             range_ = drills.Range(self.folder, traffic, central, RecordAudit(self.folder))
-            self._drill(range_, fleet)
+            self._drill(range_)
             self._change(range_, fleet, central)
             offered_per_s = traffic.offered_per_s
             while len(traffic.all()) < self.requests_min:
@@ -215,39 +211,15 @@ class Story:
                 raise ChildError("skerry up", "did not become ready", tail)
             time.sleep(0.05)
 
-    def _start_traffic(self, traffic: Traffic, run: RunFile, fleet: Fleet) -> None:
-        for site in fleet.sites:
-            if site.kind in (Kind.EDGE, Kind.ONPREM):
-                plans = site_clients(run, site.name, MODEL, data_class=OWN_CLASS, per_s=SITE_PER_S)
-            else:
-                plans = office_clients(
-                    run, site.name, MODEL, data_class=OPEN_CLASS, per_s=OFFICE_PER_S
-                )
-            traffic.start(plans)
-
-    def _drill(self, range_: drills.Range, fleet: Fleet) -> None:
-        pair = next(site for site in fleet.sites if site.nodes > 1)
-        lone = next(site for site in reversed(fleet.sites) if site.kind is Kind.EDGE)
-        region = next(site for site in fleet.sites if site.kind is Kind.REGIONAL)
-        asks: list[Callable[[], DrillRecord]] = [
-            lambda: drills.wan_cut(range_, pair.name, FAULT_S),
-            lambda: drills.black_hole(range_, f"{pair.name}/1", FAULT_S),
-            lambda: drills.node_kill(range_, f"{pair.name}/1", FAULT_S),
-            lambda: drills.region_down(range_, region.name, FAULT_S),
-            lambda: drills.central_down(range_, FAULT_S),
-            lambda: drills.forged_update(range_, region.name, 8.0),
-            lambda: drills.cold_start(range_, lone.name, _asker(range_.run, lone.name)),
-        ]
-        with self._step("drills", f"{len(asks)} faults on purpose, under traffic"):
-            for ask in asks:
-                self._graded(ask())
+    def _drill(self, range_: drills.Range) -> None:
+        with self._step("drills", f"{len(DRILLS)} faults on purpose, under traffic"):
+            for kind in DRILLS:
+                self._graded(run_kind(range_, kind, for_s=FAULT_S))
 
     def _graded(self, record: DrillRecord) -> None:
         self.graded.append(record)
         self.marks.append((record.started_unix_s, record.kind.value))
-        path = self.folder.drills / f"{len(self.graded):04d}.json"
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, msgspec.json.format(msgspec.json.encode(record), indent=2))
+        keep_record(self.folder, record)
         word = "passed" if record.passed else "FAILED"
         self.say(f"    {record.kind.value:<14} {word}  {record.requests} requests")
         for promise in record.promises:
@@ -263,40 +235,24 @@ class Story:
         with self._step("change", "magika v2, signed, ring by ring"):
             began_s = time.time()
             self.marks.append((began_s, "magika v2"))
-            outcome = self._send(central, 2)
+            outcome = send_release(self.folder, central, MODEL, 2)
             self._note_release("magika v1 to v2", outcome, time.time() - began_s)
             if outcome.phase != "done":
                 self.broken.append(f"the good change ended {outcome.phase}: {outcome.reason}")
+        # What is good stays in the file; the bad one is only ever sent.
+        text = self.folder.fleet_file.read_text()
+        self.folder.fleet_file.write_text(text.replace("version: v1", "version: v2", 1))
         with self._step("bad release", "magika v3 is far too slow; nobody intervenes"):
             began_s = time.time()
             last: list[RolloutStatus] = []
 
             def send() -> RolloutStatus:
-                last.append(self._send(central, 3))
+                last.append(send_release(self.folder, central, MODEL, 3))
                 return last[0]
 
             rings = len(fleet.rollout.rings)
             self._graded(drills.bad_release(range_, "magika v3", send, rings))
             self._note_release("magika v2 to v3", last[0], time.time() - began_s)
-        text = self.folder.fleet_file.read_text()
-        self.folder.fleet_file.write_text(text.replace("version: v3", "version: v2", 1))
-
-    def _send(self, central: Operator, version: int) -> RolloutStatus:
-        """Write the version into the fleet file, apply it, and follow it to its end."""
-        text = self.folder.fleet_file.read_text()
-        now = text.replace(f"version: v{version - 1}", f"version: v{version}", 1)
-        self.folder.fleet_file.write_text(now)
-        applied = central.applied()
-        reply = change.apply(
-            load_fleet(self.folder.root),
-            self.folder.models,
-            OfflineKeys.load(self.folder.keys / "offline"),
-            central,
-            expected_generation=applied.generation,
-            reason=f"story: magika v{version}",
-            clock=SystemClock(),
-        )
-        return follow(central, reply.generation, timeout_s=ROLLOUT_S_MAX)
 
     def _note_release(self, what: str, outcome: RolloutStatus, duration_s: float) -> None:
         self.releases.append(
@@ -314,7 +270,7 @@ class Story:
     def _pilot(self, run: RunFile, fleet: Fleet, files: Sequence[TruthFile]) -> None:
         assert self.prediction is not None  # noqa: S101 - the plan came before
         cloud = next(site.name for site in fleet.sites if site.kind is Kind.CLOUD)
-        edges = [site.name for site in fleet.sites if site.kind in (Kind.EDGE, Kind.ONPREM)]
+        edges = [site.name for site in fleet.sites if site.kind in PEOPLE]
         self.pilot = run_pilot(
             run,
             fleet,
@@ -437,37 +393,6 @@ class Story:
                 )
             )
             self.say(f"        {duration_s:.1f} s")
-
-
-def follow(central: Operator, generation: int, *, timeout_s: float) -> RolloutStatus:
-    """Wait until a change is through or has been taken back; return how it stands then."""
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        status = central.rollout()
-        # A revert is a generation of its own, which names the one that it takes back.
-        concerns = generation in (status.generation, status.previous_generation)
-        if concerns and status.phase in ("done", "reverted"):
-            return status
-        if time.monotonic() > deadline_s:
-            return status
-        time.sleep(0.3)
-
-
-def _asker(run: RunFile, site: str) -> Callable[[], bool]:
-    """Return a question to a site's first node: true once it gives a real answer."""
-    url = run.at_site(site)[0].http_url
-    content = Path(__file__).read_bytes()
-
-    def ask() -> bool:
-        sender = StockHttp(url, MODEL)
-        try:
-            return bool(sender.ask(content, OWN_CLASS).label)
-        except Exception:  # not there yet: that is what is being timed
-            return False
-        finally:
-            sender.close()
-
-    return ask
 
 
 def _row(tier: str, outcomes: Sequence[Outcome], offered_per_s: float) -> TierRow:
