@@ -70,7 +70,7 @@ def command(
             model=model.name,
             data_class=data_class or model.data_classes[-1],
             seed=seed,
-            progress=lambda done, _: bar.update(1, done),
+            progress=lambda done, _: bar.update(1),
         )
     record = outcome.record
     write_atomic(out, msgspec.json.format(msgspec.json.encode(record), indent=1))
