@@ -78,6 +78,14 @@ def run(arguments: list[str]) -> int:
     except SkerryError as error:
         print_error(error, as_json="--json" in arguments)
         return int(error.exit_code)
+    except ModuleNotFoundError as error:
+        from skerry.cli.extras import missing_extra
+
+        missing = missing_extra(error)
+        if missing is None:
+            raise  # a slip of ours, and its traceback is what finds it
+        print_error(missing, as_json="--json" in arguments)
+        return int(missing.exit_code)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         return int(Exit.INTERRUPTED)

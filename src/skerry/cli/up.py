@@ -34,10 +34,12 @@ def command(
     import anyio
 
     from skerry.base.processes import end_with_parent
+    from skerry.cli.extras import need
 
     if with_parent:
         end_with_parent(with_parent)
     if role is None:
+        need("aiohttp")  # central and the regions run as processes of their own
         anyio.run(_whole_fleet, folder, as_json)
         return Exit.DONE
     if state is None:
