@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.fleet.actions import Action, Do, OnDisk, Step, actions_towards, after, restarted
+from skerry.fleet.actions import Action, Do, OnDisk, Step, actions_towards, after, forget, giving_up
 from skerry.schema.desired import Desired, DesiredModel, Gate
 from skerry.schema.observed import Observed, ObservedModel, State, Window
 
@@ -81,15 +81,15 @@ def settled(*documents: Desired) -> OnDisk:
 def test_a_new_model_is_prepared_whole_before_anything_is_swapped() -> None:
     actions = actions_towards(desired(1, ("a", 1), ("b", 1)), seen(), OnDisk())
     assert [action.do for action in actions] == [
-        *(Do.FETCH, Do.VERIFY, Do.STAGE, Do.WARM) * 2,
+        *(Do.FETCH, Do.STAGE) * 2,
         Do.SWAP,
     ]
 
 
 def test_a_crash_between_two_steps_goes_on_where_it_stopped() -> None:
-    disk = OnDisk(models={"a-1": Step.VERIFIED})
+    disk = OnDisk(models={"a-1": Step.FETCHED})
     actions = actions_towards(desired(1, ("a", 1)), seen(), disk)
-    assert [action.do for action in actions] == [Do.STAGE, Do.WARM, Do.SWAP]
+    assert [action.do for action in actions] == [Do.STAGE, Do.SWAP]
 
 
 def test_a_good_trial_is_committed_and_old_bytes_are_dropped_only_then() -> None:
@@ -129,6 +129,7 @@ def test_a_quiet_node_waits_long_and_is_then_committed() -> None:
     assert actions_towards(wanted, seen(2000.0 + HOLD_S + 60, requests=0), disk) == ()
     late = actions_towards(wanted, seen(2000.0 + HOLD_S + 121, requests=0), disk)
     assert late[0].do is Do.COMMIT
+    assert late[0].reason == "nothing spoke against it in 141 s; 0 of 20 requests"
 
 
 def test_a_change_of_peers_alone_touches_no_model() -> None:
@@ -137,26 +138,67 @@ def test_a_change_of_peers_alone_touches_no_model() -> None:
     assert [action.do for action in actions] == [Do.COMMIT]
 
 
-def test_a_restarted_worker_gets_its_models_back_without_a_trial() -> None:
+def test_the_first_generation_is_committed_at_once_for_there_is_nothing_to_go_back_to() -> None:
     wanted = desired(1, ("a", 1))
-    disk = restarted(settled(wanted))
+    disk, _ = carry_out(OnDisk(), wanted, seen(0.0, requests=0))
+    disk, actions = carry_out(disk, wanted, seen(0.1, requests=0))
+    assert [action.do for action in actions] == [Do.COMMIT]
+    assert "nothing to go back to" in actions[0].reason
+    assert (disk.generation, disk.trial) == (1, 0)
+
+
+def test_new_peers_in_the_middle_of_a_trial_do_not_end_it() -> None:
+    """The same bytes under a newer generation are still unproven."""
+    disk = settled(desired(1, ("a", 1)))
+    disk, _ = carry_out(disk, desired(2, ("a", 2)), seen(2000.0))
+    disk, actions = carry_out(disk, desired(3, ("a", 2)), seen(2001.0))
+    assert [action.do for action in actions] == [Do.SWAP]
+    assert (disk.trial, disk.committed) == (3, {"a": "a-1"})
+
+
+def test_a_version_that_was_lost_is_fetched_again_without_a_trial() -> None:
+    wanted = desired(1, ("a", 1), ("b", 1))
+    disk = forget(settled(wanted), "a-1")
     disk, actions = carry_out(disk, wanted, seen(5000.0))
-    assert [action.do for action in actions] == [Do.WARM, Do.SWAP]
-    assert (disk.trial, disk.serving) == (0, {"a": "a-1"})
+    assert [action.do for action in actions] == [Do.FETCH, Do.STAGE, Do.SWAP]
+    assert (disk.trial, disk.serving) == (0, {"a": "a-1", "b": "b-1"})
     assert actions_towards(wanted, seen(5001.0), disk) == ()
 
 
-def test_a_worker_restarted_on_trial_warms_the_trial_again() -> None:
-    """A crash in the middle of a trial leaves nothing warm; the trial goes on or is judged."""
+def test_a_trial_that_lost_its_files_gets_them_back_and_is_still_judged() -> None:
     wanted = desired(2, ("a", 2))
     disk, _ = carry_out(settled(desired(1, ("a", 1))), wanted, seen(2000.0))
-    disk, actions = carry_out(restarted(disk), wanted, seen(2001.0))
-    assert [action.do for action in actions] == [Do.WARM, Do.SWAP]
+    disk, _ = carry_out(forget(disk, "a-2"), wanted, seen(2001.0))
     assert (disk.serving, disk.trial, disk.trial_at_unix_s) == ({"a": "a-2"}, 2, 2000.0)
     disk, actions = carry_out(disk, wanted, seen(2002.0, errors=50))
-    assert [action.do for action in actions] == [Do.WARM, Do.REVERT]
+    assert [action.do for action in actions] == [Do.REVERT]
     assert disk.serving == {"a": "a-1"}
-    assert disk.models["a-1"] is Step.WARM
+
+
+def test_a_revert_that_was_cut_short_is_finished_whatever_the_window_says_now() -> None:
+    wanted = desired(2, ("a", 2))
+    disk, _ = carry_out(settled(desired(1, ("a", 1))), wanted, seen(2000.0))
+    half = giving_up(disk, 2, "p95")
+    actions = actions_towards(wanted, seen(9000.0), half)
+    assert [(action.do, action.generation, action.reason) for action in actions] == [
+        (Do.REVERT, 2, "p95")
+    ]
+
+
+def test_a_generation_that_would_not_load_is_remembered_as_given_up_before_its_swap() -> None:
+    wanted = desired(2, ("a", 2))
+    half = giving_up(settled(desired(1, ("a", 1))), 2, "would not load")
+    disk, actions = carry_out(half, wanted, seen(9000.0))
+    assert [action.do for action in actions] == [Do.REVERT]
+    assert (disk.trial, disk.gave_up, disk.serving) == (0, 2, {"a": "a-1"})
+
+
+def test_bytes_that_a_crash_left_behind_are_dropped_later() -> None:
+    wanted = desired(1, ("a", 1))
+    disk = settled(wanted)
+    left = msgspec.structs.replace(disk, models={**disk.models, "a-0": Step.STAGED})
+    actions = actions_towards(wanted, seen(), left)
+    assert [(action.do, action.manifest_sha256) for action in actions] == [(Do.DROP, "a-0")]
 
 
 model_sets = st.lists(
@@ -186,7 +228,7 @@ def test_every_disk_converges_and_then_nothing_is_left_to_do(
     if generation >= start.generation and generation > start.gave_up:
         assert disk.generation == generation
         assert disk.serving == {model.name: model.manifest_sha256 for model in wanted.models}
-        assert all(disk.models[digest] is Step.WARM for digest in disk.serving.values())
+        assert all(disk.models[digest] is Step.STAGED for digest in disk.serving.values())
 
 
 @given(disks, model_sets, st.integers(1, 9))
@@ -210,7 +252,7 @@ def test_whatever_happens_on_trial_the_node_serves_the_old_or_the_new_and_nothin
         disk, _ = carry_out(disk, second, report)
         wanted = {model.name: model.manifest_sha256 for model in second.models}
         assert disk.serving in (served_old, wanted)
-        assert all(disk.models[digest] is Step.WARM for digest in disk.serving.values())
+        assert all(disk.models[digest] is Step.STAGED for digest in disk.serving.values())
 
 
 def test_what_is_on_disk_survives_writing() -> None:

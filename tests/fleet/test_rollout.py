@@ -97,6 +97,14 @@ def test_the_first_ring_waits_for_real_requests_however_long() -> None:
     assert (step.verdict, step.reason) == (Verdict.HOLD, "3 of 20 requests to judge the ring by")
 
 
+def test_the_first_generation_of_a_fleet_waits_for_no_requests() -> None:
+    """Nothing served before it, so nobody can have asked."""
+    now = START + 20.0
+    seen = {"bergen/1": report("bergen/1", now, window=window(requests=0))}
+    step = next_step(ROLLOUT, begin(ROLLOUT, 2, 0, START), NODES, seen, now)
+    assert step.verdict is Verdict.ADVANCE
+
+
 def test_a_later_ring_may_be_quiet() -> None:
     now = START + 100.0
     seen = {

@@ -4,10 +4,12 @@ Level-triggered: the same function is asked after every wake, with what is then 
 and it answers with the actions that are still missing. Nothing remembers messages.
 
 - An older generation never wins, and one that was given up is not tried again.
-- A new generation is fetched, verified, staged and warmed beside the old one, then
-  swapped in as a whole; until then nothing that serves is touched.
+- A new generation is fetched (every byte is verified on the way) and staged beside the
+  old one, then swapped in; the worker loads, warms and checks each version before it
+  answers. Until then nothing that serves is touched.
 - After the swap it is on trial: the gate commits it, or it is reverted to the last
   committed generation. Bytes are dropped only after a commit, so a revert is local.
+- The first generation of a node has nothing to go back to: it is committed at once.
 
 `after` says what is true once an action has been carried out; the agent keeps that
 `OnDisk` document as its memory, and simulations replay with it.
@@ -26,9 +28,7 @@ class Do(StrEnum):
     """The actions, in the order in which a change needs them."""
 
     FETCH = "fetch"
-    VERIFY = "verify"
     STAGE = "stage"
-    WARM = "warm"
     SWAP = "swap"
     COMMIT = "commit"
     REVERT = "revert"
@@ -36,7 +36,7 @@ class Do(StrEnum):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do: to a model version (fetch to warm, drop), or to a generation.
+    """One thing to do: to a model version (fetch, stage, drop), or to a generation.
 
     `reason` is for the event that tells people about it.
     """
@@ -53,16 +53,12 @@ class Step(StrEnum):
     """How far a model version has come on this disk."""
 
     FETCHED = "fetched"
-    VERIFIED = "verified"
     STAGED = "staged"
-    WARM = "warm"
 
 
 _NEXT: dict[Step | None, tuple[Do, Step]] = {
     None: (Do.FETCH, Step.FETCHED),
-    Step.FETCHED: (Do.VERIFY, Step.VERIFIED),
-    Step.VERIFIED: (Do.STAGE, Step.STAGED),
-    Step.STAGED: (Do.WARM, Step.WARM),
+    Step.FETCHED: (Do.STAGE, Step.STAGED),
 }
 
 
@@ -98,11 +94,12 @@ def actions_towards(desired: Desired, observed: Observed, disk: OnDisk) -> tuple
         return _on_trial(desired, observed, disk)
     missing = _preparations(desired, disk)
     if desired.generation == disk.generation and not disk.trial:
-        # Committed already: only mend what is no longer true (a lost file, a fresh process).
+        # Committed already: only mend what is no longer true, and tidy up.
         if disk.serving == wanted:
-            return missing
+            return missing or _drops(desired, disk)
         return (*missing, _swap(desired, "serves something else than was committed"))
-    if disk.serving == wanted and not missing:
+    settled = disk.serving == disk.committed and not disk.trial
+    if disk.serving == wanted and settled and not missing:
         # Other peers, rules or goals, the same bytes: no model changed, so nothing is on trial.
         return (Action(do=Do.COMMIT, generation=desired.generation, reason="no model changed"),)
     return (*missing, _swap(desired, "new generation"))
@@ -122,7 +119,7 @@ def _preparations(desired: Desired, disk: OnDisk) -> tuple[Action, ...]:
 def _steps(model: DesiredModel, generation: int, disk: OnDisk) -> list[Action]:
     actions = []
     step = disk.models.get(model.manifest_sha256)
-    while step is not Step.WARM:
+    while step is not Step.STAGED:
         do, step = _NEXT[step]
         actions.append(
             Action(
@@ -137,6 +134,12 @@ def _steps(model: DesiredModel, generation: int, disk: OnDisk) -> list[Action]:
 
 
 def _on_trial(desired: Desired, observed: Observed, disk: OnDisk) -> tuple[Action, ...]:
+    missing = _preparations(desired, disk)
+    if missing or disk.serving != {m.name: m.manifest_sha256 for m in desired.models}:
+        # Files were lost in the middle of the trial; the trial's clock runs on.
+        return (*missing, _swap(desired, "the node lost what was on trial"))
+    if disk.generation == 0:
+        return _commit(desired, disk, "the first generation: there is nothing to go back to")
     broken = [
         f"{model.name}: {model.reason or 'not ready'}"
         for model in observed.models
@@ -144,34 +147,36 @@ def _on_trial(desired: Desired, observed: Observed, disk: OnDisk) -> tuple[Actio
     ]
     if broken:
         return _revert(disk, broken[0])
-    missing = _preparations(desired, disk)
-    if missing or disk.serving != {m.name: m.manifest_sha256 for m in desired.models}:
-        # The worker was started anew in the middle of the trial; the trial's clock runs on.
-        return (*missing, _swap(desired, "the worker lost what was on trial"))
     held_s = max(0.0, observed.at_unix_s - disk.trial_at_unix_s)
     judgement = judge(desired.gate, observed.window, held_s)
     if judgement.grade is Grade.FAIL:
         return _revert(disk, judgement.reason)
     if judgement.grade is Grade.WAIT:
         return ()
-    keep = {model.manifest_sha256 for model in desired.models}
-    drops = tuple(
+    requests, wanted = observed.window.requests, desired.gate.requests_min
+    if requests < wanted:
+        reason = f"nothing spoke against it in {held_s:.0f} s; {requests} of {wanted} requests"
+        return _commit(desired, disk, reason)
+    return _commit(desired, disk, judgement.reason)
+
+
+def _commit(desired: Desired, disk: OnDisk, reason: str) -> tuple[Action, ...]:
+    """Keep what is on trial, then let go of what nothing can go back to any more."""
+    commit = Action(do=Do.COMMIT, generation=desired.generation, reason=reason)
+    return (commit, *_drops(desired, disk))
+
+
+def _drops(desired: Desired, disk: OnDisk) -> tuple[Action, ...]:
+    keep = {model.manifest_sha256 for model in desired.models} | set(disk.serving.values())
+    return tuple(
         Action(do=Do.DROP, generation=desired.generation, manifest_sha256=digest)
         for digest in sorted(disk.models)
         if digest not in keep
     )
-    commit = Action(do=Do.COMMIT, generation=desired.generation, reason=judgement.reason)
-    return (commit, *drops)
 
 
 def _revert(disk: OnDisk, reason: str) -> tuple[Action, ...]:
-    """Go back to what was committed, warming first what a restart has let go cold."""
-    warm = tuple(
-        Action(do=Do.WARM, generation=disk.generation, model=name, manifest_sha256=digest)
-        for name, digest in disk.committed.items()
-        if disk.models.get(digest) is Step.STAGED
-    )
-    return (*warm, Action(do=Do.REVERT, generation=disk.trial, reason=reason))
+    return (Action(do=Do.REVERT, generation=disk.trial, reason=reason),)
 
 
 def _back_to_committed(disk: OnDisk) -> tuple[Action, ...]:
@@ -213,9 +218,22 @@ def after(disk: OnDisk, action: Action, desired: Desired, at_unix_s: float) -> O
     return replace(disk, models=models)
 
 
-def restarted(disk: OnDisk) -> OnDisk:
-    """Return what is true after the worker process was started anew: nothing is warm."""
-    models = {
-        digest: Step.STAGED if step is Step.WARM else step for digest, step in disk.models.items()
-    }
-    return msgspec.structs.replace(disk, models=models, serving={})
+def giving_up(disk: OnDisk, generation: int, reason: str) -> OnDisk:
+    """Return what to remember before a revert is carried out.
+
+    A node that is killed half way then knows that it was going back, and goes on with that.
+    """
+    return msgspec.structs.replace(
+        disk, trial=generation, gave_up=generation, gave_up_reason=reason
+    )
+
+
+def forget(disk: OnDisk, manifest_sha256: str) -> OnDisk:
+    """Return what is true once the files of a version turned out to be lost or damaged."""
+    return msgspec.structs.replace(
+        disk,
+        models={digest: step for digest, step in disk.models.items() if digest != manifest_sha256},
+        serving={
+            name: digest for name, digest in disk.serving.items() if digest != manifest_sha256
+        },
+    )

@@ -4,7 +4,8 @@ Central asks again on every report and every tick; it keeps only `Progress`. A r
 released when the one before it passed: every node runs the new generation, is in
 sync and healthy, the hold is over, and no node that has traffic breaks the gate's
 limits. One bad node fails the ring. The first ring also waits for the gate's number
-of requests: later rings may be quiet, the first gave the evidence. Silence is a
+of requests: later rings may be quiet, the first gave the evidence; a fleet's very first
+generation replaces nothing and waits for none. Silence is a
 failure, once the deadline has passed: a release that takes a site down must not pass
 because the site can no longer say so. Nodes of earlier rings stay watched.
 
@@ -108,7 +109,8 @@ def next_step(
         return _hold(progress, waiting)
     if passed_s < rollout.gate.hold_s:
         return _hold(progress, f"held {max(0.0, passed_s):.0f} of {rollout.gate.hold_s:.0f} s")
-    if progress.ring == 0 and requests < rollout.gate.requests_min:
+    first = progress.previous_generation == 0  # nothing served before, so nobody asks yet
+    if progress.ring == 0 and not first and requests < rollout.gate.requests_min:
         return _hold(
             progress, f"{requests} of {rollout.gate.requests_min} requests to judge the ring by"
         )
