@@ -52,6 +52,8 @@ from skerry.trust.spiffe import central_id, region_id
 OPERATOR = "local"
 READY_S_MAX = 30.0
 IN_SYNC_S_MAX = 60.0
+TICK_S = 5.0
+"""Nodes look for a new desired state this often, nudged or not: a trial is short."""
 LINKS = "links"
 CENTRAL = "central"
 
@@ -292,6 +294,7 @@ class LocalFleet:
             metrics_port=self.ports[f"{node}/{wires.METRICS}"],
             peer_port=self.ports[f"{node}/{wires.PEER}"],
             dial=wires.dials_of(self.fleet, site, self.ports),
+            tick_s=TICK_S,
             intake_folder=str(intake) if intake else "",
             intake_model=first_model if intake else "",
         )
