@@ -1,0 +1,113 @@
+"""Run benchmarks and print what they measured, with the goal beside each figure.
+
+    python benchmarks/run.py [NAME ...]          names: those of BENCHMARKS; none: all
+
+Not tests: a slow or busy machine makes them slow, and nothing fails for it. Take figures
+when the machine is quiet; the load is printed with them.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BENCHMARKS = {
+    "command-line": ("command_line.py",),
+    "install": ("install.py",),
+    "serving": ("serving.py",),
+    "control": ("control.py",),
+    "fleet-memory": ("fleet_memory.py",),
+    "failover": ("failover.py",),
+    "residency": ("residency.py", "--decisions", "100000"),
+}
+GOALS: dict[str, tuple[str, float]] = {
+    "help": ("<=", 100),
+    "serve-cold-start": ("<=", 0.35),
+    "serve-rss": ("<=", 70),
+    "http-p50": ("<=", 0.12),
+    "grpc-p50": ("<=", 0.15),
+    "agent-rss": ("<=", 60),
+    "update-check-10k-again": ("<=", 50),
+    "update-check-10k-again-bytes": ("<=", 50),
+    "policy-decision": ("<=", 100),
+    "outbox-start": ("<=", 1000),
+    "killed-p95": ("<=", 50),
+    "killed-failed": ("<=", 0),
+    "black-hole-added": ("<=", 2),
+    "black-hole-slow": ("<=", 4),
+    "black-hole-failed": ("<=", 0),
+    "residency-leaked": ("<=", 0),
+}
+"""Figure to what is wanted of it, in the figure's own unit."""
+
+Figure = tuple[str, float, str]
+
+
+def figures(name: str) -> list[Figure]:
+    """Run one benchmark and read its figures; raises `SystemExit` if it fails."""
+    script, *options = BENCHMARKS[name]
+    command = [sys.executable, str(HERE / script), *options]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if name in ("failover", "residency"):  # they say more than figures, as one document
+        return (_failover if name == "failover" else _residency)(json.loads(ended.stdout))
+    if ended.returncode:
+        raise SystemExit(f"{script} ended with {ended.returncode}")
+    lines = (line.split() for line in ended.stdout.splitlines())
+    return [(figure, float(value), unit) for figure, value, unit in lines]
+
+
+def _failover(document: list[dict]) -> list[Figure]:
+    killed, hole = document
+    return [
+        ("healthy-p95", killed["healthy"]["p95_ms"], "ms"),
+        ("killed-p95", killed["faulty"]["p95_ms"], "ms"),
+        ("killed-failed", killed["faulty"]["failed"], "requests"),
+        ("black-hole-added", hole["added_p99_ms"] / hole["healthy"]["p95_ms"], "x-healthy-p95"),
+        ("black-hole-slow", hole["slow_requests"], "requests"),
+        ("black-hole-failed", hole["faulty"]["failed"], "requests"),
+    ]
+
+
+def _residency(document: dict) -> list[Figure]:
+    per_s = document["decisions"] / document["seconds"]
+    return [
+        ("residency-leaked", document["leaked"], "decisions"),
+        ("residency-judged", per_s, "decisions/s"),
+    ]
+
+
+def row(figure: Figure) -> str:
+    """Return one figure as a line of the table: what was measured, the goal, their ratio."""
+    name, value, unit = figure
+    line = f"{name:<30}{value:>12.4g} {unit:<14}"
+    if name in GOALS:
+        direction, wanted = GOALS[name]
+        ratio = f"{value / wanted:.2f}x" if wanted else ("met" if value == 0 else "missed")
+        line += f"{direction} {wanted:<10g}{ratio:>7}"
+    return line.rstrip()
+
+
+def main() -> int:
+    """Run what was named, or everything."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        sys.stderr.write(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(BENCHMARKS)}\n")
+        return 2
+    cores = len(os.sched_getaffinity(0))
+    python = platform.python_version()
+    print(f"{time.strftime('%Y-%m-%d')}, {cores} cores, Python {python}")
+    print(f"{'figure':<30}{'measured':>12} {'unit':<14}{'goal':<12}{'ratio':>8}")
+    for name in names:
+        load = os.getloadavg()[0]
+        print(f"# {name} (load {load:.1f} before)", flush=True)
+        for figure in figures(name):
+            print(row(figure), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
