@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -76,7 +77,16 @@ def test_the_own_site_answers_and_the_cloud_stands_behind_it(fleet, doors) -> No
         near.behave = 503
         answer = client.infer("echo", X)
     assert (answer.served_by, answer.fallback_reason) == ("cloud/1", "queue-full")
-    assert far.seen[0].origin_site == "oslo"
+    assert far.seen[0].origin_site is None  # a door believes a peer's certificate, not a client
+
+
+def test_a_client_at_the_cloud_asks_the_cloud_first(fleet, doors) -> None:
+    folder, _, far = fleet
+    run = read_run_file(folder / RUN_FILE)
+    nodes = tuple(msgspec.structs.replace(n, http_url=far.url) for n in run.nodes)
+    write_run_file(folder / RUN_FILE, msgspec.structs.replace(run, nodes=nodes, links=()))
+    with Client.for_site(folder, "cloud", data_class="public") as client:
+        assert client.infer("echo", X).served_by == "cloud/1"
 
 
 def test_health_data_never_reaches_the_cloud_even_when_the_site_is_down(fleet, doors) -> None:

@@ -69,7 +69,7 @@ async def test_the_grpc_timeout_is_the_deadline_unless_a_stated_one_is_nearer(ca
     await call("ModelInfer", REQUEST, port=port, timeout=20, metadata=stated)
     await door.stop(1)
     assert seen[0] is None
-    assert 10 < seen[1] <= 20
+    assert 10 < seen[1] <= 20.2  # the C core sends a timeout rounded up to a tenth of a second
     assert seen[2] == 4
 
 

@@ -95,7 +95,8 @@ def from_run_file(path: Path, site: str) -> Endpoints:
         for node in run.nodes
         if (url := _url_from(run, node, site))
     )
-    return Endpoints(peers=peers, tier_order=run.tier_order, place=place, policy=run.policy)
+    own_first = dict.fromkeys((run.at_site(site)[0].tier, *run.tier_order))
+    return Endpoints(peers=peers, tier_order=tuple(own_first), place=place, policy=run.policy)
 
 
 def _url_from(run: RunFile, node: RunNode, site: str) -> str:
