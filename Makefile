@@ -31,8 +31,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup
 	@$(VENV)/bin/skerry demo --folder build/demo
 
+# Whole fleets run one at a time, after everything else: they want the machine for themselves.
 test: setup
-	@$(PY) -m pytest -p no:cacheprovider $(ARGS)
+	@$(PY) -m pytest -p no:cacheprovider -m "not slow" $(ARGS)
+	@$(PY) -m pytest -p no:cacheprovider -m slow -rs
 
 test-fast: setup
 	@$(PY) -m pytest -p no:cacheprovider -m "not slow" $(ARGS)

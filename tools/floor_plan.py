@@ -32,7 +32,7 @@ DOORS: dict[str, set[str]] = {
     "route": {"httptools"},
     "pipeline": {"PIL"},
     "learn": {"onnx", "onnxruntime", "sklearn", "skl2onnx", "joblib", "torch", "magika"},
-    "proof": {"jinja2", "scipy"},
+    "proof": {"jinja2", "markupsafe", "scipy"},
     "region": {"aiohttp"},
     "central": {"aiohttp"},
     "local": {"tritonclient", "uvloop"},

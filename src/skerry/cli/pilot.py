@@ -1,5 +1,6 @@
 """`skerry pilot`: the same requests to the fleet and to a central cloud, and a verdict."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -53,9 +54,7 @@ def command(
     if not clouds:
         raise UsageError("the fleet has no cloud site to compare with", "add one, or use `plan`")
     model = fleet.models[0]
-    with click.progressbar(
-        length=requests, label="pilot", file=click.get_text_stream("stderr")
-    ) as bar:
+    with click.progressbar(length=requests, label="pilot", file=sys.stderr) as bar:
         outcome = run_pilot(
             run,
             fleet,
