@@ -8,7 +8,7 @@ Errors:  UpdateRefused subclasses: RELEASE_BELOW_FLOOR, TARGET_UNSIGNED, TARGET_
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -17,7 +17,9 @@ from skerry.schema.desired import Desired, desired_target
 from skerry.schema.model import Manifest, manifest_target
 from skerry.schema.policy import Policy, policy_target
 from skerry.trust.errors import ReleaseBelowFloor, TargetUnreadable, TargetUnsigned
-from skerry.trust.update_client import UpdateClient
+
+if TYPE_CHECKING:  # a worker reads what was accepted, and updates nothing: no TUF in it
+    from skerry.trust.update_client import UpdateClient
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Document = TypeVar("_Document")
@@ -46,7 +48,7 @@ class AcceptedDesired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def accept_desired(
-    client: UpdateClient, site: str, *, held: AcceptedDesired | None = None
+    client: "UpdateClient", site: str, *, held: AcceptedDesired | None = None
 ) -> AcceptedDesired:
     """Return the site's desired state, or raise why it is refused. Call `client.refresh` first.
 
@@ -81,7 +83,7 @@ def accept_desired(
     )
 
 
-def _read(client: UpdateClient, path: str, kind: type[_Document]) -> _Document:
+def _read(client: "UpdateClient", path: str, kind: type[_Document]) -> _Document:
     data = client.target_bytes(path)
     try:
         return msgspec.json.decode(data, type=kind)
@@ -89,13 +91,13 @@ def _read(client: UpdateClient, path: str, kind: type[_Document]) -> _Document:
         raise TargetUnreadable(path, str(error)) from error
 
 
-def _check_generation(client: UpdateClient, path: str, generation: int) -> None:
+def _check_generation(client: "UpdateClient", path: str, generation: int) -> None:
     floor = client.generation_floor(path)
     if generation < floor:
         raise ReleaseBelowFloor(path, f"generation {generation}, and {floor} was accepted before")
 
 
-def _check_signed(client: UpdateClient, named_by: str, path: str, sha256: str) -> None:
+def _check_signed(client: "UpdateClient", named_by: str, path: str, sha256: str) -> None:
     """Refuse an artifact that is not signed, or is signed with other bytes than are named."""
     signed = client.target_sha256(path)
     if signed is None:
