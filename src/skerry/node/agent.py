@@ -7,6 +7,7 @@ is gone, and when it comes back it goes on from what lies on the disk.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -70,6 +71,7 @@ class Agent:
             node=settings.node,
             clock=clock,
             on_new=self._records_waiting,
+            on_note=self._note,
         )
         mirror = Mirror(settings, self._files)
         bootstrap = self._files.tuf_root.read_bytes() if self._files.tuf_root.exists() else b""
@@ -133,17 +135,9 @@ class Agent:
         settings, standing = self._settings, self._reconciler.standing
         now_s = self._clock.unix_s()
         disk, accepted = standing.disk, standing.accepted
-        models = self._models()
-        alive = bool(models) or self._worker.alive()
-        not_ready = [model for model in models if not model.ready]
-        if not alive:
-            state, reason = State.DOWN, "the worker does not answer"
-        elif not_ready:
-            state, reason = State.WARN, f"{not_ready[0].name}: {not_ready[0].reason}"
-        elif standing.refusal:
-            state, reason = State.WARN, standing.refusal
-        else:
-            state, reason = State.OK, ""
+        pid = worker_pid(self._folder)
+        models = self._models() if pid else ()
+        state, reason = self._state(pid, models)
         signals = read_signals(self._folder.signals)
         stats = self._outbox.stats()
         return Observed(
@@ -170,12 +164,26 @@ class Agent:
             outbox_dropped={keep.value: count for keep, count in stats.dropped.items() if count},
             certificate_ends_unix_s=self._files.load().ends_unix_s,
             agent_rss_bytes=rss_bytes(os.getpid()),
-            worker_rss_bytes=rss_bytes(worker_pid(self._folder)),
+            worker_rss_bytes=rss_bytes(pid),
             signals=signals,
             rules_active=rules.active(
                 rules.judge_all(accepted.desired.rules if accepted else (), signals)
             ),
         )
+
+    def _state(self, pid: int, models: tuple[ObservedModel, ...]) -> tuple[State, str]:
+        """Say how the node is, and the first reason if it is not well."""
+        standing = self._reconciler.standing
+        if not models and not self._worker.alive():
+            return State.DOWN, "the worker does not answer"
+        if not pid:
+            return State.WARN, "the worker is starting"
+        not_ready = [model for model in models if not model.ready]
+        if not_ready:
+            why = standing.held_up or not_ready[0].reason
+            return State.WARN, f"{not_ready[0].name}: {why}"
+        trouble = standing.refusal or standing.held_up
+        return (State.WARN, trouble) if trouble else (State.OK, "")
 
     def _models(self) -> tuple[ObservedModel, ...]:
         """Ask the worker for every model that should serve; empty if it does not answer."""
@@ -196,7 +204,7 @@ class Agent:
 
     async def _reconcile(self) -> None:
         """Look at the signed state on every wake and tick; look often while on trial."""
-        await anyio.to_thread.run_sync(self._reconciler.round)  # from disk, before any network
+        await anyio.to_thread.run_sync(self._round)  # from disk, before any network
         while True:
             await anyio.to_thread.run_sync(self._turn)
             self._link.status_changed()
@@ -209,9 +217,16 @@ class Agent:
     def _turn(self) -> None:
         try:
             self._reconciler.refresh()
-            self._reconciler.round()
-        except (SkerryError, OSError) as error:  # the next wake decides afresh from what is true
+        except (SkerryError, OSError) as error:  # what was accepted before still holds
             self._note(str(error))
+        self._round()
+
+    def _round(self) -> None:
+        standing = self._reconciler.standing
+        before = standing.held_up
+        self._reconciler.round()
+        if standing.held_up and standing.held_up != before:  # once, however long it lasts
+            self._note(standing.held_up)
 
     async def _renewed(self, issuer: str) -> None:
         """A new identity lies on the disk: show it from now on, dropping nothing."""
@@ -220,9 +235,13 @@ class Agent:
         )
         pid = worker_pid(self._folder)
         if pid:
-            os.kill(pid, signal.SIGHUP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
         if issuer == "region":
-            await self._link.use_new_identity()
+            try:
+                await self._link.use_new_identity()
+            except SkerryError as error:  # NATS is away: its next connection shows the new one
+                self._note(str(error))
 
     def _records_waiting(self) -> None:
         if self._loop is not None:

@@ -21,7 +21,7 @@ from skerry.node.errors import NotJoinedError
 from skerry.schema.api import IdentityReply
 from skerry.spine.nats_jwt import Credentials
 from skerry.trust.authority import Authority
-from skerry.trust.identity import Identity
+from skerry.trust.identity import Identity, certificates_of
 from skerry.trust.tls import client_context, verify_identity
 
 
@@ -121,3 +121,8 @@ class IdentityFiles:
     def client_tls(self) -> ssl.SSLContext:
         """Return a context that shows this node and checks others, from the newest files."""
         return client_context(self.load(), self.roots.read_bytes())
+
+
+def issued_by_site(identity: Identity) -> bool:
+    """Tell whether the site's own authority issued it: then its chain has one link more."""
+    return len(certificates_of(identity.chain_pem)) > len(("leaf", "region"))

@@ -2,27 +2,37 @@
 
 A wake (nudge or tick) says when, never what. The signed state is fetched and verified,
 the missing actions are worked out from what is then on disk, and carried out one by
-one; after each, memory goes to disk, so a kill at any point goes on from there. What
-serves is never touched before its successor was loaded, warmed and checked.
+one; after each, memory goes to disk, so a kill at any point goes on from there. A
+revert is remembered before it begins. What serves is never touched before its
+successor was loaded, warmed and checked.
 
 Blocking where it touches disk, network or worker: the agent runs it in a thread.
 """
 
+import contextlib
 import os
 import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from skerry.base.clock import Clock
+from skerry.base.errors import SkerryError
 from skerry.base.files import sync_folder, write_private
-from skerry.fleet.actions import Action, Do, OnDisk, actions_towards, after
-from skerry.node.errors import LoadRefusedError, StageError, WorkerUnreachableError
+from skerry.fleet.actions import (
+    Action,
+    Do,
+    OnDisk,
+    actions_towards,
+    after,
+    forget,
+    giving_up,
+)
+from skerry.node.errors import LoadRefusedError, StageError
 from skerry.node.folder import NodeFolder
-from skerry.node.upstream import Mirror, stage, staged
+from skerry.node.upstream import Mirror, drop, intact, stage, versions_here
 from skerry.node.worker_admin import WorkerAdmin, worker_pid
 from skerry.schema.desired import desired_target
 from skerry.schema.model import Manifest
@@ -46,6 +56,9 @@ class Standing:
     accepted: AcceptedDesired | None
     disk: OnDisk
     refusal: str = ""
+    """What of the signed state it would not take, and why."""
+    held_up: str = ""
+    """Why the last round did not get further."""
 
     @property
     def generation(self) -> int:
@@ -111,7 +124,17 @@ class Reconciler:
         return {model.name: model.version for model in current.desired.models}
 
     def round(self) -> None:
-        """Carry out what is missing, as far as it goes now."""
+        """Carry out what is missing, as far as it goes now; `standing.held_up` says what is not."""
+        self.standing.held_up = ""
+        try:
+            self._settle_memory()
+            self._mend()
+            self._carry_out()
+        except (SkerryError, OSError) as error:
+            # It is starting, the network is away, the disk is full: the next wake tries again.
+            self.standing.held_up = str(error)
+
+    def _carry_out(self) -> None:
         for _ in range(ACTIONS_MAX):
             accepted = self.standing.accepted
             if accepted is None:
@@ -121,10 +144,11 @@ class Reconciler:
                 return
             try:
                 self._perform(missing[0], accepted)
-            except WorkerUnreachableError:
-                return  # it is starting; the next wake tries again
             except (LoadRefusedError, StageError) as error:
-                self._give_up(accepted, str(error))
+                self.standing.held_up = str(error)
+                if accepted.desired.generation == self.standing.disk.generation:
+                    return  # it was good before: what is wrong is here, and `_mend` looks at it
+                self._give_up(accepted.desired.generation, str(error))
                 return
 
     def _perform(self, action: Action, accepted: AcceptedDesired) -> None:
@@ -134,83 +158,137 @@ class Reconciler:
                     self._mirror.fetch_member(member, self._blobs)
             case Do.STAGE:
                 manifest = self._manifest(action, accepted)
+                if not all(self._blobs.has(member.sha256) for member in manifest.members):
+                    self._remember(forget(self.standing.disk, action.manifest_sha256))
+                    return  # somebody tidied up by hand: fetch again
                 stage(manifest, action.manifest_sha256, self._folder.models, self._blobs)
             case Do.SWAP:
                 self._serve(accepted)
             case Do.COMMIT:
                 accepted.save(self._folder.current)
-                accepted.save(self._folder.committed)
-                self._wake_worker()
             case Do.REVERT:
-                self._revert(action)
+                self._remember(giving_up(self.standing.disk, action.generation, action.reason))
+                self._serve(AcceptedDesired.load(self._folder.committed))
             case Do.DROP:
                 self._drop(action.manifest_sha256)
-            case _:
-                pass  # verified while it was fetched, warmed when it is swapped in
-        self._remember(after(self.standing.disk, action, accepted.desired, self._clock.unix_s()))
+        disk = after(self.standing.disk, action, accepted.desired, self._clock.unix_s())
+        self._remember(disk)
+        if action.do is Do.COMMIT:
+            accepted.save(self._folder.committed)
+            self._wake_worker()
         self._tell_of(action, accepted)
 
-    def _serve(self, accepted: AcceptedDesired) -> None:
-        """Have the worker take over every version, then let cold starts find the same."""
-        served: dict[str, Path] = {}
-        for model in accepted.desired.models:
+    def _settle_memory(self) -> None:
+        """Bring the files beside the memory up to it, where a kill came between the two.
+
+        `committed.json` is written after the memory of a commit, from `current.json`.
+        """
+        disk = self.standing.disk
+        current = AcceptedDesired.load(self._folder.current)
+        committed = AcceptedDesired.load(self._folder.committed)
+        if (
+            disk.trial == 0
+            and current is not None
+            and current.desired.generation == disk.generation
+            and (committed is None or committed.desired.generation != disk.generation)
+        ):
+            current.save(self._folder.committed)
+
+    def _mend(self) -> None:
+        """Have a running worker serve what it serves by, where it lost or never had it.
+
+        A swap that was killed half way leaves it with some of both; a damaged file makes
+        it start without a model. What cannot be mended here is fetched again.
+        """
+        current = AcceptedDesired.load(self._folder.current)
+        if not worker_pid(self._folder):
+            return  # down or still loading; it starts from `serving`
+        wanted = {} if current is None else _versions(current)
+        if self._worker.serving() == wanted:
+            return
+        try:
+            self._serve(current)
+        except LoadRefusedError as error:
+            self.standing.held_up = str(error)
+            if current is not None and not self._forget_damaged(current) and self._trial(current):
+                self._give_up(current.desired.generation, str(error))
+
+    def _trial(self, current: AcceptedDesired) -> bool:
+        return self.standing.disk.trial == current.desired.generation
+
+    def _forget_damaged(self, current: AcceptedDesired) -> bool:
+        """Remove version folders and blobs whose bytes are not the signed ones any more."""
+        found = False
+        for model in current.desired.models:
             place = self._folder.models / model.name / str(model.version)
-            if not self._worker.ready(model.name, model.version):
-                self._worker.load(model.name, model.version, place)
-            served[model.name] = place
-        self._link(served)
-        for name in self.standing.disk.serving:
-            if name not in served:
+            manifest = current.manifests[model.name]
+            if intact(place, manifest):
+                continue
+            found = True
+            drop(place)
+            for member in manifest.members:
+                self._blobs.remove(member.sha256)
+            self._remember(forget(self.standing.disk, model.manifest_sha256))
+        return found
+
+    def _serve(self, wanted: AcceptedDesired | None) -> None:
+        """Have the worker serve exactly this, then let cold starts find the same."""
+        versions = {} if wanted is None else _versions(wanted)
+        found = self._worker.serving()
+        for name, version in versions.items():
+            if found.get(name) != version:
+                self._worker.load(name, version, self._folder.models / name / str(version))
+        for name in found:
+            if name not in versions:
                 self._worker.unload(name)
-        accepted.save(self._folder.current)
+        self._link(versions)
+        if wanted is None:
+            self._folder.current.unlink(missing_ok=True)
+        else:
+            wanted.save(self._folder.current)
         self._wake_worker()
 
-    def _link(self, served: dict[str, Path]) -> None:
+    def _link(self, versions: dict[str, int]) -> None:
         """Make `serving` name exactly these versions; each link changes in one step."""
         serving = self._folder.serving
-        for name, place in served.items():
+        for name, version in versions.items():
             folder = serving / name
             folder.mkdir(exist_ok=True)
             half = serving / f".{name}.link"
             half.unlink(missing_ok=True)
-            half.symlink_to(os.path.relpath(place, folder))
-            half.rename(folder / place.name)
+            half.symlink_to(
+                os.path.relpath(self._folder.models / name / str(version), folder.resolve())
+            )
+            half.rename(folder / str(version))
             for other in folder.iterdir():
-                if other.name != place.name:
+                if other.name != str(version):
                     other.unlink()
             sync_folder(folder)
         for folder in serving.iterdir():
-            if folder.is_dir() and folder.name not in served:
+            if folder.is_dir() and folder.name not in versions:
                 shutil.rmtree(folder)
 
-    def _revert(self, action: Action) -> None:
-        committed = AcceptedDesired.load(self._folder.committed)
-        if committed is not None:
-            self._serve(committed)
-        self._tell(
-            "release.reverted", action.reason, generation=action.generation, reason=action.reason
-        )
-
-    def _give_up(self, accepted: AcceptedDesired, why: str) -> None:
+    def _give_up(self, generation: int, why: str) -> None:
         """A version would not load: go back, and do not try this generation again."""
-        revert = Action(do=Do.REVERT, generation=accepted.desired.generation, reason=why)
-        self._perform(revert, accepted)
+        accepted = self.standing.accepted
+        if accepted is not None:
+            self._perform(Action(do=Do.REVERT, generation=generation, reason=why), accepted)
 
     def _drop(self, manifest_sha256: str) -> None:
-        """Forget a version that nothing names any more, and the blobs that only it had."""
-        here = {path: staged(path) for path in self._folder.models.glob("*/[0-9]*")}
-        kept = {
-            member.sha256
-            for one in here.values()
-            if one.manifest_sha256 != manifest_sha256
-            for member in one.manifest.members
-        }
-        for path, one in here.items():
+        """Forget a version that nothing names any more, and the blobs that no version has."""
+        committed = AcceptedDesired.load(self._folder.committed)
+        named = [one for one in (committed, self.standing.accepted) if one is not None]
+        if any(m.manifest_sha256 == manifest_sha256 for one in named for m in one.desired.models):
+            return
+        kept = {m.sha256 for one in named for of in one.manifests.values() for m in of.members}
+        for place, one in versions_here(self._folder.models):
             if one.manifest_sha256 == manifest_sha256:
-                shutil.rmtree(path)
-                for member in one.manifest.members:
-                    if member.sha256 not in kept:
-                        self._blobs.remove(member.sha256)
+                drop(place)
+            else:
+                kept.update(member.sha256 for member in one.manifest.members)
+        for sha256 in self._blobs.names():
+            if sha256 not in kept:
+                self._blobs.remove(sha256)
 
     def _manifest(self, action: Action, accepted: AcceptedDesired) -> Manifest:
         return accepted.manifests[action.model]
@@ -223,13 +301,25 @@ class Reconciler:
         """Have the worker read its folder again; one that is down will read it when it starts."""
         pid = worker_pid(self._folder)
         if pid:
-            os.kill(pid, signal.SIGHUP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
 
     def _tell_of(self, action: Action, accepted: AcceptedDesired) -> None:
         if action.do in (Do.SWAP, Do.COMMIT):
             models = ", ".join(f"{m.name} {m.version}" for m in accepted.desired.models)
             kind = "release.swapped" if action.do is Do.SWAP else "release.committed"
             self._tell(kind, f"{models}: {action.reason}", generation=action.generation)
+        elif action.do is Do.REVERT:
+            self._tell(
+                "release.reverted",
+                action.reason,
+                generation=action.generation,
+                reason=action.reason,
+            )
+
+
+def _versions(accepted: AcceptedDesired) -> dict[str, int]:
+    return {model.name: model.version for model in accepted.desired.models}
 
 
 def _latest(folder: NodeFolder) -> AcceptedDesired | None:
@@ -237,6 +327,7 @@ def _latest(folder: NodeFolder) -> AcceptedDesired | None:
 
 
 def _remembered(folder: NodeFolder) -> OnDisk:
+    """Return the node's memory; without one it starts over, from files that are mostly here."""
     try:
         return msgspec.json.decode(folder.memory.read_bytes(), type=OnDisk)
     except (OSError, msgspec.DecodeError):

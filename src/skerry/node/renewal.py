@@ -13,7 +13,7 @@ from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.node.enrol import renew
 from skerry.node.errors import RenewalError
-from skerry.node.identity import IdentityFiles
+from skerry.node.identity import IdentityFiles, issued_by_site
 
 RETRY_S_FIRST = 5.0
 RETRY_S_MAX = 300.0
@@ -43,8 +43,6 @@ class Renewal:
         self._url, self._host, self._inference_url = region_url, region_host, inference_url
         self._clock, self._rng = clock, rng
         self._on_renewed, self._on_failed = on_renewed, on_failed
-        self.alone = False
-        """Whether the present certificate came from the site's own authority."""
 
     async def run(self) -> None:
         """Wait for half life, renew, and again."""
@@ -52,7 +50,9 @@ class Renewal:
         while True:
             identity = await anyio.to_thread.run_sync(self._files.load)
             due_s = identity.renew_at_unix_s(self._rng) - self._clock.unix_s()
-            if self.alone:  # the region's certificate also brings the NATS login: ask for it soon
+            if issued_by_site(
+                identity
+            ):  # the region's certificate also brings the NATS login: ask for it soon
                 due_s = min(due_s, retry_s)
             await self._clock.sleep(max(0.0, due_s))
             if await self.once():
@@ -65,10 +65,9 @@ class Renewal:
         """Try the region, then, late in the certificate's life, the site's own authority."""
         try:
             await anyio.to_thread.run_sync(self._from_region)
-        except SkerryError as error:
+        except (SkerryError, OSError, ValueError) as error:  # whatever it answered, go on
             self._on_failed(str(error))
             return await self._alone_if_late()
-        self.alone = False
         await self._on_renewed("region")
         return True
 
@@ -94,6 +93,5 @@ class Renewal:
         except (SkerryError, OSError) as error:
             self._on_failed(str(RenewalError("the site's own authority", str(error))))
             return False
-        self.alone = True
         await self._on_renewed("site")
         return True

@@ -1,13 +1,31 @@
 """A node's settings: what cannot be derived from its identity or its desired state."""
 
+import re
 from pathlib import Path
 
 import msgspec
 
 from skerry.base.files import write_private
+from skerry.base.ids import IdError, token
 from skerry.node.errors import SettingsError
 
 SETTINGS_BYTES_MAX = 256 * 1024
+
+
+_MIB = 1024 * 1024
+_ADDRESS = re.compile(r"[A-Za-z0-9.\-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
+
+PORTS = ("http_port", "grpc_port", "metrics_port", "peer_port")
+
+BOUNDS: dict[str, tuple[float, float, str]] = {
+    **dict.fromkeys(PORTS, (0, 65_535, "")),
+    "number": (1, 999_999, ""),
+    "journal_bytes_max": (2 * _MIB, 1024 * 1024 * _MIB, " bytes"),
+    "outbox_bytes_max": (_MIB, 1024 * 1024 * _MIB, " bytes"),
+    "tick_s": (0.1, 3600, " s"),
+    "status_s": (0.1, 3600, " s"),
+}
+"""Least and greatest value of each number, and its unit."""
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,11 +35,17 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     fleet: str
+    """The fleet's name."""
     domain: str
+    """The fleet's domain; every identity ends in it."""
     region: str
+    """The region that the site belongs to."""
     site: str
+    """The site that the machine stands at."""
     number: int
+    """The node's number at its site, from 1."""
     tier: str
+    """The tier that the site serves in."""
     region_url: str
     """The region's API, `https://host:port`."""
     region_host: str
@@ -45,7 +69,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     intake_folder: str = ""
     """A folder whose files are answered as they arrive; empty for none."""
     intake_model: str = ""
-    """The model that answers them."""
+    """The model that answers them; without one the folder is not watched."""
     tick_s: float = 10.0
     """Longest time between two looks at the region for a new desired state, in seconds."""
     status_s: float = 2.0
@@ -69,16 +93,21 @@ def read_settings(path: Path) -> NodeSettings:
         settings = msgspec.json.decode(data, type=NodeSettings)
     except msgspec.DecodeError as error:
         raise SettingsError(str(path), str(error)) from error
-    for name in ("http_port", "grpc_port", "metrics_port", "peer_port"):
-        if not 0 <= getattr(settings, name) <= 65_535:
-            raise SettingsError(
-                str(path), f"{name} is {getattr(settings, name)}, wanted 0 to 65535"
-            )
-    for name in ("tick_s", "status_s"):
-        if not 0 < getattr(settings, name) <= 3600:
-            raise SettingsError(
-                str(path), f"{name} is {getattr(settings, name):g}, wanted 0 to 3600 s"
-            )
+    for name, (low, high, unit) in BOUNDS.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise SettingsError(str(path), f"{name} is {value:g}, wanted {low:g} to {high:g}{unit}")
+    for kind, name in (("region", "region"), ("site", "site"), ("tier", "tier")):
+        try:
+            token(kind, getattr(settings, name))
+        except IdError as error:
+            raise SettingsError(str(path), str(error)) from error
+    given = [getattr(settings, name) for name in PORTS if getattr(settings, name)]
+    if len(given) != len(set(given)):
+        raise SettingsError(str(path), f"two doors have one port: {sorted(given)}")
+    for name, address in settings.dial.items():
+        if not _ADDRESS.fullmatch(address):
+            raise SettingsError(str(path), f"dial.{name} is {address!r}, wanted host:port")
     return settings
 
 

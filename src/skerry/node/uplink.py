@@ -111,7 +111,7 @@ class RegionLink:
                 try:
                     report = await anyio.to_thread.run_sync(self._report)
                     await self._bus.publish(subject, msgspec.json.encode(report))
-                except SkerryError as error:
+                except (SkerryError, OSError) as error:
                     self._on_note(str(error))
             with anyio.move_on_after(settings.status_s):
                 await self._changed.wait()

@@ -4,6 +4,7 @@ Blocking, over mutual TLS; the mirror is never trusted: metadata and targets are
 verified by the update client, blobs by the digest in a signed manifest.
 """
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,3 +113,35 @@ def staged(place: Path) -> Staged:
         return msgspec.json.decode((place / MARKER).read_bytes(), type=Staged)
     except (OSError, msgspec.DecodeError) as error:
         raise StageError(str(place), f"is no version folder of ours: {error}") from error
+
+
+def versions_here(models: Path) -> list[tuple[Path, Staged]]:
+    """Return every version folder of ours and what it was made from."""
+    found = []
+    for place in sorted(models.glob("*/[0-9]*")):
+        try:
+            found.append((place, staged(place)))
+        except StageError:
+            continue  # not ours: it is neither used nor touched
+    return found
+
+
+def drop(place: Path) -> None:
+    """Remove a version folder; killed half way, it no longer counts as one."""
+    gone = place.parent / f".{place.name}.dropped"
+    shutil.rmtree(gone, ignore_errors=True)
+    if place.exists():
+        place.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def intact(place: Path, manifest: Manifest) -> bool:
+    """Tell whether a version folder holds the bytes that its signed manifest names."""
+    try:
+        for member in manifest.members:
+            with (place / member.path).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != member.sha256:
+                    return False
+    except OSError:
+        return False
+    return True

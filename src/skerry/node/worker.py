@@ -23,6 +23,7 @@ import numpy as np
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock, write_private
+from skerry.base.sockets import socket_address
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.recorder import Recorder
@@ -67,8 +68,11 @@ class WorkerReady(msgspec.Struct, frozen=True, kw_only=True):
 class Worker:
     """One node's data path."""
 
-    def __init__(self, folder: NodeFolder, settings: NodeSettings, clock: Clock) -> None:
+    def __init__(
+        self, folder: NodeFolder, settings: NodeSettings, clock: Clock, admin_socket: str
+    ) -> None:
         self._folder, self._settings, self._clock = folder, settings, clock
+        self._admin_socket = admin_socket
         self._files = IdentityFiles(folder.identity)
         self._rng = random.Random()  # noqa: S311 - spreads probes and hedges, guards nothing
         self._journal = JournalWriter(folder.journal, limit_bytes=settings.journal_bytes_max)
@@ -94,7 +98,7 @@ class Worker:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._reload_on, reload)
                 tasks.start_soon(self._watch_signals)
-                if self._settings.intake_folder:
+                if self._settings.intake_folder and self._settings.intake_model:
                     tasks.start_soon(self._intake)
                 await stop.wait()
                 tasks.cancel_scope.cancel()
@@ -109,7 +113,8 @@ class Worker:
 
     def read_again(self) -> None:
         """Take over what lies in the folder now: identity, desired state, policy, signals."""
-        with contextlib.suppress(SkerryError, OSError):  # not joined yet, or half renewed
+        # Not joined yet, or a file that cannot be used: the identity of before stays.
+        with contextlib.suppress(SkerryError, OSError, ValueError):
             identity, roots = self._files.load(), self._files.roots.read_bytes()
             self._client.tls = client_context(identity, roots)
             if self._server_tls is not None:
@@ -123,7 +128,9 @@ class Worker:
     def _make_server(self) -> Server:
         settings = self._settings
         listeners = []
-        with contextlib.suppress(SkerryError):  # an unprovisioned node serves its own machine only
+        with contextlib.suppress(
+            SkerryError, OSError
+        ):  # an unprovisioned node serves its own machine only
             tls = LiveServerContext(self._files.load(), self._files.roots.read_bytes())
             self._server_tls = tls
             listeners.append(
@@ -142,7 +149,7 @@ class Worker:
                 http_port=settings.http_port,
                 grpc_port=settings.grpc_port,
                 metrics_port=settings.metrics_port,
-                uds=str(self._folder.admin_socket),
+                uds=self._admin_socket,
                 admin_over_tcp=False,
                 site=settings.site,
                 node=settings.node,
@@ -285,12 +292,12 @@ def with_free_ports(settings: NodeSettings) -> NodeSettings:
 async def run_worker(state: Path, *, announce: bool) -> None:
     """Run the worker of one state folder until it is told to stop.
 
-    Raises `SettingsError`, `FolderBusyError`, `PortBusyError`.
+    Raises `SettingsError`, `FolderBusyError`, `PortBusyError`, `SocketPathError`.
     """
     folder = NodeFolder(state).make()
     settings = read_settings(folder.settings)
-    settled = with_free_ports(settings)
-    if settled != settings:
-        write_settings(folder.settings, settled)
-    with FolderLock(folder.journal):
-        await Worker(folder, settled, SystemClock()).run(announce=announce)
+    with FolderLock(folder.journal), socket_address(folder.admin_socket) as admin_socket:
+        settled = with_free_ports(settings)
+        if settled != settings:
+            write_settings(folder.settings, settled)
+        await Worker(folder, settled, SystemClock(), admin_socket).run(announce=announce)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from skerry.base.processes import is_alive
+from skerry.base.sockets import socket_address
 from skerry.node.errors import LoadRefusedError, WorkerUnreachableError
 from skerry.node.folder import NodeFolder
 
@@ -34,13 +35,24 @@ class WorkerAdmin:
         body = {"parameters": {"skerry-folder": str(folder)}}
         status, reply = self._call("POST", f"/v2/repository/models/{model}/load", body, LOAD_S_MAX)
         if status >= 300:
-            raise LoadRefusedError(model, version, str(reply.get("error", f"status {status}")))
+            raise LoadRefusedError(model, version, _said(reply, status))
 
     def unload(self, model: str) -> None:
         """Have the worker let go of a model that nothing names any more."""
         status, reply = self._call("POST", f"/v2/repository/models/{model}/unload", {}, LOAD_S_MAX)
         if status >= 300 and status != 404:
-            raise LoadRefusedError(model, 0, str(reply.get("error", f"status {status}")))
+            raise LoadRefusedError(model, 0, _said(reply, status))
+
+    def serving(self) -> dict[str, int]:
+        """Return every model that answers and its version; 0 for one with several versions."""
+        status, reply = self._call("POST", "/v2/repository/index", {"ready": True}, ASK_S_MAX)
+        if status >= 300:
+            raise WorkerUnreachableError(str(self._socket), f"its index answered {status}")
+        found: dict[str, int] = {}
+        for row in reply if isinstance(reply, list) else []:
+            name = str(row["name"])
+            found[name] = 0 if name in found else int(row["version"])
+        return found
 
     def ready(self, model: str, version: int) -> bool:
         """Tell whether a version is loaded and has answered."""
@@ -54,9 +66,7 @@ class WorkerAdmin:
         except WorkerUnreachableError:
             return False
 
-    def _call(
-        self, method: str, path: str, body: object, limit_s: float
-    ) -> tuple[int, dict[str, Any]]:
+    def _call(self, method: str, path: str, body: object, limit_s: float) -> tuple[int, Any]:
         connection = _UnixConnection(self._socket, limit_s)
         try:
             data = None if body is None else msgspec.json.encode(body)
@@ -69,10 +79,15 @@ class WorkerAdmin:
         finally:
             connection.close()
         try:
-            reply = msgspec.json.decode(content, type=dict[str, Any]) if content else {}
+            reply = msgspec.json.decode(content) if content else {}
         except msgspec.DecodeError:
             reply = {}
         return response.status, reply
+
+
+def _said(reply: object, status: int) -> str:
+    """Return the worker's own words for an error."""
+    return str(reply.get("error", "")) if isinstance(reply, dict) else f"status {status}"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -86,7 +101,12 @@ class _UnixConnection(http.client.HTTPConnection):
         """Open the socket instead of a TCP connection."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        try:
+            with socket_address(self._path) as address:
+                self.sock.connect(address)
+        except BaseException:
+            self.sock.close()
+            raise
 
 
 class _WorkerFile(msgspec.Struct):
@@ -94,9 +114,14 @@ class _WorkerFile(msgspec.Struct):
 
 
 def worker_pid(folder: NodeFolder) -> int:
-    """Return the running worker's process id; 0 if there is none."""
+    """Return the process id of a worker that has said it is ready; 0 if there is none.
+
+    A worker that was killed leaves its file behind, and its number may be somebody else's
+    by now: only a process that runs this program is one.
+    """
     try:
         pid = msgspec.json.decode(folder.worker.read_bytes(), type=_WorkerFile).pid
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, msgspec.DecodeError):
         return 0
-    return pid if is_alive(pid) else 0
+    return pid if is_alive(pid) and {b"skerry.node", b"worker"} <= set(command) else 0

@@ -1,0 +1,80 @@
+"""A node's settings: each has its line in the reference, and a bad value is named."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skerry.node.errors import SettingsError
+from skerry.node.settings import BOUNDS, NodeSettings, read_settings, write_settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "node-settings.md"
+
+
+def with_changes(path: Path, settings: NodeSettings, **changes: object) -> Path:
+    document = {**msgspec.to_builtins(settings), **changes}
+    path.write_bytes(msgspec.json.encode(document))
+    return path
+
+
+def test_what_was_written_is_read_and_private(tmp_path: Path, node_settings: NodeSettings) -> None:
+    path = tmp_path / "node.json"
+    write_settings(path, node_settings)
+    assert read_settings(path) == node_settings
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"http_port": 65_536}, "http_port is 65536, wanted 0 to 65535"),
+        ({"peer_port": -1}, "peer_port is -1"),
+        ({"number": 0}, "number is 0, wanted 1 to"),
+        ({"tick_s": 0.0}, "tick_s is 0, wanted 0.1 to 3600 s"),
+        ({"status_s": 1e9}, "status_s is 1e"),
+        ({"outbox_bytes_max": 10}, "outbox_bytes_max is 10"),
+        ({"journal_bytes_max": -1}, "journal_bytes_max is -1"),
+        ({"http_port": 8000, "grpc_port": 8000}, "two doors have one port"),
+        ({"dial": {"region": "nowhere"}}, "wanted host:port"),
+        ({"site": "../etc"}, "site"),
+        ({"host_name": "x"}, "host_name"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(
+    tmp_path: Path, node_settings: NodeSettings, changes: dict[str, object], words: str
+) -> None:
+    path = with_changes(tmp_path / "node.json", node_settings, **changes)
+    with pytest.raises(SettingsError, match=re.escape(words)) as caught:
+        read_settings(path)
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"x" * 300_000])
+def test_a_torn_or_foreign_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "node.json"
+    path.write_bytes(data)
+    with pytest.raises(SettingsError):
+        read_settings(path)
+
+
+def test_a_missing_file_is_refused_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="node.json"):
+        read_settings(tmp_path / "node.json")
+
+
+def test_the_reference_lists_every_setting_with_its_default_and_bounds() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", PAGE.read_text(), flags=re.MULTILINE))
+    fields = msgspec.structs.fields(NodeSettings)
+    assert list(rows) == [field.name for field in fields]
+    for field in fields:
+        default = "required" if field.required else f"`{_default(field)}`"
+        assert default in rows[field.name], field.name
+        if field.name in BOUNDS:
+            low, high, _ = BOUNDS[field.name]
+            assert f"{low:g} to {high:g}" in rows[field.name], field.name
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return msgspec.json.encode(value).decode()
