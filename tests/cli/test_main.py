@@ -45,7 +45,7 @@ def test_an_error_goes_to_stderr_with_its_code_and_what_to_do(
 
 
 def test_with_json_an_error_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["check", "-f", "does-not-exist.yaml", "--json"]) == Exit.FILE_INVALID
+    assert run(["plan", "-f", "does-not-exist.yaml", "--json"]) == Exit.FILE_INVALID
     shown = capsys.readouterr()
     error = json.loads(shown.err)["error"]
     assert error["exit_code"] == 3
