@@ -96,7 +96,8 @@ def read_settings(path: Path) -> NodeSettings:
     for name, (low, high, unit) in BOUNDS.items():
         value = getattr(settings, name)
         if not low <= value <= high:
-            raise SettingsError(str(path), f"{name} is {value:g}, wanted {low:g} to {high:g}{unit}")
+            wanted = f"{low:.13g} to {high:.13g}{unit}"
+            raise SettingsError(str(path), f"{name} is {value:.13g}, wanted {wanted}")
     for kind, name in (("region", "region"), ("site", "site"), ("tier", "tier")):
         try:
             token(kind, getattr(settings, name))
