@@ -1,19 +1,24 @@
-"""Write the reference pages that are made from the code: error codes and the command line.
+"""Write the reference pages that are made from the code: errors, commands, settings.
 
 `python tools/make_docs.py` writes them, `--check` exits 1 if a page is not current.
 """
 
+import ast
 import importlib
+import inspect
 import pkgutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 
 import skerry
 from skerry.base.errors import SkerryError
+from skerry.central.settings import CentralSettings
 from skerry.cli.main import VERBS, cli
+from skerry.region.settings import RegionSettings
 
 REFERENCE = Path("docs/reference")
 
@@ -37,15 +42,14 @@ def errors_page() -> str:
     """Return `errors.md`: one line for each code."""
     rows = []
     for kind in error_classes():
-        text = " ".join((kind.__doc__ or "").split())
+        text = " ".join((kind.__doc__ or "").split()).replace("|", "\\|")
         rows.append(f"| `{kind.code}` | {kind.__name__} | {int(kind.exit_code)} | {text} |")
     return "\n".join(
         [
             "# Error codes",
             "",
-            "Made from the code by `tools/make_docs.py`; `skerry help CODE` prints it offline.",
-            "Exit codes: 0 done, 1 ran and the outcome is bad, 2 wrong use, 3 file invalid,",
-            "4 differences exist, 5 unreachable, 6 refused, 7 timed out, 130 interrupted.",
+            "Made from the code by `tools/make_docs.py`; `skerry help CODE` prints a line offline.",
+            "What the exit codes mean is in [the environment](environment.md#exit-codes).",
             "",
             "| code | name | exit | meaning |",
             "|---|---|---|---|",
@@ -53,6 +57,16 @@ def errors_page() -> str:
             "",
         ]
     )
+
+
+def default_text(option: click.Option) -> str:
+    """Return an option's default as a person would type it; nothing for flags and none."""
+    if option.required:
+        return "needed"
+    default = option.default
+    if isinstance(default, bool) or not isinstance(default, str | int | float | Path):
+        return ""
+    return f"`{default}`" if str(default) not in ("", ".") else ""
 
 
 def command_lines(name: str, command: click.Command) -> Iterator[str]:
@@ -66,17 +80,14 @@ def command_lines(name: str, command: click.Command) -> Iterator[str]:
     yield " ".join(command.collect_usage_pieces(context)).join((f"{name} ", ""))
     yield "```"
     yield ""
-    options = [p for p in command.params if isinstance(p, click.Option) and p.help]
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
     if options:
         yield "| option | default | meaning |"
         yield "|---|---|---|"
         for option in options:
-            has_default = option.default not in (None, False, ()) and isinstance(
-                option.default, str | int | float
-            )
-            default = f"`{option.default}`" if has_default else ""
+            names = ", ".join([*option.opts, *option.secondary_opts])
             help_text = " ".join((option.help or "").split()).replace("|", "\\|")
-            yield f"| `{', '.join(option.opts)}` | {default} | {help_text} |"
+            yield f"| `{names}` | {default_text(option)} | {help_text} |"
         yield ""
     if isinstance(command, click.Group):
         for verb in command.list_commands(context):
@@ -96,10 +107,65 @@ def cli_page() -> str:
     return "\n".join(lines)
 
 
+def sentences(document: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the sentence that stands below each field of a document's class."""
+    body = ast.parse(inspect.getsource(document)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+            and isinstance(below.value.value, str)
+        ):
+            found[field.target.id] = " ".join(below.value.value.split())
+    return found
+
+
+def setting_lines(title: str, file: str, document: type[msgspec.Struct]) -> Iterator[str]:
+    """Yield the Markdown of one process's settings."""
+    says = sentences(document)
+    yield f"## {title}"
+    yield ""
+    yield f"`{file}` in the state folder."
+    yield ""
+    yield "| setting | default | what it is |"
+    yield "|---|---|---|"
+    for field in msgspec.structs.fields(document):
+        default = "needed" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
+        yield f"| `{field.name}` | {default} | {says.get(field.name, '')} |"
+    yield ""
+
+
+def settings_page() -> str:
+    """Return `process-settings.md`: every setting of central and of a region."""
+    return "\n".join(
+        [
+            "# Settings of central and region",
+            "",
+            "Made from the code by `tools/make_docs.py`. Each file is one JSON object, written by",
+            "`skerry up` in a local fleet; people may edit it. A setting that does not exist is",
+            "refused by name. Settings are read when the process starts. Those of a node are in",
+            "[node settings](node-settings.md).",
+            "",
+            *setting_lines("Central", "central.json", CentralSettings),
+            *setting_lines("Region", "region.json", RegionSettings),
+        ]
+    )
+
+
 def main() -> int:
     """Write or check the pages; return the exit code."""
+    pages = {
+        "errors.md": errors_page,
+        "cli.md": cli_page,
+        "process-settings.md": settings_page,
+    }
     stale = []
-    for name, text in (("errors.md", errors_page()), ("cli.md", cli_page())):
+    for name, make in pages.items():
+        text = make()
         path = REFERENCE / name
         if "--check" not in sys.argv:
             path.write_text(text)
