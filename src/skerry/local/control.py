@@ -12,10 +12,13 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from skerry.base.errors import SkerryError
 from skerry.base.files import PRIVATE_FILE_MODE
-from skerry.local.errors import NotRunningError
+from skerry.base.sockets import socket_address
+from skerry.local.errors import NotRunningError, OrderRefusedError
 
 LINE_BYTES_MAX = 4096
+LINE_S_MAX = 5.0
 ORDER_S_MAX = 60.0
 
 
@@ -41,22 +44,34 @@ async def serve_control(path: Path, obey: Obey) -> None:
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            order = msgspec.json.decode(await reader.readline(), type=Order)
-            answer = await obey(order)
-        except (msgspec.DecodeError, ValueError, KeyError) as error:
-            answer = Answer(error=f"{type(error).__name__}: {error}")
-        writer.write(msgspec.json.encode(answer) + b"\n")
-        await writer.drain()
-        writer.close()
+            answer = await _answer(reader, obey)
+            writer.write(msgspec.json.encode(answer) + b"\n")
+            await writer.drain()
+        except (OSError, TimeoutError):
+            pass  # it did not ask in time, or did not wait for the answer
+        finally:
+            writer.close()
 
     path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(one, path=str(path), limit=LINE_BYTES_MAX)
+    with socket_address(path) as address:
+        server = await asyncio.start_unix_server(one, path=address, limit=LINE_BYTES_MAX)
     path.chmod(PRIVATE_FILE_MODE)
     try:
         await anyio.sleep_forever()
     finally:
         server.close()
         path.unlink(missing_ok=True)
+
+
+async def _answer(reader: asyncio.StreamReader, obey: Obey) -> Answer:
+    """Read one order and carry it out; whatever is wrong with it is the answer."""
+    try:
+        line = await asyncio.wait_for(reader.readline(), LINE_S_MAX)
+        return await obey(msgspec.json.decode(line, type=Order))
+    except KeyError as error:
+        return Answer(error=f"no process is called {error}")
+    except (SkerryError, ValueError) as error:
+        return Answer(error=str(error))
 
 
 class SupervisorControl:
@@ -85,12 +100,15 @@ class SupervisorControl:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(ORDER_S_MAX)
-                connection.connect(str(self._path))
+                with socket_address(self._path) as address:
+                    connection.connect(address)
                 connection.sendall(msgspec.json.encode(order) + b"\n")
                 line = connection.makefile("rb").readline()
         except OSError as error:
             raise NotRunningError(str(self._path.parent.parent)) from error
+        if not line:  # it ended in the middle
+            raise NotRunningError(str(self._path.parent.parent))
         answer = msgspec.json.decode(line, type=Answer)
         if answer.error:
-            raise ValueError(answer.error)
+            raise OrderRefusedError(" ".join((order.verb, *order.names)), answer.error)
         return answer

@@ -45,3 +45,19 @@ class NotRunningError(LocalError):
     def hint(self) -> str:
         """Name the command that starts one."""
         return "start it with: skerry up"
+
+
+class OrderRefusedError(LocalError):
+    """The supervisor of a local fleet could not carry out an order: to kill, hold or release.
+
+    It knows its processes by name; `skerry status` lists nodes, `skerry logs` every process.
+    """
+
+    code = "E1404"
+
+    def __init__(self, order: str, why: str) -> None:
+        super().__init__(order, why)
+        self.order, self.why = order, why
+
+    def __str__(self) -> str:
+        return f"the order to {self.order} was not carried out: {self.why}"

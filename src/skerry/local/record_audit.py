@@ -82,10 +82,12 @@ def _column(path: Path, query: str) -> list[str]:
     """Read one column of a database that a process may be writing; nothing if it is not there."""
     if not path.exists():
         return []
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
     try:
         return [row[0] for row in connection.execute(query)]
-    except sqlite3.OperationalError:  # made, but no table in it yet
-        return []
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # made just now
+            return []
+        raise
     finally:
         connection.close()

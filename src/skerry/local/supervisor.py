@@ -1,18 +1,20 @@
 """Keeps a set of processes running: starts, watches, restarts with back-off, stops.
 
 Each child writes one line of JSON with `"ready": true` to its standard output once it
-really is, and everything it writes after that goes to its log. A child that ends
-without being asked is started again, at once the first time and then ever more slowly.
+really is, and everything it writes after that goes to its log, which is bounded. A child
+that ends without being asked is started again, at once the first time and then ever more
+slowly.
 """
 
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import anyio
 import anyio.abc
@@ -28,6 +30,12 @@ STEADY_S = 10.0
 """A child that lived this long starts again without back-off."""
 STOP_S = 8.0
 LAST_LINES = 20
+LAST_LINES_BYTES_MAX = 64 * 1024
+LOG_BYTES_MAX = 8 * 1024 * 1024
+"""A log that grew beyond this moves aside, so two of them are what a child costs at most."""
+LOG_LOOK_S = 5.0
+DRAIN_S = 1.0
+"""How long what a child's own children still hold of its output is waited for."""
 
 
 @dataclass(slots=True)
@@ -43,13 +51,25 @@ class Child:
     starts: int = 0
     ready: dict[str, Any] = field(default_factory=dict)
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and replaced, whenever a life ends, the child is ready or is to stop."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nobody keeps it any more."""
+    ends: int = 0
+    """Lives that have ended."""
     failure: str = ""
+
+    def change(self) -> None:
+        """Wake whoever waits for a change."""
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     def last_lines(self) -> str:
         """Return the end of the child's log."""
         try:
-            lines = self.log.read_text(errors="replace").splitlines()
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - LAST_LINES_BYTES_MAX))
+                lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
         return "\n".join(lines[-LAST_LINES:])
@@ -99,28 +119,25 @@ class Supervisor:
     async def wait_ready(self, name: str, *, ready_s_max: float) -> Child:
         """Wait until a child is ready; raises `ChildError` at its first failure."""
         child = self.children[name]
+        ends = child.ends
+        what = f"was not ready in {ready_s_max:g} s"
         with anyio.move_on_after(ready_s_max):
             while not child.is_ready.is_set():
-                waits = [asyncio.create_task(e.wait()) for e in (child.is_ready, child.gone)]
-                try:
-                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for wait in waits:
-                        wait.cancel()
-                if child.gone.is_set() and not child.is_ready.is_set():
-                    child.wanted = False
-                    raise ChildError(name, child.failure or "ended at once", child.last_lines())
-        if not child.is_ready.is_set():
-            child.wanted = False
-            self._signal(child, signal.SIGKILL)
-            raise ChildError(name, f"was not ready in {ready_s_max:g} s", child.last_lines())
-        return child
+                if child.ends > ends or child.gone.is_set():
+                    what = child.failure or "ended at once"
+                    break
+                await child.changed.wait()
+        if child.is_ready.is_set():
+            return child
+        self._give_up(child)
+        self._signal(child, signal.SIGKILL)
+        raise ChildError(name, what, child.last_lines())
 
     async def stop(self, *names: str) -> None:
         """Ask children to end and wait for it; those that do not end in time are killed."""
         children = [self.children[name] for name in names]
         for child in children:
-            child.wanted = False
+            self._give_up(child)
             self._signal(child, signal.SIGTERM)
         with anyio.move_on_after(STOP_S):
             for child in children:
@@ -137,8 +154,9 @@ class Supervisor:
         if child.wanted:
             return child
         child.wanted = True
-        child.gone.clear()
-        self._tasks.start_soon(self._keep, child)
+        if child.gone.is_set():  # else its keeper goes on with it
+            child.gone.clear()
+            self._tasks.start_soon(self._keep, child)
         return child
 
     def kill(self, name: str) -> None:
@@ -146,6 +164,12 @@ class Supervisor:
         child = self.children[name]
         child.is_ready.clear()
         self._signal(child, signal.SIGKILL)
+
+    @staticmethod
+    def _give_up(child: Child) -> None:
+        """Do not start it again."""
+        child.wanted = False
+        child.change()
 
     def _signal(self, child: Child, number: signal.Signals) -> None:
         if child.pid:
@@ -162,46 +186,83 @@ class Supervisor:
                 if loop.time() - began_s > STEADY_S:
                     backoff_s = 0.0
                 self._on_change(child)
-                if child.wanted:
-                    await anyio.sleep(backoff_s)
+                with anyio.move_on_after(backoff_s):
+                    while child.wanted:
+                        await child.changed.wait()
                 backoff_s = min(max(BACKOFF_S_FIRST, backoff_s * 2), BACKOFF_S_MAX)
         finally:
             child.pid = 0
             child.gone.set()
+            child.change()
 
     async def _live(self, child: Child) -> None:
         """Run one life of a child, from its start to its end."""
-        child.gone.clear()
-        with child.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *child.arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=child.environment,
-                limit=READY_LINE_BYTES_MAX,
-            )
+        try:
+            code = await self._run(child)
+            child.failure = f"ended with code {code}"
+        except OSError as error:  # no such program, or no more processes
+            child.failure = f"could not be started: {error}"
+        finally:
+            child.pid = 0
+            child.is_ready.clear()
+            child.ends += 1
+            child.change()
+
+    async def _run(self, child: Child) -> int:
+        _bound(child.log)
+        # A pipe of our own: asyncio's would hold back the word that the child has ended for as
+        # long as a child of the child keeps it open.
+        ours, theirs = os.pipe()
+        with child.log.open("ab") as log, os.fdopen(ours, "rb") as said:
+            reader = asyncio.StreamReader(limit=READY_LINE_BYTES_MAX)
+            try:
+                transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                    lambda: asyncio.StreamReaderProtocol(reader), said
+                )
+                process = await asyncio.create_subprocess_exec(
+                    *child.arguments,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=theirs,
+                    stderr=log,
+                    env=child.environment,
+                )
+            finally:
+                os.close(theirs)
             child.pid = process.pid
             child.starts += 1
+            if not child.wanted:  # stopped while it was being started
+                self._signal(child, signal.SIGTERM)
+            output = asyncio.create_task(self._read(child, reader, log))
+            ended = asyncio.create_task(process.wait())
             try:
-                assert process.stdout is not None  # noqa: S101 - asked for just above
-                async for line in process.stdout:
-                    if not child.is_ready.is_set() and self._read_ready(child, line):
-                        self._on_change(child)
-                    else:
-                        log.write(line)
-                        log.flush()
-                code = await process.wait()
-            except BaseException:
+                while not ended.done():
+                    await asyncio.wait({ended}, timeout=LOG_LOOK_S)
+                    _bound(child.log)
+                await asyncio.wait({output}, timeout=DRAIN_S)
+                return ended.result()
+            finally:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 with anyio.CancelScope(shield=True):
-                    await process.wait()
-                raise
-        child.pid = 0
-        child.is_ready.clear()
-        child.failure = f"ended with code {code}"
-        child.gone.set()
+                    await ended
+                output.cancel()
+                transport.close()
+
+    async def _read(self, child: Child, output: asyncio.StreamReader, log: BinaryIO) -> None:
+        """Find the ready line; all else that a child says goes to its log."""
+        while True:
+            try:
+                line = await output.readline()
+            except ValueError:  # longer than any ready line; the reader has let go of it
+                continue
+            if not line:
+                return
+            if not child.is_ready.is_set() and self._read_ready(child, line):
+                child.change()
+                self._on_change(child)
+            else:
+                log.write(line)
+                log.flush()
 
     @staticmethod
     def _read_ready(child: Child, line: bytes) -> bool:
@@ -214,3 +275,11 @@ class Supervisor:
         child.ready = document
         child.is_ready.set()
         return True
+
+
+def _bound(log: Path) -> None:
+    """Move a log that is too long aside. Whoever writes to it appends, and so goes on at 0."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LOG_BYTES_MAX:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)

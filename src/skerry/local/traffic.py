@@ -188,9 +188,9 @@ class Traffic:
 
 
 def _ask(plan: ClientPlan, sender: Sender, file: TruthFile, due_s: float) -> Outcome:
-    content = file.path.read_bytes()
-    answer, error = None, ""
+    answer, error, content = None, "", b""
     try:
+        content = file.path.read_bytes()
         answer = sender.ask(content, plan.data_class)
     except Exception as failure:  # whatever a client library raises is a failed request
         error = f"{type(failure).__name__}: {failure}"[:300]
