@@ -339,7 +339,9 @@ def cold_start(
         range_.traffic.resume()
         range_.traffic.pause(lambda plan: plan.site != site or plan.kind == FOLDER)
         time.sleep(SETTLE_S)  # the site serves while nothing else is there
-        control.release(*[name for name in names if name not in own])
+        for name in names:  # one by one: this machine is a whole fleet's, and others wait
+            if name not in own:
+                control.release(name)
         range_.say("the rest is back")
 
     return run_drill(
