@@ -1,7 +1,6 @@
 """What commands print: data on stdout, words on stderr, one JSON document with `--json`.
 
-Every JSON document carries `schema` and `generated_at`. Colour and progress appear
-only on a terminal, and never with `NO_COLOR` or `--plain`.
+Every JSON document carries `schema` and `generated_at`. Nothing is coloured.
 """
 
 import time
