@@ -1,7 +1,7 @@
 """Ports of a local fleet: chosen once among the free ones, and kept, since addresses are signed."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,3 +26,8 @@ def kept_ports(path: Path, names: Sequence[str]) -> dict[str, int]:
     if new:
         write_private(path, msgspec.json.encode(known))
     return {name: known[name] for name in names}
+
+
+def local_url(ports: Mapping[str, int], name: str) -> str:
+    """Return the address of a named TLS port on this machine."""
+    return f"https://{LOOPBACK}:{ports[name]}"

@@ -18,10 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from skerry import __version__
 from skerry.base.files import write_atomic
@@ -33,7 +31,6 @@ from skerry.learn.magika import add_magika
 from skerry.learn.releases import add_calibrated, add_slow
 from skerry.learn.standin import add_standin
 from skerry.local import drills
-from skerry.local.clients import FOLDER
 from skerry.local.errors import ChildError
 from skerry.local.folder import LocalFolder
 from skerry.local.pilot import PilotOutcome, run_pilot
@@ -41,6 +38,7 @@ from skerry.local.range import PEOPLE, fleet_clients, known_files
 from skerry.local.record_audit import RecordAudit
 from skerry.local.release import send_release
 from skerry.local.run_drill import keep_record, run_kind
+from skerry.local.story_tables import first_s, latency_points, tier_rows
 from skerry.local.traffic import Outcome, Traffic, TruthFile
 from skerry.local.up import operator_of
 from skerry.plan.predict import Prediction, predict
@@ -51,14 +49,7 @@ from skerry.schema.drill import DrillKind, DrillRecord
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.goal import Verdict
 from skerry.schema.run_file import RunFile, read_run_file
-from skerry.schema.story import (
-    LatencyPoint,
-    Mark,
-    ReleaseNote,
-    StoryRecord,
-    StoryStep,
-    TierRow,
-)
+from skerry.schema.story import Mark, ReleaseNote, StoryRecord, StoryStep
 from skerry.serve.onnx_engine import OnnxModel
 
 SEED = 7
@@ -72,7 +63,6 @@ HEALTHY_S = 12.0
 FAULT_S = 5.0
 PILOT_PAIRS = 240
 REQUESTS_MIN = 2000
-LATENCY_POINT_S = 2.0
 
 Say = Callable[[str], None]
 
@@ -310,7 +300,7 @@ class Story:
         left = self._processes_left()
         if left:
             self.broken.append(f"{left} processes were still there at the end")
-        tiers = tuple(self._tier_rows(fleet, outcomes, offered_per_s))
+        tiers = tuple(tier_rows(fleet, outcomes, offered_per_s))
         failed = sum(row.failed for row in tiers)
         if failed:
             self.broken.append(f"{failed} requests failed")
@@ -339,9 +329,9 @@ class Story:
             comparisons=record.comparisons,
             drills=tuple(self.graded),
             releases=tuple(self.releases),
-            latency=tuple(_latency_points(outcomes)),
+            latency=tuple(latency_points(outcomes)),
             marks=tuple(
-                Mark(at_s=at_s - _first_s(outcomes), text=text) for at_s, text in self.marks
+                Mark(at_s=at_s - first_s(outcomes), text=text) for at_s, text in self.marks
             ),
             facts={**self.facts, "A/A run": self.pilot.a_a.word},
             limits=(
@@ -360,19 +350,6 @@ class Story:
         )
         write_atomic(self.root / "story.html", story_html(story).encode())
         return story
-
-    def _tier_rows(
-        self, fleet: Fleet, outcomes: Sequence[Outcome], offered_per_s: float
-    ) -> Iterator[TierRow]:
-        """Yield a row per tier of the client's site, then one for the watched folders."""
-        tier_of = {site.name: site.tier for site in fleet.sites}
-        for tier in dict.fromkeys(tier_of.values()):
-            mine = [o for o in outcomes if tier_of[o.site] == tier and o.kind != FOLDER]
-            if mine:
-                yield _row(tier, mine, offered_per_s * len(mine) / len(outcomes))
-        folders = [o for o in outcomes if o.kind == FOLDER]
-        if folders:
-            yield _row("folders", folders, offered_per_s * len(folders) / len(outcomes))
 
     def _processes_left(self) -> int:
         return sum(is_alive(pid) for pid in self.pids)
@@ -393,49 +370,6 @@ class Story:
                 )
             )
             self.say(f"        {duration_s:.1f} s")
-
-
-def _row(tier: str, outcomes: Sequence[Outcome], offered_per_s: float) -> TierRow:
-    answered = [one for one in outcomes if one.answer is not None]
-    latencies = np.array([one.latency_ms for one in answered])
-    p50, p95, p99 = (
-        np.percentile(latencies, (50, 95, 99), method="inverted_cdf")
-        if answered
-        else (None, None, None)
-    )
-    return TierRow(
-        tier=tier,
-        requests=len(outcomes),
-        failed=len(outcomes) - len(answered),
-        local_ratio=sum(one.local for one in answered) / len(answered) if answered else None,
-        latency_ms_p50=_or_none(p50),
-        latency_ms_p95=_or_none(p95),
-        latency_ms_p99=_or_none(p99),
-        offered_per_s=offered_per_s,
-        accuracy_ratio=sum(one.right for one in answered) / len(answered) if answered else None,
-    )
-
-
-def _or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _first_s(outcomes: Sequence[Outcome]) -> float:
-    return min((one.due_unix_s for one in outcomes), default=0.0)
-
-
-def _latency_points(outcomes: Sequence[Outcome]) -> Iterator[LatencyPoint]:
-    """Yield the p95 of the people's sites over time."""
-    first_s = _first_s(outcomes)
-    spans: dict[int, list[float]] = {}
-    for one in outcomes:
-        if one.answer is not None and one.kind != FOLDER:
-            spans.setdefault(int((one.due_unix_s - first_s) / LATENCY_POINT_S), []).append(
-                one.latency_ms
-            )
-    for span in sorted(spans):
-        p95 = float(np.percentile(spans[span], 95, method="inverted_cdf"))
-        yield LatencyPoint(at_s=span * LATENCY_POINT_S, latency_ms_p95=p95)
 
 
 def _pids(folder: LocalFolder) -> set[int]:

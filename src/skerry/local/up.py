@@ -21,20 +21,22 @@ import anyio.to_thread
 import msgspec
 
 from skerry.base.clock import Clock, SystemClock
+from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock, private_folder, write_private
 from skerry.base.ids import node_name
 from skerry.central.bootstrap import TrustSet, create_trust, install_central, install_region
 from skerry.central.settings import CentralSettings
 from skerry.client.change import apply
 from skerry.client.operator import Operator
-from skerry.fleet.desired import nodes_of, policy_of
+from skerry.fleet.applied import write_applied
+from skerry.fleet.desired import nodes_of
 from skerry.fleet.load import load_fleet
-from skerry.fleet.place import tier_order
 from skerry.local import wires
 from skerry.local.control import Answer, Order, serve_control
+from skerry.local.describe import describe
 from skerry.local.errors import ChildError
 from skerry.local.folder import LocalFolder
-from skerry.local.ports import LOOPBACK, kept_ports
+from skerry.local.ports import LOOPBACK, kept_ports, local_url
 from skerry.local.supervisor import Child, Supervisor
 from skerry.node.enrol import join
 from skerry.node.folder import NodeFolder
@@ -43,7 +45,7 @@ from skerry.node.settings import NodeSettings, write_settings
 from skerry.region.settings import RegionSettings
 from skerry.region.settings import write_settings as write_region_settings
 from skerry.schema.fleet import Fleet, Site
-from skerry.schema.run_file import RunFile, RunLink, RunNode, RunRegion, write_run_file
+from skerry.schema.run_file import write_run_file
 from skerry.spine.errors import LinkError
 from skerry.spine.link import LinkControl, LinksConfig
 from skerry.trust.roles import OfflineKeys
@@ -54,6 +56,7 @@ READY_S_MAX = 30.0
 IN_SYNC_S_MAX = 60.0
 TICK_S = 5.0
 """Nodes look for a new desired state this often, nudged or not: a trial is short."""
+FOLLOW_S = 1.0
 LINKS = "links"
 CENTRAL = "central"
 
@@ -72,6 +75,8 @@ class LocalFleet:
     ports: dict[str, int]
     trust: TrustSet
     started_unix_s: float
+    applied: Fleet
+    """What was applied last; `fleet` is what the processes were laid out for."""
 
     async def start(self) -> None:
         """Start every process, in the order in which each needs the one before it."""
@@ -93,10 +98,16 @@ class LocalFleet:
         self.write_run_file()
 
     async def settle(self) -> None:
-        """Apply the fleet file if that was not done, and wait until every node is in sync."""
+        """Apply the fleet file if nothing ever was, and wait until every node is in sync.
+
+        A file that has changed since is left to `skerry apply`, which shows and asks.
+        """
         central = self.operator()
         applied = await anyio.to_thread.run_sync(central.applied)
-        if applied.fleet != self.fleet:
+        if applied.fleet is not None and applied.fleet != self.fleet:
+            self.say("the fleet file differs from what was applied; see: skerry diff")
+            self.applied = applied.fleet
+        elif applied.fleet is None:
             send = partial(
                 apply,
                 self.fleet,
@@ -120,6 +131,20 @@ class LocalFleet:
                 names = ", ".join(behind) or f"{len(status.nodes)} of {wanted} reported"
                 raise ChildError("the fleet", f"did not come into sync: {names}", "")
             await anyio.sleep(0.3)
+
+    async def follow_changes(self) -> None:
+        """Keep the run file true, for clients that judge by its policy, and `skerry diff`."""
+        central = self.operator()
+        while True:
+            await anyio.sleep(FOLLOW_S)
+            try:
+                applied = (await anyio.to_thread.run_sync(central.applied)).fleet
+            except SkerryError:  # central is away: what was last known stays
+                continue
+            if applied is not None and applied != self.applied:
+                self.applied = applied
+                self.write_run_file()
+                write_applied(self.folder.root, applied)
 
     def operator(self) -> Operator:
         """Return central, as the local operator sees it."""
@@ -146,43 +171,16 @@ class LocalFleet:
 
     def write_run_file(self) -> None:
         """Say what runs now, for every other command."""
-        fleet = self.fleet
         pids = {name: child.pid for name, child in self.supervisor.children.items()}
-        edge = next((site for site in fleet.sites if site.region != site.name), fleet.sites[0])
         write_run_file(
             self.folder.run_file,
-            RunFile(
-                fleet=fleet.name,
-                domain=fleet.domain,
-                folder=str(self.folder.root),
+            describe(
+                self.fleet,
+                self.applied,
+                self.folder,
+                self.ports,
+                pids,
                 started_unix_s=self.started_unix_s,
-                supervisor_pid=os.getpid(),
-                control_socket=str(self.folder.control),
-                central_url=self._central_url,
-                central_pid=pids.get(CENTRAL, 0),
-                regions={
-                    region.name: RunRegion(
-                        url=self._url(f"{region.name}/{wires.API}"),
-                        pid=pids.get(f"{region.name} region", 0),
-                    )
-                    for region in fleet.regions()
-                },
-                nodes=tuple(
-                    self._run_node(site, node, pids)
-                    for site in fleet.sites
-                    for node in nodes_of(site)
-                ),
-                links=tuple(
-                    RunLink(
-                        a=link.a,
-                        b=link.b,
-                        round_trip_ms=link.round_trip_ms,
-                        socket=str(self.folder.links_control),
-                    )
-                    for link in fleet.links
-                ),
-                tier_order=tier_order(fleet, edge),
-                policy=policy_of(fleet, 1),
             ),
         )
 
@@ -255,7 +253,7 @@ class LocalFleet:
         """Let every node in that has no identity yet; each by a ticket of its own."""
         for site in self.fleet.sites:
             region = region_id(self.fleet.domain, site.region)
-            url = self._url(f"{site.region}/{wires.API}")
+            url = local_url(self.ports, f"{site.region}/{wires.API}")
             for number in range(1, site.nodes + 1):
                 node = node_name(site.name, number)
                 place = NodeFolder(self.folder.node(node)).make()
@@ -313,34 +311,9 @@ class LocalFleet:
             parent,
         ]
 
-    def _run_node(self, site: Site, node: str, pids: dict[str, int]) -> RunNode:
-        number = node.rpartition("/")[2]
-        from_sites = {
-            wire.start.name: f"http://{LOOPBACK}:{self.ports[wire.port_name]}"
-            for wire in wires.wires(self.fleet)
-            if wire.end.name == site.name and wire.service == f"{number}-{wires.HTTP}"
-        }
-        return RunNode(
-            node=node,
-            site=site.name,
-            region=site.region,
-            tier=site.tier,
-            http_url=f"http://{LOOPBACK}:{self.ports[f'{node}/{wires.HTTP}']}",
-            http_url_from=from_sites,
-            grpc_url=f"{LOOPBACK}:{self.ports[f'{node}/{wires.GRPC}']}",
-            peer_url=f"https://{LOOPBACK}:{self.ports[f'{node}/{wires.PEER}']}",
-            metrics_url=f"http://{LOOPBACK}:{self.ports[f'{node}/{wires.METRICS}']}/metrics",
-            folder=str(self.folder.node(node)),
-            agent_pid=pids.get(f"{node} agent", 0),
-            worker_pid=pids.get(f"{node} worker", 0),
-        )
-
     @property
     def _central_url(self) -> str:
-        return self._url(f"{CENTRAL}/{wires.API}")
-
-    def _url(self, port_name: str) -> str:
-        return f"https://{LOOPBACK}:{self.ports[port_name]}"
+        return local_url(self.ports, f"{CENTRAL}/{wires.API}")
 
 
 def operator_of(folder: LocalFolder, domain: str, url: str, *, host: str = "") -> Operator:
@@ -385,13 +358,17 @@ async def run_local_fleet(root: Path, *, say: Say, on_ready: Callable[[LocalFlee
                     local.write_run_file()
 
             supervisor = Supervisor(tasks, folder.logs, on_change=changed)
-            local = LocalFleet(fleet, folder, say, clock, supervisor, ports, trust, clock.unix_s())
+            local = LocalFleet(
+                fleet, folder, say, clock, supervisor, ports, trust, clock.unix_s(), fleet
+            )
             try:
                 await local.start()
                 tasks.start_soon(serve_control, folder.control, local.obey)
                 await local.settle()
+                local.write_run_file()
+                write_applied(folder.root, local.applied)
                 on_ready(local)
-                await anyio.sleep_forever()
+                await local.follow_changes()
             finally:
                 folder.run_file.unlink(missing_ok=True)
                 with anyio.CancelScope(shield=True):
