@@ -117,6 +117,27 @@ async def test_a_child_released_right_after_it_was_held_runs_once(
         await supervisor.stop("one")
 
 
+async def test_a_child_given_up_and_wanted_again_at_once_keeps_its_one_keeper(
+    tmp_path: Path,
+) -> None:
+    async with anyio.create_task_group() as tasks:
+        supervisor = Supervisor(tasks, tmp_path)
+        marks = tmp_path / "marks"
+        code = (
+            f"import os, time; f = open({str(marks)!r}, 'a'); f.write('x'); f.close();"
+            f"os.path.getsize({str(marks)!r}) > 1 or time.sleep(60); {SLEEP}"
+        )
+        supervisor.launch("slow", python(code))
+        await until(marks.exists)
+        with pytest.raises(ChildError):
+            await supervisor.wait_ready("slow", ready_s_max=0.1)
+        supervisor.relaunch("slow")
+        await until(lambda: supervisor.children["slow"].is_ready.is_set())
+        await anyio.sleep(0.2)
+        assert marks.read_text() == "xx"
+        await supervisor.stop("slow")
+
+
 async def test_a_held_child_stays_down_and_a_deaf_one_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

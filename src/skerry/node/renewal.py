@@ -50,9 +50,8 @@ class Renewal:
         while True:
             identity = await anyio.to_thread.run_sync(self._files.load)
             due_s = identity.renew_at_unix_s(self._rng) - self._clock.unix_s()
-            if issued_by_site(
-                identity
-            ):  # the region's certificate also brings the NATS login: ask for it soon
+            if issued_by_site(identity):
+                # The region's certificate also brings the NATS login: ask for it soon.
                 due_s = min(due_s, retry_s)
             await self._clock.sleep(max(0.0, due_s))
             if await self.once():
