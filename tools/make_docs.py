@@ -24,7 +24,10 @@ REFERENCE = Path("docs/reference")
 
 
 def error_classes() -> list[type[SkerryError]]:
-    """Import every module of skerry and return its error classes, by code and name."""
+    """Import every module of skerry and return its error classes, by code and name.
+
+    Private ones, which no user can tell from their base, are left out.
+    """
     for module in pkgutil.walk_packages(skerry.__path__, "skerry."):
         if not module.name.endswith(("__main__", "_pb2_grpc")):
             importlib.import_module(module.name)
@@ -34,7 +37,11 @@ def error_classes() -> list[type[SkerryError]]:
         for child in kind.__subclasses__():
             yield from below(child)
 
-    found = {kind for kind in below(SkerryError) if kind.__module__.startswith("skerry.")}
+    found = {
+        kind
+        for kind in below(SkerryError)
+        if kind.__module__.startswith("skerry.") and not kind.__name__.startswith("_")
+    }
     return sorted(found, key=lambda kind: (kind.code, kind.__name__))
 
 

@@ -1,5 +1,6 @@
 """The tutorial, word for word: one fleet, started and used as the page says."""
 
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ STOP_S_MAX = 30
 NUMBER = re.compile(r"\b[0-9a-f]{12,}\b|\d+(?:[.e]\+?-?\d+)*")
 
 
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PATH = re.compile(r"/\S*/(?=\.skerry)")
 
 
@@ -98,9 +100,21 @@ def test_the_tutorial_does_what_it_says(root: Path, read_blocks, tmp_path: Path)
                 shell.start(step.commands)
             else:
                 play(shell, step)
+        run_sdk_examples(root, shell.folder)
     for one in shell.background:
         one.wait(STEP_S_MAX)
     assert not (shell.folder / ".skerry" / "run.json").exists()
+
+
+def run_sdk_examples(root: Path, fleet: Path) -> None:
+    """The SDK page's examples, sent to the first node of the running fleet."""
+    url = json.loads((fleet / ".skerry" / "run.json").read_text())["nodes"][0]["http_url"]
+    (fleet / "scan.pdf").write_bytes(b"%PDF-1.4\n" + b"1 0 obj <<>> endobj\n" * 200)
+    for code in PYTHON.findall((root / "docs/reference/sdk.md").read_text()):
+        code = code.replace("http://127.0.0.1:8000", url)
+        done = subprocess.run([sys.executable, "-c", code], cwd=fleet, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"oslo/1" in done.stdout
 
 
 def play(shell: Shell, step) -> None:
