@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry.base.errors import Exit, UsageError
-from skerry.cli.folders import central_of, folder_option, running
+from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, say, say_next
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Longest time to follow the rollout, in seconds.",
 )
+@click.option("--passphrase", is_flag=True, help="Ask for the offline keys' passphrase.")
 @click.option("--reason", default="", help="Why; kept in the events.")
 @json_option
 def command(
@@ -36,6 +37,7 @@ def command(
     dry_run: bool,
     wait: bool,
     timeout_s: float,
+    passphrase: bool,
     reason: str,
     as_json: bool,
 ) -> int:
@@ -47,12 +49,13 @@ def command(
     from skerry.client.change import apply
     from skerry.fleet.diff import differences, render_difference
     from skerry.fleet.load import load_fleet
+    from skerry.local.folder import MODELS
     from skerry.local.release import follow
     from skerry.trust.roles import OfflineKeys
 
     fleet = load_fleet(folder)
-    local, run = running(folder)
-    central = central_of(local, run)
+    fleet_reach = reach(folder)
+    central = fleet_reach.central
     applied = central.applied()
     difference = differences(applied.fleet, fleet)
     say(render_difference(difference, hold_s=fleet.rollout.gate.hold_s))
@@ -65,10 +68,11 @@ def command(
     if not yes and not _agreed(difference):
         say("Nothing was changed.")
         return Exit.INTERRUPTED
+    secret = click.prompt("Passphrase", hide_input=True, err=True) if passphrase else None
     reply = apply(
         fleet,
-        local.models,
-        OfflineKeys.load(local.keys / "offline"),
+        folder / MODELS,
+        OfflineKeys.load(fleet_reach.offline, passphrase=secret),
         central,
         expected_generation=applied.generation,
         reason=reason or "skerry apply",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry.base.errors import Exit
-from skerry.cli.folders import central_of, folder_option, running
+from skerry.cli.folders import folder_option, reach, running
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
 from skerry.schema.drill import DrillKind
 
@@ -52,7 +52,7 @@ def command(
     from skerry.local.run_drill import keep_record, run_kind
 
     local, run = running(folder)
-    central = central_of(local, run)
+    central = reach(folder).central
     say(f"{kind}: traffic first, then the fault, then a count of records")
     with open_range(local, run, central, seed=seed) as range_:
         record = run_kind(range_, DrillKind(kind), site=site, node=node, region=region, for_s=for_s)

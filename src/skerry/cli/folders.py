@@ -1,5 +1,10 @@
-"""Where a command finds its fleet: the folder that holds the fleet file, and what runs from it."""
+"""Where a command finds its fleet: what runs from this folder, or the machines it names.
 
+A local fleet (`skerry up`) comes first; where none runs, `.skerry/context.json` says
+where central and the regions of a real fleet are, and as whom to ask.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +27,35 @@ def folder_option(command: Any) -> Any:
     )(command)
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One fleet as its operator reaches it."""
+
+    folder: Path
+    domain: str
+    central: "Operator"
+    region_urls: dict[str, str]
+    identity: Path
+    roots: Path
+    offline: Path
+    """The offline signing keys."""
+    emulated: bool
+    """Whether the links between its places are."""
+    since_unix_s: float
+    """When it was started, where that is known; 0 else."""
+
+    def region(self, name: str) -> "Operator":
+        """Return a region as the operator sees it."""
+        from skerry.client.operator import Operator
+        from skerry.trust.spiffe import region_id
+
+        return Operator.with_identity(
+            self.region_urls[name], region_id(self.domain, name).host, self.identity, self.roots
+        )
+
+
 def running(folder: Path) -> "tuple[LocalFolder, RunFile]":
-    """Return what runs from a folder; raises `NotRunningError` where nothing does."""
+    """Return what runs on this machine from a folder; raises `NotRunningError` if nothing does."""
     import msgspec
 
     from skerry.base.processes import is_alive
@@ -41,8 +73,52 @@ def running(folder: Path) -> "tuple[LocalFolder, RunFile]":
     return local, run
 
 
-def central_of(local: "LocalFolder", run: "RunFile") -> "Operator":
-    """Return central as the local operator sees it."""
-    from skerry.local.up import operator_of
+def reach(folder: Path) -> Reach:
+    """Return the fleet of a folder; raises `NotRunningError` where there is no way to one."""
+    import msgspec
 
-    return operator_of(local, run.domain, run.central_url)
+    from skerry.base.errors import UsageError
+    from skerry.client.operator import Operator
+    from skerry.local.errors import NotRunningError
+    from skerry.local.up import OPERATOR
+    from skerry.schema.context import CONTEXT_FILE, read_context
+    from skerry.trust.spiffe import central_id
+
+    try:
+        local, run = running(folder)
+    except NotRunningError:
+        try:
+            context = read_context(folder)
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{folder / CONTEXT_FILE}: {error}", "mend or remove it") from error
+        if context is None:
+            raise
+        identity, roots = folder / context.identity, folder / context.roots
+        return Reach(
+            folder=folder,
+            domain=context.domain,
+            central=Operator.with_identity(
+                context.central_url, central_id(context.domain).host, identity, roots
+            ),
+            region_urls=context.region_urls,
+            identity=identity,
+            roots=roots,
+            offline=folder / context.offline,
+            emulated=False,
+            since_unix_s=0.0,
+        )
+    identity = local.keys / "operators" / f"{OPERATOR}.pem"
+    roots = local.keys / "roots.pem"
+    return Reach(
+        folder=local.root,
+        domain=run.domain,
+        central=Operator.with_identity(
+            run.central_url, central_id(run.domain).host, identity, roots
+        ),
+        region_urls={name: region.url for name, region in run.regions.items()},
+        identity=identity,
+        roots=roots,
+        offline=local.keys / "offline",
+        emulated=bool(run.links),
+        since_unix_s=run.started_unix_s,
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from skerry.cli.folders import central_of, folder_option, running
+from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, say
 
 FOLLOW_S = 1.0
@@ -22,8 +22,7 @@ def command(folder: Path, site: str, kind: str, last: int, follow: bool, as_json
     """Show what happened: swaps, reverts, refusals, renewals."""
     from skerry.schema.api import StoredEvent
 
-    local, run = running(folder)
-    central = central_of(local, run)
+    central = reach(folder).central
     events = central.events(site=site, kind=kind)
     shown = events[-last:]
     if as_json:

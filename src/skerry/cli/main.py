@@ -22,7 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "up": ("skerry.cli.up", "run a whole local fleet, or one role on this machine"),
     "serve": ("skerry.cli.serve", "serve a model repository, with no fleet at all"),
     "join": ("skerry.cli.join", "enrol this machine as a node, by a one-time token"),
-    "trust": ("skerry.cli.trust", "let machines into the fleet"),
+    "trust": ("skerry.cli.trust", "make a fleet's first keys, let machines in"),
     "status": ("skerry.cli.status", "one screen: goals beside actual, sites, models"),
     "logs": ("skerry.cli.logs", "events of the fleet"),
     "infer": ("skerry.cli.infer", "send one request and say who served it"),

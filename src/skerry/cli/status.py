@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skerry.cli.folders import central_of, folder_option, running
+from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, print_table, say
 from skerry.cli.words import figure_text, goal_text, name_text
 
@@ -35,17 +35,17 @@ def command(folder: Path, minutes: int, watch: bool, as_json: bool) -> None:
     from skerry.schema.goal import Level
 
     while True:
-        local, run = running(folder)
-        central = central_of(local, run)
+        fleet_reach = reach(folder)
+        central = fleet_reach.central
         now_s = time.time()
-        span_s = min(minutes * 60.0, now_s - run.started_unix_s)
+        span_s = min(minutes * 60.0, now_s - fleet_reach.since_unix_s)
         status = central.status()
         goals = measured_goals(
             central.summaries(now_s - span_s, now_s),
             load_fleet(folder),
             duration_s=span_s,
             at_unix_s=now_s,
-            level=Level.EMULATED if run.links else Level.MEASURED,
+            level=Level.EMULATED if fleet_reach.emulated else Level.MEASURED,
         )
         if as_json:
             print_json("status", {"status": status, "goals": goals})

@@ -1,0 +1,189 @@
+"""A fleet of real machines, here on one: founded, started role by role, joined by ticket."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skerry.schema.context import read_context, write_context
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+FLEET = """\
+apiVersion: skerry/v1
+kind: Fleet
+name: two
+domain: two.example
+goals: {latency_p95: 50 ms}
+tiers:
+  closet: {kind: edge, nodes: 1 x mini-pc, feed: 600 W, uplink: 50 Mbit/s}
+  room: {kind: regional, nodes: 1 x mini-pc, feed: 600 W, uplink: 1 Gbit/s}
+sites:
+  - {name: oslo, tier: closet, region: region-eu, at: [59.91, 10.75], grid: NO}
+  - {name: region-eu, tier: room, at: [50.11, 8.68], grid: DE}
+data:
+  health: {stays: site}
+models:
+  - {name: double, version: v1, place: [closet, room], data: [health]}
+rollout:
+  rings: [100 %]
+  gate: {hold: 1 s, latency_p95: 500 ms, errors: 1 %, requests: 1}
+  on_fail: revert
+"""
+
+
+def skerry(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "skerry", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def rewrite(path: Path, **fields: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A fleet folder with one model of four numbers, doubled."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    two = helper.make_tensor("two", TensorProto.FLOAT, [1], [2.0])
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "two"], ["y"])],
+        "double",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [two],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, tmp_path / "double.onnx")
+    added = skerry(
+        *("model", "add", "double.onnx", "--name", "double", "--licence", "MIT"),
+        *("--source", "made here", "--summary", "doubles", "--data-class", "health"),
+        folder=tmp_path,
+    )
+    assert added.returncode == 0, added.stderr
+    return tmp_path
+
+
+@pytest.fixture
+def roles(home: Path) -> Iterator[list[tuple[str, str]]]:
+    """Starts roles that are appended, and ends them all with the test."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    class Roles(list[tuple[str, str]]):
+        def append(self, role: tuple[str, str]) -> None:
+            super().append(role)
+            log = (home / f"{Path(role[1]).name}.log").open("wb")
+            words = ["up", "--role", role[0], "--state", role[1]]
+            command = [sys.executable, "-m", "skerry", *words]
+            process = subprocess.Popen(
+                command, cwd=home, stdout=log, stderr=log, start_new_session=True
+            )
+            running.append(process)
+            wanted = 2 if role[0] == "node" else 1  # a node is ready twice: worker and agent
+            wait_for(lambda: Path(log.name).read_bytes().count(b"ready") >= wanted, role[0], home)
+
+    yield Roles()
+    for process in reversed(running):
+        os.killpg(process.pid, signal.SIGTERM)
+    for process in running:
+        process.wait(timeout=20)
+
+
+def wait_for(true: Any, what: str, home: Path, limit_s: float = 40.0) -> None:
+    deadline_s = time.monotonic() + limit_s
+    while not true():
+        logs = "\n".join(path.read_text() for path in home.glob("*.log"))
+        assert time.monotonic() < deadline_s, f"{what} did not come\n{logs}"
+        time.sleep(0.1)
+
+
+def test_a_fleet_is_founded_started_joined_and_changed_with_commands_alone(
+    home: Path, roles: list[tuple[str, str]]
+) -> None:
+    made = skerry("trust", "init", "--central-address", "127.0.0.1", folder=home)
+    assert made.returncode == 0, made.stderr
+    central_api, central_nats, leaf, region_api, region_nats = free_ports(5)
+    founding = home / "founding"
+    rewrite(
+        founding / "central/central.json",
+        api_port=central_api,
+        nats_port=central_nats,
+        leaf_port=leaf,
+    )
+    rewrite(
+        founding / "regions/region-eu/region.json",
+        api_port=region_api,
+        nats_port=region_nats,
+        advertise="127.0.0.1",
+        central_url=f"https://127.0.0.1:{central_api}",
+        hub_url=f"tls://127.0.0.1:{leaf}",
+    )
+    context = read_context(home)
+    assert context is not None
+    rewrite(
+        home / ".skerry/context.json",
+        central_url=f"https://127.0.0.1:{central_api}",
+        region_urls={"region-eu": f"https://127.0.0.1:{region_api}"},
+    )
+    roles.append(("central", "founding/central"))
+    roles.append(("region", "founding/regions/region-eu"))
+
+    for node, state in (("region-eu/1", "room"), ("oslo/1", "node")):
+        assert skerry("trust", "ticket", node, folder=home).returncode == 0
+        joined = skerry("join", "--ticket", "ticket.json", "--state", state, folder=home)
+        assert joined.returncode == 0, joined.stderr
+    again = skerry("join", "--ticket", "ticket.json", "--state", "thief", folder=home)
+    assert again.returncode == 6
+    assert "used" in again.stderr
+    roles.append(("node", "room"))
+    roles.append(("node", "node"))
+
+    applied = skerry("apply", "--yes", "--timeout", "60", folder=home)
+    assert applied.returncode == 0, applied.stderr
+    worker = json.loads((home / "node/worker.json").read_text())
+    url = f"http://127.0.0.1:{worker['http_port']}"
+    answer = skerry("infer", "double", "--url", url, "--input", _four(home), folder=home)
+    assert answer.returncode == 0, answer.stderr
+    assert "served by oslo/1" in answer.stderr
+
+    def counted() -> bool:
+        shown = json.loads(skerry("status", "--json", folder=home).stdout)
+        return any(g["measured"] for g in shown["goals"]) and shown["status"]["marker"] == ""
+
+    wait_for(counted, "the count of one request at central", home)
+
+
+def _four(home: Path) -> str:
+    import numpy as np
+
+    np.save(home / "x.npy", np.ones((1, 4), np.float32))
+    return "x.npy"
+
+
+def test_a_context_reads_back_as_written_and_is_private(home: Path) -> None:
+    assert skerry("trust", "init", folder=home).returncode == 0
+    context = read_context(home)
+    assert context is not None
+    write_context(home, context)
+    assert read_context(home) == context
+    assert (home / ".skerry/context.json").stat().st_mode & 0o777 == 0o600
