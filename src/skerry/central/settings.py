@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 
 from skerry.base.errors import Exit
-from skerry.base.files import write_private
 from skerry.central.errors import CentralError
+from skerry.schema.settings_file import read_settings_file, write_settings_file
 
 SETTINGS_FILE = "central.json"
-SETTINGS_BYTES_MAX = 256 * 1024
+PORTS = ("api_port", "nats_port", "leaf_port")
 
 
 class SettingsError(CentralError):
@@ -65,8 +65,6 @@ class CentralSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long central's own certificate lives, in seconds; renewed at half life."""
     stale_s: float = 10.0
     """A node's report older than this, in seconds, counts as stale."""
-    node_down_s: float = 60.0
-    """A node of a ring that is silent for longer, in seconds, has failed the change."""
     blobs_bytes_max: int = 64 * 1024**3
     """Room for model bytes."""
     marker: str = ""
@@ -137,27 +135,15 @@ class CentralFolder:
 
 def read_settings(path: Path) -> CentralSettings:
     """Read and check a settings file; raises `SettingsError`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(str(path), error.strerror or str(error)) from error
-    if len(data) > SETTINGS_BYTES_MAX:
-        raise SettingsError(str(path), f"is larger than {SETTINGS_BYTES_MAX} bytes")
-    try:
-        settings = msgspec.json.decode(data, type=CentralSettings)
-    except msgspec.DecodeError as error:
-        raise SettingsError(str(path), str(error)) from error
-    for name in ("api_port", "nats_port", "leaf_port"):
-        if not 0 <= getattr(settings, name) <= 65_535:
-            raise SettingsError(
-                str(path), f"{name} is {getattr(settings, name)}, wanted 0 to 65535"
-            )
-    for name in ("certificate_life_s", "stale_s", "node_down_s", "blobs_bytes_max"):
-        if not getattr(settings, name) > 0:
-            raise SettingsError(str(path), f"{name} is {getattr(settings, name)}, wanted more")
-    return settings
+    return read_settings_file(
+        path,
+        CentralSettings,
+        SettingsError,
+        ports=PORTS,
+        above_zero=("certificate_life_s", "stale_s", "blobs_bytes_max"),
+    )
 
 
 def write_settings(path: Path, settings: CentralSettings) -> None:
     """Write a settings file, readable by this user only."""
-    write_private(path, msgspec.json.format(msgspec.json.encode(settings), indent=2))
+    write_settings_file(path, settings)

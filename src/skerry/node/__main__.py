@@ -6,7 +6,7 @@ import gc
 import sys
 from pathlib import Path
 
-from skerry.base.errors import SkerryError
+from skerry.base.entry import exit_code_of
 from skerry.base.processes import end_with_parent
 
 
@@ -19,19 +19,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.with_parent:
         end_with_parent(options.with_parent)
-    try:
-        if options.half == "worker":
-            _worker(options.state)
-        else:
-            from skerry.node.agent import run_agent
+    half = _worker if options.half == "worker" else _agent
+    return exit_code_of(lambda: half(options.state))
 
-            asyncio.run(run_agent(options.state, announce=True))
-    except SkerryError as error:
-        sys.stderr.write(f"error[{error.code}]: {error}\n")
-        if error.hint:
-            sys.stderr.write(f"  = help: {error.hint}\n")
-        return int(error.exit_code)
-    return 0
+
+def _agent(state: Path) -> None:
+    from skerry.node.agent import run_agent
+
+    asyncio.run(run_agent(state, announce=True))
 
 
 def _worker(state: Path) -> None:

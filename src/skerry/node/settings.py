@@ -5,12 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.base.files import write_private
 from skerry.base.ids import IdError, token
 from skerry.node.errors import SettingsError
-
-SETTINGS_BYTES_MAX = 256 * 1024
-
+from skerry.schema.settings_file import read_settings_file, write_settings_file
 
 _MIB = 1024 * 1024
 _ADDRESS = re.compile(r"[A-Za-z0-9.\-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
@@ -83,16 +80,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 def read_settings(path: Path) -> NodeSettings:
     """Read and check a settings file; raises `SettingsError`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(str(path), error.strerror or str(error)) from error
-    if len(data) > SETTINGS_BYTES_MAX:
-        raise SettingsError(str(path), f"is larger than {SETTINGS_BYTES_MAX} bytes")
-    try:
-        settings = msgspec.json.decode(data, type=NodeSettings)
-    except msgspec.DecodeError as error:
-        raise SettingsError(str(path), str(error)) from error
+    settings = read_settings_file(path, NodeSettings, SettingsError)
     for name, (low, high, unit) in BOUNDS.items():
         value = getattr(settings, name)
         if not low <= value <= high:
@@ -114,4 +102,4 @@ def read_settings(path: Path) -> NodeSettings:
 
 def write_settings(path: Path, settings: NodeSettings) -> None:
     """Write a settings file, readable by this user only."""
-    write_private(path, msgspec.json.format(msgspec.json.encode(settings), indent=2))
+    write_settings_file(path, settings)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.base.files import write_private
 from skerry.region.errors import SettingsError
+from skerry.schema.settings_file import read_settings_file, write_settings_file
 
 SETTINGS_FILE = "region.json"
-SETTINGS_BYTES_MAX = 256 * 1024
+PORTS = ("api_port", "nats_port")
 
 
 class RegionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,27 +126,15 @@ class RegionFolder:
 
 def read_settings(path: Path) -> RegionSettings:
     """Read and check a settings file; raises `SettingsError`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(str(path), error.strerror or str(error)) from error
-    if len(data) > SETTINGS_BYTES_MAX:
-        raise SettingsError(str(path), f"is larger than {SETTINGS_BYTES_MAX} bytes")
-    try:
-        settings = msgspec.json.decode(data, type=RegionSettings)
-    except msgspec.DecodeError as error:
-        raise SettingsError(str(path), str(error)) from error
-    for name in ("api_port", "nats_port"):
-        if not 0 <= getattr(settings, name) <= 65_535:
-            raise SettingsError(
-                str(path), f"{name} is {getattr(settings, name)}, wanted 0 to 65535"
-            )
-    for name in ("certificate_life_s", "mirror_tick_s", "push_tick_s", "blobs_bytes_max"):
-        if not getattr(settings, name) > 0:
-            raise SettingsError(str(path), f"{name} is {getattr(settings, name)}, wanted more")
-    return settings
+    return read_settings_file(
+        path,
+        RegionSettings,
+        SettingsError,
+        ports=PORTS,
+        above_zero=("certificate_life_s", "mirror_tick_s", "push_tick_s", "blobs_bytes_max"),
+    )
 
 
 def write_settings(path: Path, settings: RegionSettings) -> None:
     """Write a settings file, readable by this user only."""
-    write_private(path, msgspec.json.format(msgspec.json.encode(settings), indent=2))
+    write_settings_file(path, settings)
