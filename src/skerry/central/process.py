@@ -11,7 +11,6 @@ import base64
 import logging
 import random
 import secrets
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -36,15 +35,13 @@ from skerry.spine.bus import Bus
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.ingest import Ingest
 from skerry.spine.nats_bus import NatsBus
-from skerry.spine.nats_config import ServerConfig, TlsFiles
 from skerry.spine.nats_jwt import NatsOperator, ServerKit
-from skerry.spine.nats_server import NatsServer, free_port
+from skerry.spine.nats_server import free_port
+from skerry.spine.served_nats import ServedNats
 from skerry.trust.authority import Authority
-from skerry.trust.identity import Identity
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys
 from skerry.trust.spiffe import central_id
-from skerry.trust.tls import LiveServerContext, client_context
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +55,16 @@ class Central:
 
     def __init__(self, state: Path, settings: CentralSettings, clock: Clock) -> None:
         self._place, self._settings, self._clock = CentralFolder(state), settings, clock
-        self._authority = Authority.load(self._place.authority)
-        self._roots_pem = self._place.roots.read_bytes()
         self._kit = msgspec.json.decode(self._place.nats_kit.read_bytes(), type=ServerKit)
-        self._identity = self._new_identity()
-        self._door = LiveServerContext(self._identity, self._roots_pem, require_client=False)
+        self._served = ServedNats(
+            Authority.load(self._place.authority),
+            central_id(settings.domain),
+            life_s=settings.certificate_life_s,
+            identity_file=self._place.server_identity,
+            roots=self._place.roots,
+            clock=clock,
+        )
         self._boot, self._events = secrets.token_hex(6), 0
-        self._nats_ok = False
         self._bus: Bus | None = None
 
     async def serve(self, on_ready: Callable[[int, int, int], None]) -> None:
@@ -81,20 +81,25 @@ class Central:
             publisher.refresh()  # central may have been away for longer than a signature lives
             notary = Notary(publisher, lambda: self._bus)
 
-            self._nats = NatsServer(self._nats_config(), place.nats)
-            await self._nats.start()
-            stack.push_async_callback(self._nats.stop)
+            await self._served.start(
+                self._kit,
+                place.nats,
+                host=settings.host,
+                client_port=settings.nats_port,
+                leaf_port=settings.leaf_port,
+            )
+            stack.push_async_callback(self._served.stop)
             bus = await NatsBus.connect(
-                [self._nats.client_url],
+                [self._served.url],
                 name="central",
                 inbox_prefix=subjects.INBOX_CENTRAL,
-                tls=self._client_tls,
-                tls_hostname=self._identity.id.host,
+                tls=self._served.client_tls,
+                tls_hostname=self._served.host,
                 credentials=lambda: self._kit.process,
                 domain=subjects.CENTRAL_DOMAIN,
             )
             stack.push_async_callback(bus.close)
-            self._bus, self._nats_ok = bus, True
+            self._bus = bus
 
             reports = Reports(self._store, self._clock, lambda: conductor.wake())
             conductor = Conductor(self._store, notary, reports.observed, self.note, self._clock)
@@ -110,10 +115,10 @@ class Central:
                 blobs=blobs,
                 repository=place.repository,
                 clock=self._clock,
-                nats_ready=lambda: self._nats_ok and bus.connected,
+                nats_ready=lambda: self._served.up and bus.connected,
                 account=self._account_of,
             )
-            server = HttpsServer(api.routes(), self._door.context)
+            server = HttpsServer(api.routes(), self._served.door.context)
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
             async with anyio.create_task_group() as tasks:
@@ -121,59 +126,11 @@ class Central:
                 tasks.start_soon(self._every, TICK_S, reports.save)
                 tasks.start_soon(self._every, SIGN_TICK_S, notary.refresh)
                 tasks.start_soon(self._restarting, ingest.run)
-                tasks.start_soon(self._renew_identity, rng)
-                tasks.start_soon(self._watch_nats)
+                tasks.start_soon(self._served.renew, rng)
+                tasks.start_soon(self._served.watch)
                 on_ready(port, settings.nats_port, settings.leaf_port)
 
-    # --- identity ---------------------------------------------------------------------
-
-    def _new_identity(self) -> Identity:
-        identity = self._authority.issue_identity(
-            central_id(self._settings.domain),
-            now_unix_s=self._clock.unix_s(),
-            life_s=self._settings.certificate_life_s,
-            loopback=True,
-        )
-        identity.save(self._place.server_identity)
-        return identity
-
-    def _client_tls(self) -> ssl.SSLContext:
-        return client_context(self._identity, self._roots_pem)
-
-    async def _renew_identity(self, rng: random.Random) -> None:
-        """Show a new certificate at half life: API by swap, NATS by reload; no link drops."""
-        while True:
-            wait_s = self._identity.renew_at_unix_s(rng) - self._clock.unix_s()
-            await self._clock.sleep(max(1.0, wait_s))
-            identity = self._new_identity()
-            self._door.renew(identity)
-            self._identity = identity
-            self._nats.reload()
-
-    # --- NATS -------------------------------------------------------------------------
-
-    def _nats_config(self) -> ServerConfig:
-        own = self._place.server_identity
-        return ServerConfig(
-            kit=self._kit,
-            tls=TlsFiles(certificate=own, key=own, ca=self._place.roots),
-            client_port=self._settings.nats_port,
-            leaf_port=self._settings.leaf_port,
-            host=self._settings.host,
-        )
-
-    async def _watch_nats(self) -> None:
-        """Start the NATS child again whenever it ends; the bus reconnects by itself."""
-        while True:
-            status = await self._nats.watch()
-            self._nats_ok = False
-            log.warning("nats-server ended with %s; starting it again", status)
-            try:
-                await self._nats.start()
-                self._nats_ok = True
-            except SkerryError as error:
-                log.error("%s", error)  # its text says it all
-                await anyio.sleep(RETRY_S)
+    # --- records and logins -----------------------------------------------------------
 
     async def _account_of(self, region: str, revoked: list[str]) -> str:
         """Revoke logins that a region reports, and return its account as it then is.
@@ -190,8 +147,6 @@ class Central:
         if new:
             jwt = operator.revoke(region, new, now_unix_s=int(self._clock.unix_s()))
         return jwt
-
-    # --- records ----------------------------------------------------------------------
 
     async def _keep_records(self, envelopes: list[Envelope]) -> None:
         await off_loop(self._store.add_records, envelopes)

@@ -8,7 +8,6 @@ Errors:  FolderBusyError for a second start, ListenError for a port that is take
 
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -34,14 +33,13 @@ from skerry.spine.bus import Message
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.nats_admin import NatsAdmin
 from skerry.spine.nats_bus import NatsBus
-from skerry.spine.nats_config import HubLink, ServerConfig, TlsFiles
-from skerry.spine.nats_server import NatsServer, free_port
+from skerry.spine.nats_config import HubLink
+from skerry.spine.nats_server import free_port
 from skerry.spine.relay import Relay
+from skerry.spine.served_nats import ServedNats
 from skerry.trust.authority import Authority
-from skerry.trust.identity import Identity
 from skerry.trust.registry import SqliteRegistry
 from skerry.trust.spiffe import central_id, region_id
-from skerry.trust.tls import LiveServerContext, client_context
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +52,19 @@ class Region:
     def __init__(self, state: Path, settings: RegionSettings, clock: Clock) -> None:
         self._place, self._settings, self._clock = RegionFolder(state), settings, clock
         self._authority = Authority.load(self._place.authority)
-        self._roots_pem = self._place.roots.read_bytes()
         self._kit = decode_kit(self._place.nats_kit.read_bytes())
-        self._identity = self._new_identity()
-        self._door = LiveServerContext(self._identity, self._roots_pem, require_client=False)
+        self._served = ServedNats(
+            self._authority,
+            region_id(settings.domain, settings.region),
+            life_s=settings.certificate_life_s,
+            identity_file=self._place.server_identity,
+            roots=self._place.roots,
+            clock=clock,
+        )
         address = settings.advertise or settings.host
         self._url = f"https://{address}:{settings.api_port}"
         self._nats_url = f"tls://{address}:{settings.nats_port}"
         self._look, self._tell = anyio.Event(), anyio.Event()
-        self._nats_ok = False
         self._central_unix_s: float | None = None
         self._mirrored_unix_s: float | None = None
         self._account_jwt = self._kit.account_jwt
@@ -77,22 +79,27 @@ class Region:
             self._roster = Roster(place.roster)
             stack.callback(self._roster.close)
             self._upstream = Upstream(
-                settings.central_url, central_id(settings.domain).host, self._client_tls
+                settings.central_url, central_id(settings.domain).host, self._served.client_tls
             )
             self._mirror = Mirror(place.mirror, self._upstream, self._sites)
             store = BlobStore(place.blobs, limit_bytes=settings.blobs_bytes_max)
             blobs = BlobCache(store, self._upstream, self._mirror.blob_length)
 
-            self._nats = NatsServer(self._nats_config(), place.nats)
-            await self._nats.start()
-            stack.push_async_callback(self._nats.stop)
-            host = self._identity.id.host
+            await self._served.start(
+                self._kit,
+                place.nats,
+                host=settings.host,
+                client_port=settings.nats_port,
+                hub=HubLink(url=settings.hub_url, tls_name=settings.hub_name),
+            )
+            stack.push_async_callback(self._served.stop)
+            roots_pem = place.roots.read_bytes()
             bus = await NatsBus.connect(
-                [self._nats.client_url],
+                [self._served.url],
                 name=settings.region,
                 inbox_prefix=subjects.inbox_region(settings.region),
-                tls=self._client_tls,
-                tls_hostname=host,
+                tls=self._served.client_tls,
+                tls_hostname=self._served.host,
                 credentials=lambda: self._kit.process,
                 domain=settings.region,
                 on_note=log.warning,
@@ -100,13 +107,12 @@ class Region:
             stack.push_async_callback(bus.close)
             self._bus = bus
             self._admin = await NatsAdmin.connect(
-                [self._nats.client_url],
-                tls=self._client_tls,
-                tls_hostname=host,
+                [self._served.url],
+                tls=self._served.client_tls,
+                tls_hostname=self._served.host,
                 credentials=lambda: self._kit.system,
             )
             stack.push_async_callback(self._admin.close)
-            self._nats_ok = True
             relay = Relay(bus, region=settings.region, clock=self._clock, rng=rng)
             await relay.ensure()  # nodes may hand over records from the first moment
             await bus.subscribe(subjects.command_region(settings.region), self._on_nudge)
@@ -117,7 +123,7 @@ class Region:
                 kit=self._kit,
                 registry=self._registry,
                 roster=self._roster,
-                roots_pem=self._roots_pem,
+                roots_pem=roots_pem,
                 tuf_root=place.tuf_root.read_bytes(),
                 clock=self._clock,
                 region_url=self._url,
@@ -130,73 +136,23 @@ class Region:
                 roster=self._roster,
                 mirror=self._mirror,
                 blobs=blobs,
-                roots_pem=self._roots_pem,
+                roots_pem=roots_pem,
                 clock=self._clock,
                 push=self._report,
                 on_change=lambda: self._tell.set(),
                 on_ban=self._enforce_bans,
                 health=self._health,
             )
-            server = HttpsServer(api.routes(), self._door.context, admit=api.admit)
+            server = HttpsServer(api.routes(), self._served.door.context, admit=api.admit)
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._restarting, relay.run)
                 tasks.start_soon(self._mirror_loop)
                 tasks.start_soon(self._registry_loop)
-                tasks.start_soon(self._renew_identity, rng)
-                tasks.start_soon(self._watch_nats)
+                tasks.start_soon(self._served.renew, rng)
+                tasks.start_soon(self._served.watch)
                 on_ready(port, settings.nats_port)
-
-    # --- identity ---------------------------------------------------------------------
-
-    def _new_identity(self) -> Identity:
-        identity = self._authority.issue_identity(
-            region_id(self._settings.domain, self._settings.region),
-            now_unix_s=self._clock.unix_s(),
-            life_s=self._settings.certificate_life_s,
-            loopback=True,
-        )
-        identity.save(self._place.server_identity)
-        return identity
-
-    def _client_tls(self) -> ssl.SSLContext:
-        return client_context(self._identity, self._roots_pem)
-
-    async def _renew_identity(self, rng: random.Random) -> None:
-        """Show a new certificate at half life: API by swap, NATS by reload; no link drops."""
-        while True:
-            wait_s = self._identity.renew_at_unix_s(rng) - self._clock.unix_s()
-            await self._clock.sleep(max(1.0, wait_s))
-            identity = self._new_identity()
-            self._door.renew(identity)
-            self._identity = identity
-            self._nats.reload()
-
-    # --- NATS -------------------------------------------------------------------------
-
-    def _nats_config(self) -> ServerConfig:
-        own = self._place.server_identity
-        return ServerConfig(
-            kit=self._kit,
-            tls=TlsFiles(certificate=own, key=own, ca=self._place.roots),
-            client_port=self._settings.nats_port,
-            host=self._settings.host,
-            hub=HubLink(url=self._settings.hub_url, tls_name=self._settings.hub_name),
-        )
-
-    async def _watch_nats(self) -> None:
-        """Start the NATS child again whenever it ends; the bus reconnects by itself."""
-        while True:
-            status = await self._nats.watch()
-            self._nats_ok = False
-            log.warning("nats-server ended with %s; starting it again", status)
-            try:
-                await self._nats.start()
-                self._nats_ok = True
-            except SkerryError as error:
-                log.error("%s", error)  # its text says it all
-                await anyio.sleep(RETRY_S)
 
     # --- signed state -----------------------------------------------------------------
 
@@ -291,7 +247,7 @@ class Region:
     # --- the rest ---------------------------------------------------------------------
 
     def _health(self) -> Health:
-        nats_ready = self._nats_ok and self._bus.connected
+        nats_ready = self._served.up and self._bus.connected
         return Health(
             ready=nats_ready,
             role="region",

@@ -15,12 +15,12 @@ from skerry.schema.records import Envelope
 from skerry.spine import subjects
 from skerry.spine.bus import Bus
 from skerry.spine.relay import read_envelope
+from skerry.spine.steady import go_on
 
 BATCH_RECORDS = 1000
 PULL_S = 2.0
 UP_BYTES_MAX = 1 << 30
 UP_AGE_S_MAX = 30 * SECONDS_PER_DAY
-BACKOFF_S_MIN, BACKOFF_S_MAX = 0.2, 10.0
 
 Store = Callable[[list[Envelope]], Awaitable[None]]
 
@@ -54,20 +54,14 @@ class Ingest:
 
     async def run(self) -> None:
         """Create the stream UP if it is missing, then ingest until cancelled."""
-        ready, backoff_s = False, BACKOFF_S_MIN
-        while True:
-            try:
-                if not ready:
-                    await self.ensure()
-                    ready = True
-                await self.store_once()
-                backoff_s = BACKOFF_S_MIN
-            except (SkerryError, OSError) as error:  # the store's errors too: nothing is acked
-                ready = False
-                self.counts.failures += 1
-                self.counts.last_error = str(error)
-                await self._clock.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
-                backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+        await go_on(
+            self.store_once,
+            ensure=self.ensure,
+            counts=self.counts,
+            clock=self._clock,
+            rng=self._rng,
+            through=(SkerryError, OSError),  # the store's errors too: nothing is acked
+        )
 
     async def ensure(self) -> None:
         """Bring the stream to its limits."""

@@ -19,12 +19,12 @@ from skerry.schema.records import Envelope, Keep
 from skerry.spine import subjects
 from skerry.spine.bus import Bus, KeptMessage
 from skerry.spine.errors import SpineError
+from skerry.spine.steady import go_on
 
 BATCH_RECORDS = 256
 PULL_S = 2.0
 TEL_BYTES_MAX = 1 << 30
 TEL_AGE_S_MAX = 7 * SECONDS_PER_DAY
-BACKOFF_S_MIN, BACKOFF_S_MAX = 0.2, 10.0
 _TRAVELLING_KINDS = frozenset({"summary", "event"})
 
 
@@ -80,20 +80,14 @@ class Relay:
 
     async def run(self) -> None:
         """Create the stream TEL if it is missing, then relay until cancelled."""
-        ready, backoff_s = False, BACKOFF_S_MIN
-        while True:
-            try:
-                if not ready:
-                    await self.ensure()
-                    ready = True
-                await self.move_once()
-                backoff_s = BACKOFF_S_MIN
-            except SpineError as error:
-                ready = False  # a server that lost its stream gets it back
-                self.counts.failures += 1
-                self.counts.last_error = str(error)
-                await self._clock.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
-                backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+        await go_on(
+            self.move_once,
+            ensure=self.ensure,
+            counts=self.counts,
+            clock=self._clock,
+            rng=self._rng,
+            through=SpineError,
+        )
 
     async def ensure(self) -> None:
         """Bring the stream to its limits."""

@@ -19,11 +19,11 @@ from skerry.spine import subjects
 from skerry.spine.bus import Bus
 from skerry.spine.errors import SpineError
 from skerry.spine.outbox import Outbox
+from skerry.spine.steady import go_on
 
 BATCH_RECORDS = 256
 """Records in flight at most, which bounds memory and what is repeated after a kill."""
 LOOK_S = 1.0
-BACKOFF_S_MIN, BACKOFF_S_MAX = 0.2, 10.0
 ACK_S = 5.0
 
 
@@ -63,21 +63,19 @@ class Uplink:
 
     async def run(self) -> None:
         """Drain until cancelled."""
-        backoff_s = BACKOFF_S_MIN
-        while True:
-            self._wake = anyio.Event()
-            try:
-                moved = await self.drain_once()
-                backoff_s = BACKOFF_S_MIN
-            except SpineError as error:
-                self.counts.failures += 1
-                self.counts.last_error = str(error)
-                await self._clock.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
-                backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
-                continue
-            if not moved:
-                with anyio.move_on_after(LOOK_S):
-                    await self._wake.wait()
+        await go_on(
+            self._drain_or_wait,
+            counts=self.counts,
+            clock=self._clock,
+            rng=self._rng,
+            through=SpineError,
+        )
+
+    async def _drain_or_wait(self) -> None:
+        self._wake = anyio.Event()
+        if not await self.drain_once():
+            with anyio.move_on_after(LOOK_S):
+                await self._wake.wait()
 
     async def drain_once(self) -> int:
         """Move one batch; returns how many records the region now has. Raises `SpineError`.
