@@ -141,6 +141,9 @@ def test_a_run_s_figures_are_read_and_bad_ones_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"at_unix_s": 1.0, "service_ms": {"magika": 0}}))
     with pytest.raises(RunFileError, match="service_ms of magika is 0"):
         read_run(path)
+    path.write_text('{"at_unix_s": 1.0, "schema": "skerry.run/1"}')
+    with pytest.raises(RunFileError, match=r"skerry\.run/1.*wanted 'skerry\.run-figures/1'"):
+        read_run(path)
     path.write_text('{"service_ms": {}}')
     with pytest.raises(RunFileError, match="at_unix_s"):
         read_run(path)

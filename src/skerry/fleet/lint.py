@@ -6,14 +6,15 @@ authored file.
 """
 
 from skerry.base.quantity import format_quantity
+from skerry.fleet.desired import policy_of
 from skerry.fleet.findings import Finding, Findings
 from skerry.fleet.place import fallbacks, sites_of
-from skerry.fleet.residency import may_go
 from skerry.fleet.resolve_places import ENERGY_USD_PER_KWH_ASSUMED, PUE_ASSUMED
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.goal import GoalName
 from skerry.schema.policy import Stays
+from skerry.trust.residency import ResidencyTable
 
 FEED_LOAD_WARN = 0.8
 """Above it a breaker may trip on inrush: the continuous-load rule of electricians."""
@@ -103,19 +104,18 @@ def _failover(fleet: Fleet, notes: Findings) -> None:
     """Find data that can be received at a site and answered nowhere, or in one place only."""
     standins = {model.standin for model in fleet.models}
     others = fallbacks(fleet)
+    allowed = ResidencyTable(policy_of(fleet, generation=0)).destinations
     for model_index, model in enumerate(fleet.models):
         if model.name in standins:
             continue  # what its principal is told holds for it too
         served = {site.name for site in sites_of(fleet, model)}
         for class_index, name in enumerate(model.data_classes):
-            rule = fleet.data_classes[name]
             path = ("models", model_index, "data", class_index)
             alone, stranded = [], []
             for site in fleet.sites:
                 if site.kind in (Kind.CLOUD, Kind.REGIONAL):
                     continue
-                able = [s for s in others[site.name]
-                        if s.name in served and may_go(rule, site, s)]  # fmt: skip
+                able = served & allowed(name, site.name) & {s.name for s in others[site.name]}
                 if site.name not in served and not able:
                     stranded.append(site.name)
                 elif site.name in served and not able and site.nodes == 1:

@@ -10,7 +10,7 @@ import msgspec
 
 from skerry.base.units import BYTES_PER_MIB
 from skerry.plan.errors import RunFileError
-from skerry.schema.run import RUN_SCHEMA, RunFigures
+from skerry.schema.run_figures import RUN_FIGURES_SCHEMA, RunFigures
 
 FILE_BYTES_MAX = 8 * BYTES_PER_MIB
 
@@ -25,8 +25,10 @@ def read_run(path: Path) -> RunFigures:
         raise RunFileError(str(path), error.strerror or str(error)) from error
     except msgspec.MsgspecError as error:
         raise RunFileError(str(path), str(error)) from error
-    if run.schema != RUN_SCHEMA:
-        raise RunFileError(str(path), f"schema is {run.schema[:40]!r}, wanted {RUN_SCHEMA!r}")
+    if run.schema != RUN_FIGURES_SCHEMA:
+        raise RunFileError(
+            str(path), f"schema is {run.schema[:40]!r}, wanted {RUN_FIGURES_SCHEMA!r}"
+        )
     for model, value in run.service_ms.items():
         if not 0 < value < math.inf:
             raise RunFileError(str(path), f"service_ms of {model} is {value:g}, wanted above 0")

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from skerry.energy.carbon import per_1k
+from skerry.fleet.desired import policy_of
 from skerry.plan.finance import Bill, bill, cost_usd_per_1k
 from skerry.plan.replay import Replayed, replay, replay_cloud_only
 from skerry.plan.services import services_s
 from skerry.plan.trace import Trace
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.goal import AT_LEAST, Figure, GoalName, GoalRecord, Level
-from skerry.schema.policy import Place, Policy
 from skerry.trust.residency import ResidencyTable
 
 SEEDS = 5
@@ -55,7 +55,7 @@ def predict(
     `traces` gives the trace of a seed: a file's is the same for each.
     """
     services = services_s(fleet, service_ms)
-    destinations = ResidencyTable(policy_of(fleet)).destinations
+    destinations = ResidencyTable(policy_of(fleet, generation=0)).destinations
     limit_ms = fleet.goals.get(GoalName.LATENCY_MS_P95)
     has_cloud = any(site.kind is Kind.CLOUD and site.nodes for site in fleet.sites)
     ours: list[dict[GoalName, float]] = []
@@ -123,20 +123,6 @@ def prediction_errors(
         if one.predicted is not None and truth is not None and truth.value:
             errors[one.name] = one.predicted.value / truth.value - 1
     return errors
-
-
-def policy_of(fleet: Fleet) -> Policy:
-    """Return the residency policy that a fleet file states."""
-    return Policy(
-        fleet=fleet.name,
-        generation=0,
-        data_classes=fleet.data_classes,
-        model_classes={model.name: model.data_classes for model in fleet.models},
-        places={
-            site.name: Place(site=site.name, region=site.region, jurisdiction=site.jurisdiction)
-            for site in fleet.sites
-        },
-    )
 
 
 def _values(run: Replayed, used: Bill, limit_ms: float | None) -> dict[GoalName, float]:

@@ -76,6 +76,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Bucket index to count; empty buckets are left out."""
     bytes_in: int
     bytes_upstream: int
+    journal: str = ""
+    """Where in the node's journal the records begin that were counted: no two summaries of a
+    node agree in it and in everything else, unless one of them was counted twice."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
