@@ -58,7 +58,7 @@ def test_each_bad_outcome_has_its_exit_code(doors, file: str, tmp_path: Path, ca
     assert run(to_door) == Exit.UNREACHABLE
     assert run(["infer", "m", "--input", file]) == Exit.WRONG_USE
     assert run([*to_door, "--site", "oslo"]) == Exit.WRONG_USE
-    assert run(["infer", "m", "--site", "oslo", "--fleet", str(tmp_path), "--input", file]) == 5
+    assert run(["infer", "m", "--site", "oslo", "--folder", str(tmp_path), "--input", file]) == 5
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     bad = ["infer", "m", "--url", door.url, "--input", str(tmp_path / "bad.npy")]
     assert run(bad) == Exit.WRONG_USE

@@ -14,6 +14,7 @@ from skerry.route.errors import (
     PeerUnreachableError,
     RefusedByResidencyError,
     UnknownDataClassError,
+    UnknownModelError,
 )
 from skerry.schema.desired import Desired, DesiredModel, Gate, Peer
 from skerry.schema.oip import InferReply, InferRequest, Tensor
@@ -171,9 +172,15 @@ async def test_a_class_nobody_declared_is_refused_even_here(
     router = world.router(policy, local=engine.infer)
     with pytest.raises(UnknownDataClassError):
         await router.infer(ask(data_class=data_class))
-    with pytest.raises(UnknownDataClassError):
+    with pytest.raises(UnknownModelError) as caught:
         await router.infer(ask("a-model-without-a-rule"))
+    assert caught.value.http_status == 404
     assert engine.ran == []
+
+
+def test_a_misspelt_model_is_told_the_nearest_name() -> None:
+    assert UnknownModelError("magica", ["magika", "other"]).hint == "did you mean magika?"
+    assert UnknownModelError("zzz", ["magika", "other"]).hint == "it has magika, other"
 
 
 async def test_a_standin_must_be_allowed_the_class_itself(world, policy: Policy, ask: Ask) -> None:

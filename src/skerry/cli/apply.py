@@ -1,5 +1,6 @@
 """`skerry apply`: show the difference, ask, seal, send, wait."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,12 +107,14 @@ class _Progress:
 
     def __call__(self, status: "RolloutStatus") -> None:
         number = min(status.ring + 1, len(status.ring_names))
+        reason = f"  {status.reason}" if status.reason else ""
         line = (
             f"  [{number}/{len(status.ring_names)}] {status.ring_names[number - 1]}: {status.phase}"
         )
-        if line != self._told:
-            say(line)
-            self._told = line
+        kind = line + re.sub(r"[0-9.]+", "", reason)  # a count that moves is no news
+        if kind != self._told:
+            say(line + reason)
+            self._told = kind
 
 
 def _agreed(difference: "Difference") -> bool:

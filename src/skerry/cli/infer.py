@@ -22,7 +22,8 @@ ELEMENTS_SHOWN_MAX = 8
 @click.option("--site", help="Send from this site of the local fleet.")
 @click.option("--url", "urls", multiple=True, help="Send to this address; repeat for fallbacks.")
 @click.option(
-    "--fleet",
+    "--folder",
+    "fleet",
     default=".",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the local fleet (with --site).",
@@ -35,7 +36,13 @@ ELEMENTS_SHOWN_MAX = 8
     help="The file to send: any file for a model that takes files, .npy or .npz for tensors.",
 )
 @click.option("--data-class", help="Data class of the content; the model's first by default.")
-@click.option("--deadline-ms", type=click.FloatRange(min=1), default=5000.0, show_default=True)
+@click.option(
+    "--deadline-ms",
+    type=click.FloatRange(min=1),
+    default=5000.0,
+    show_default=True,
+    help="Longest time to wait for the answer.",
+)
 @click.option("--roots", type=click.Path(exists=True, path_type=Path), help="CA file for https.")
 @json_option
 def command(

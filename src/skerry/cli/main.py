@@ -4,13 +4,14 @@
 so it answers in under 100 ms; a test holds the import list.
 """
 
+import difflib
 import sys
 from importlib import import_module
 
 import click
 
 from skerry import __version__
-from skerry.base.errors import Exit, SkerryError
+from skerry.base.errors import Exit, SkerryError, UsageError
 from skerry.cli.output import print_error
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -42,6 +43,16 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order people meet them."""
         return list(VERBS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; raises a usage error that names the nearest one."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            advice = f"did you mean: skerry {near[0]}" if near else "see: skerry --help"
+            raise UsageError(f"there is no command {args[0]!r}", advice)
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb's module and return its command."""
@@ -90,7 +101,9 @@ def run(arguments: list[str]) -> int:
         click.echo("interrupted", err=True)
         return int(Exit.INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        advice = f"see: {context.command_path} --help" if context else "see: skerry --help"
+        print_error(UsageError(error.format_message(), advice), as_json="--json" in arguments)
         return int(Exit.WRONG_USE)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

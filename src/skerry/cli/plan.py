@@ -160,8 +160,10 @@ def _range(goal: "GoalRecord") -> str:
     figure = goal.predicted
     if figure is None:
         return ""
-    low, high = (_value(goal.name.value, value) for value in (figure.low, figure.high))
-    return "" if low == high else f"{low} to {high}"
+    if figure.low == figure.high:
+        return ""
+    factor = 100 if goal.name.value.endswith("_ratio") else 1
+    return f"{figure.low * factor:.5g} to {figure.high * factor:.5g}"
 
 
 def _target(goal: "GoalRecord") -> str:

@@ -17,9 +17,27 @@ if TYPE_CHECKING:
 @click.command("serve")
 @click.option("--repository", required=True, metavar="DIR", help="The model repository.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--http-port", default=8000, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--grpc-port", default=8001, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--metrics-port", default=8002, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--http-port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Open Inference Protocol over HTTP; 0 for any free port.",
+)
+@click.option(
+    "--grpc-port",
+    default=8001,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The same over gRPC; 0 for any free port.",
+)
+@click.option(
+    "--metrics-port",
+    default=8002,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Prometheus metrics; 0 for any free port.",
+)
 @click.option("--uds", metavar="PATH", help="Listen on a Unix socket too (HTTP).")
 @json_option
 def command(
@@ -37,6 +55,9 @@ def command(
     under way and ends with 0. Repository load and unload work on loopback and the Unix
     socket only.
     """
+    from skerry.base.errors import SkerryError
+    from skerry.pipeline.front import wrap as with_front
+    from skerry.schema.model import Card
     from skerry.serve.server import Server, ServeSettings
 
     settings = ServeSettings(
@@ -47,8 +68,17 @@ def command(
         metrics_port=metrics_port,
         uds=uds,
     )
+
+    def card(model: str, version: str) -> Card | None:
+        try:
+            return server.service.repository.get(model, version).card
+        except SkerryError:
+            return None
+
+    # Where a card says how, a file is taken as well as tensors, as on a node of a fleet.
+    server = Server(settings, wrap=lambda infer: with_front(infer, card))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(Server(settings), as_json=as_json))
+        runner.run(_serve(server, as_json=as_json))
     return Exit.DONE
 
 

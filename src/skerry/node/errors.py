@@ -104,6 +104,11 @@ class JoinRefusedError(NodeError):
     def __str__(self) -> str:
         return f"{self.region} refused the join: {self.why}"
 
+    @property
+    def hint(self) -> str:
+        """Name the way to a new ticket."""
+        return "ask for a new ticket: skerry trust ticket SITE/NUMBER"
+
 
 class StageError(NodeError):
     """A model version could not be laid out on this disk; what serves goes on serving.

@@ -78,9 +78,14 @@ class RecordKeeper:
             return False
         decoded = list(map(self._decode, payloads))
         records = [record for record in decoded if record is not None]
+        journal = f"{cursor.segment}:{cursor.offset}"
+        summaries = [
+            msgspec.structs.replace(summary, journal=journal)
+            for summary in fold(records, site=self._site, node=self._node)
+        ]
         entries = [
             Entry(Keep.MUST, "summary", summary.from_unix_ms, msgspec.json.encode(summary))
-            for summary in fold(records, site=self._site, node=self._node)
+            for summary in summaries
         ]
         self._outbox.put_many(entries, cursor=after)
         self.unreadable += len(decoded) - len(records)

@@ -1,6 +1,7 @@
 """Why a request got no answer. Doors map `http_status` and `grpc_code`; people read the rest."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -90,6 +91,35 @@ class UnknownDataClassError(RouteError):
     def hint(self) -> str:
         """Say where classes are declared."""
         return "send a class that the fleet file lists for this model, or add it there and apply"
+
+
+class UnknownModelError(RouteError):
+    """No model of this name is in the fleet.
+
+    The signed policy lists every model with the data classes it takes; one that is not
+    there is served nowhere and may see nothing.
+    """
+
+    code = "E0508"
+    exit_code = Exit.WRONG_USE
+    http_status = 404
+    grpc_code = "NOT_FOUND"
+
+    def __init__(self, model: str, known: Iterable[str]) -> None:
+        known = tuple(sorted(known))
+        super().__init__(model, known)
+        self.model, self.known = model, known
+
+    def __str__(self) -> str:
+        return f"there is no model {self.model!r} in this fleet"
+
+    @property
+    def hint(self) -> str:
+        """Name the nearest one, or all."""
+        near = difflib.get_close_matches(self.model, self.known, n=1)
+        if near:
+            return f"did you mean {near[0]}?"
+        return f"it has {', '.join(self.known[:10])}" if self.known else "apply a fleet file first"
 
 
 class NoCandidateError(_UnansweredError):

@@ -31,13 +31,14 @@ from skerry.route.errors import (
     NoCandidateError,
     RefusedByResidencyError,
     UnknownDataClassError,
+    UnknownModelError,
 )
 from skerry.route.health import Health, probe
 from skerry.route.race import Race, verdict_of
 from skerry.schema.desired import Desired, Peer
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, ServedBy
 from skerry.schema.policy import Place, Policy
-from skerry.trust.residency import Refusal, ResidencyTable
+from skerry.trust.residency import MODEL_UNKNOWN, Refusal, ResidencyTable
 
 DEADLINE_S: Final = 10.0
 """For requests that state none; a node's own model limit is stricter."""
@@ -159,6 +160,8 @@ class Router:
         if table.residency is not None:
             settled = table.residency.data_class_of(request.model, data_class)
             if isinstance(settled, Refusal):
+                if settled.rule == MODEL_UNKNOWN:
+                    raise UnknownModelError(request.model, table.residency.models)
                 raise UnknownDataClassError(request.model, data_class, settled.text)
             data_class = request.data_class = settled  # records and peers name the settled class
         origin = request.origin_site or self._place.site

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from skerry.schema.policy import Policy, Stays
 
+MODEL_UNKNOWN = "model-unknown"
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -67,6 +69,11 @@ class ResidencyTable:
         """Return every site that may answer; empty where nothing is known."""
         return self._destinations.get((data_class, origin), frozenset())
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model that the policy lists."""
+        return tuple(self._policy.model_classes)
+
     def data_class_of(self, model: str, asked: str | None) -> str | Refusal:
         """Return the class of a request: the one asked for, or the model's first."""
         return data_class_of(self._policy, model, asked)
@@ -117,7 +124,7 @@ def data_class_of(policy: Policy, model: str, asked: str | None) -> str | Refusa
     """Return the class of a request; unknown models, classes and those not of the model refuse."""
     classes = policy.model_classes.get(model)
     if not classes:
-        return Refusal("model-unknown", f"the policy has no data class for the model {model!r}")
+        return Refusal(MODEL_UNKNOWN, f"the policy has no data class for the model {model!r}")
     data_class = classes[0] if asked is None else asked
     if data_class not in policy.data_classes:
         return Refusal("class-unknown", f"the policy knows no data class {data_class!r}")
