@@ -160,10 +160,9 @@ def _range(goal: "GoalRecord") -> str:
     figure = goal.predicted
     if figure is None:
         return ""
-    if figure.low == figure.high:
-        return ""
     factor = 100 if goal.name.value.endswith("_ratio") else 1
-    return f"{figure.low * factor:.5g} to {figure.high * factor:.5g}"
+    low, high = f"{figure.low * factor:.5g}", f"{figure.high * factor:.5g}"
+    return "" if low == high else f"{low} to {high}"
 
 
 def _target(goal: "GoalRecord") -> str:
