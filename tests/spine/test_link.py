@@ -1,6 +1,8 @@
 """The link emulator: stated delay, real cuts, silent holes, order kept, bytes counted."""
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -158,3 +160,19 @@ async def test_wrong_orders_are_answered_by_name(links: Any, tmp_path: Path) -> 
         await asyncio.to_thread(control.cut, "nowhere")
     with pytest.raises(LinkError, match="link control"):
         LinkControl(tmp_path / "none").status()
+
+
+async def test_nothing_of_a_reset_connection_is_left_behind(links: Any) -> None:
+    """What is left pending is collected some time later, with a line in the log each time."""
+    port, _ = await links(delay_ms=1)
+    before = asyncio.all_tasks()
+    reader, writer = await dial(port)
+    writer.write(b"hello")
+    assert await asyncio.wait_for(reader.read(5), 5) == b"hello"
+    plain = writer.get_extra_info("socket")
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()  # one way fails, while the other waits for bytes
+    deadline_s = time.monotonic() + 5
+    while (left := asyncio.all_tasks() - before) and time.monotonic() < deadline_s:
+        await asyncio.sleep(0.01)
+    assert not left

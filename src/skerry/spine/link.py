@@ -171,17 +171,20 @@ class _Link:
 
         async def fill() -> None:
             nonlocal held, due_s
-            while True:
-                chunk = await reader.read(_CHUNK_BYTES)
-                due_s = self.due_s(loop.time(), len(chunk), way, due_s)
-                waiting.append((due_s, chunk))
-                held += len(chunk)
-                more.set()
-                if not chunk:
-                    return
-                while held > _IN_FLIGHT_BYTES_MAX:  # then TCP itself slows the sender
-                    room.clear()
-                    await room.wait()
+            try:
+                while True:
+                    chunk = await reader.read(_CHUNK_BYTES)
+                    due_s = self.due_s(loop.time(), len(chunk), way, due_s)
+                    waiting.append((due_s, chunk))
+                    held += len(chunk)
+                    more.set()
+                    if not chunk:
+                        return
+                    while held > _IN_FLIGHT_BYTES_MAX:  # then TCP itself slows the sender
+                        room.clear()
+                        await room.wait()
+            finally:
+                more.set()  # also where reading failed: nobody waits for what will not come
 
         filling = asyncio.ensure_future(fill())
         try:
@@ -190,9 +193,7 @@ class _Link:
                     if filling.done():
                         filling.result()
                     more.clear()
-                    waker = asyncio.ensure_future(more.wait())
-                    await asyncio.wait({waker, filling}, return_when=asyncio.FIRST_COMPLETED)
-                    waker.cancel()
+                    await more.wait()
                 at_s, chunk = waiting.popleft()
                 if at_s > loop.time():
                     await asyncio.sleep(at_s - loop.time())
