@@ -23,6 +23,7 @@ BENCHMARKS = {
     "fleet-memory": ("fleet_memory.py",),
     "failover": ("failover.py",),
     "residency": ("residency.py", "--decisions", "100000"),
+    "kill-points": ("kill_points.py",),
 }
 GOALS: dict[str, tuple[str, float]] = {
     "help": ("<=", 100),
@@ -41,6 +42,8 @@ GOALS: dict[str, tuple[str, float]] = {
     "black-hole-slow": ("<=", 4),
     "black-hole-failed": ("<=", 0),
     "residency-leaked": ("<=", 0),
+    "kill-points-lost": ("<=", 0),
+    "kill-points-doubled": ("<=", 0),
 }
 """Figure to what is wanted of it, in the figure's own unit."""
 
