@@ -1,5 +1,6 @@
 """The NATS child: ready in moments, one per folder, gone with its parent, fresh certificates."""
 
+import logging
 import os
 import signal
 import socket
@@ -164,3 +165,14 @@ async def test_a_bus_closes_in_time_while_it_is_reconnecting(tiers: Any) -> None
         await server.start()
         with anyio.fail_after(5):
             await bus.close()
+
+
+async def test_a_server_that_goes_leaves_no_remark_of_asyncio(
+    tiers: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await tiers.start("eu")
+    bus = await tiers.node("oslo")
+    await server.stop()
+    await until(lambda: not bus.connected, what="the loss")
+    logging.getLogger("asyncio").warning("something else")
+    assert [line.message for line in caplog.records if line.name == "asyncio"] == ["something else"]

@@ -12,6 +12,7 @@ Errors: BusUnreachableError, BusTimeoutError, NobodyListensError, BusRefusedErro
 
 import asyncio
 import itertools
+import logging
 import random
 import re
 import ssl
@@ -50,6 +51,17 @@ _MSG_ID = "Nats-Msg-Id"
 _NO_RESPONDERS = "503"
 _ACK_PENDING_MAX = 8192
 _NS = 1_000_000_000
+_EOF_REMARK = "returning true from eof_received() has no effect when using ssl"
+
+
+def _is_news(line: logging.LogRecord) -> bool:
+    """Pass every line of asyncio but one.
+
+    The streams that nats-py reads from offer to stay open for writing after the other side has
+    ended; TLS cannot, and asyncio says so each time a server closes a connection. The bus hears
+    of the end by itself and tells it once.
+    """
+    return line.msg != _EOF_REMARK
 
 
 class _Standing:
@@ -158,6 +170,7 @@ class NatsBus:
         `domain` is the JetStream domain of `ensure_stream` and `pull`: the region's own id, or
         `central`. `on_note` gets a sentence about each trouble, for the log.
         """
+        logging.getLogger("asyncio").addFilter(_is_news)  # adding it again changes nothing
         bus = cls(
             servers,
             name=name,
