@@ -1,13 +1,12 @@
 """Ports of a local fleet: chosen once among the free ones, and kept, since addresses are signed."""
 
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from skerry.base.files import write_private
+from skerry.base.ports import free_ports
 
 LOOPBACK = "127.0.0.1"
 
@@ -19,11 +18,10 @@ def kept_ports(path: Path, names: Sequence[str]) -> dict[str, int]:
     except (OSError, msgspec.DecodeError):
         known = {}
     new = [name for name in names if name not in known]
-    with ExitStack() as held:  # all at once, so that none is given twice
-        for name in new:
-            listener = held.enter_context(socket.create_server((LOOPBACK, 0)))
-            known[name] = listener.getsockname()[1]
     if new:
+        taken = set(known.values())  # by names whose processes are not up yet
+        free = [port for port in free_ports(len(new) + len(taken)) if port not in taken]
+        known.update(zip(new, free, strict=False))
         write_private(path, msgspec.json.encode(known))
     return {name: known[name] for name in names}
 

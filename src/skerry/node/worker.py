@@ -12,7 +12,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ import numpy as np
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock, write_private
+from skerry.base.ports import free_ports
 from skerry.base.sockets import socket_address
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.recorder import Recorder
-from skerry.node.settings import NodeSettings, read_settings, write_settings
+from skerry.node.settings import PORTS, NodeSettings, read_settings, write_settings
 from skerry.node.signals import read_signals
 from skerry.pipeline.errors import FileRefusedError
 from skerry.pipeline.folder_source import FolderSettings, FolderSource
@@ -278,14 +278,8 @@ class PeerRefusedError(SkerryError):
 
 def with_free_ports(settings: NodeSettings) -> NodeSettings:
     """Return settings whose ports of 0 are replaced by ports that are free now."""
-    held: list[socket.socket] = []
-    chosen: dict[str, int] = {}
-    for name in ("http_port", "grpc_port", "metrics_port", "peer_port"):
-        if getattr(settings, name) == 0:
-            held.append(socket.create_server((settings.host, 0)))
-            chosen[name] = held[-1].getsockname()[1]
-    for one in held:
-        one.close()
+    open_ = [name for name in PORTS if getattr(settings, name) == 0]
+    chosen = dict(zip(open_, free_ports(len(open_), settings.host), strict=True))
     return msgspec.structs.replace(settings, **chosen)
 
 

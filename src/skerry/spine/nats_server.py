@@ -15,7 +15,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from typing import Any
 import msgspec
 
 from skerry.base.files import FolderLock, private_folder, write_private
+from skerry.base.ports import free_ports
 from skerry.base.processes import end_with_parent
 from skerry.spine.errors import ServerBinaryError, ServerStartError
 from skerry.spine.nats_config import ServerConfig, render
@@ -56,9 +56,7 @@ def server_binary() -> Path:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1, host)[0]
 
 
 class NatsServer:
