@@ -48,7 +48,10 @@ class ModelMissingError(SkerryError):
     @property
     def hint(self) -> str:
         """Name the command."""
-        return f"add it with: skerry model add FILE --name {self.model} --version {self.version}"
+        return (
+            f"add it with: skerry model add FILE --name {self.model} --version {self.version}  "
+            "(the clinic template's own models need no file: skerry model add magika)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,12 @@ class Sealed:
     blobs: int
     blob_bytes: int
     policy_sha256: str
+
+
+def check_models(fleet: Fleet, repository: Path) -> None:
+    """Raise `ModelMissingError` if the bytes of a model that the fleet names are not here."""
+    for model in fleet.models:
+        _manifest(model, repository)
 
 
 def seal(

@@ -26,7 +26,7 @@ from skerry.base.files import FolderLock, private_folder, write_private
 from skerry.base.ids import node_name
 from skerry.central.bootstrap import TrustSet, create_trust, install_central, install_region
 from skerry.central.settings import CentralSettings
-from skerry.client.change import apply
+from skerry.client.change import apply, check_models
 from skerry.client.operator import Operator
 from skerry.fleet.applied import write_applied
 from skerry.fleet.desired import nodes_of
@@ -332,7 +332,9 @@ async def run_local_fleet(root: Path, *, say: Say, on_ready: Callable[[LocalFlee
     Raises `FleetFileError`, `FolderBusyError`, `ModelMissingError`, `ChildError`.
     """
     fleet = load_fleet(root)
-    folder = LocalFolder(root.resolve()).make()
+    folder = LocalFolder(root.resolve())
+    check_models(fleet, folder.models)
+    folder.make()
     clock = SystemClock()
     with FolderLock(folder.state):
         private_folder(folder.logs)
