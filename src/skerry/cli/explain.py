@@ -6,16 +6,23 @@ import pkgutil
 import click
 
 from skerry.base.errors import SkerryError, UsageError
+from skerry.cli.output import json_option, print_json
 
 
 @click.command(name="help")
 @click.argument("code")
-def command(code: str) -> None:
+@json_option
+def command(code: str, as_json: bool) -> None:
     """Explain an error code such as E0312."""
     for kind in sorted(_error_classes(), key=lambda kind: kind.__name__):
         if kind.code == code.upper() and "code" in vars(kind):
+            text = " ".join((kind.__doc__ or "").split())
+            if as_json:
+                document = {"code": kind.code, "name": kind.__name__, "text": text}
+                print_json("help", {**document, "exit_code": int(kind.exit_code)})
+                return
             click.echo(f"{kind.code}  {kind.__name__}  (exit code {int(kind.exit_code)})")
-            click.echo(" ".join((kind.__doc__ or "").split()))
+            click.echo(text)
             return
     raise UsageError(
         f"there is no error code {code!r}",

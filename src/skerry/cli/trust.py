@@ -6,7 +6,7 @@ import click
 
 from skerry.base.errors import UsageError
 from skerry.cli.folders import folder_option, reach
-from skerry.cli.output import say, say_next
+from skerry.cli.output import json_option, print_json, say, say_next
 
 
 @click.group("trust")
@@ -37,8 +37,15 @@ def command() -> None:
 )
 @click.option("--passphrase", is_flag=True, help="Ask for one, and seal the offline keys with it.")
 @folder_option
+@json_option
 def init(
-    out: Path, operator: str, listen: str, central_address: str, passphrase: bool, folder: Path
+    out: Path,
+    operator: str,
+    listen: str,
+    central_address: str,
+    passphrase: bool,
+    folder: Path,
+    as_json: bool,
 ) -> None:
     """Make a fleet's keys, and a state folder to carry to each machine.
 
@@ -86,7 +93,8 @@ def init(
     help="How long the ticket works.",
 )
 @folder_option
-def ticket(node: str, out: Path, minutes: int, folder: Path) -> None:
+@json_option
+def ticket(node: str, out: Path, minutes: int, folder: Path, as_json: bool) -> None:
     """Make a join ticket for one node: it says where to go and whom to trust, and works once."""
     import msgspec
 
@@ -107,5 +115,9 @@ def ticket(node: str, out: Path, minutes: int, folder: Path) -> None:
     made = region.ticket(site.name, int(number), life_s=minutes * SECONDS_PER_MINUTE)
     made = msgspec.structs.replace(made, fleet=fleet.name, tier=site.tier)
     write_private(out, msgspec.json.encode(made))
+    if as_json:  # never the token itself: output ends up in logs
+        print_json(
+            "trust-ticket", {"node": node, "path": str(out), "ends_unix_s": made.ends_unix_s}
+        )
     say(f"{out} lets one machine in as {node}, once, within {minutes} min; keep it secret")
     say_next(f"skerry join --ticket {out} --state FOLDER   (on that machine)")
