@@ -45,6 +45,8 @@ REGION_LIFE_S = 800 * 86_400  # covers a site authority made on its last renewab
 SITE_LIFE_S = 400 * 86_400
 LEAF_LIFE_S = 3600
 BACKDATE_S = 60  # clocks within a minute of each other agree on a fresh certificate
+BACKDATE_RATIO_MAX = 0.1
+"""A short life is backdated by no more of it: half of it must not have passed at its start."""
 
 _LOOPBACK = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 _LOOPBACK_NETS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -303,13 +305,14 @@ def _builder(
     now_unix_s: float,
     ends_unix_s: float,
 ) -> x509.CertificateBuilder:
+    backdate_s = min(BACKDATE_S, BACKDATE_RATIO_MAX * (ends_unix_s - now_unix_s))
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.fromtimestamp(int(now_unix_s) - BACKDATE_S, UTC))
+        .not_valid_before(datetime.fromtimestamp(int(now_unix_s - backdate_s), UTC))
         .not_valid_after(datetime.fromtimestamp(int(ends_unix_s), UTC))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )

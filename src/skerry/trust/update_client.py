@@ -41,6 +41,7 @@ from skerry.trust.errors import (
     UpdateUnreachable,
 )
 from skerry.trust.floor import Floor, read_floor, write_floor
+from skerry.trust.verified_once import VerifiedOnce
 
 Fetch = Callable[[str, int], Iterator[bytes]]
 """`fetch(relative_path, max_length)` yields the bytes of `metadata/<file>` or `targets/<file>`.
@@ -74,6 +75,7 @@ class UpdateClient:
         self._fetcher = _Fetcher(fetch, clock)
         self._floor = read_floor(folder)
         self._updater: Updater | None = None
+        self._verified = VerifiedOnce()
 
     def refresh(self) -> Refreshed:
         """Bring the metadata up to date, or raise why that was refused."""
@@ -90,6 +92,7 @@ class UpdateClient:
             )
             # python-tuf reads the system clock, here the clock is an argument
             updater._trusted_set.reference_time = datetime.fromtimestamp(now_s, UTC)
+            self._verified.serve(updater)
             updater.refresh()
         floor = self._raised(updater, now_s)
         changed = floor.versions.get("snapshot") != self._floor.versions.get("snapshot")
