@@ -10,9 +10,9 @@ Units: seconds for times, milliseconds for latencies.
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -36,6 +36,9 @@ HEALTHY_S = 3.0
 """Traffic before the fault, to compare with."""
 SETTLE_S = 2.0
 """Traffic after the fault has gone, before the next drill."""
+WARM_S = 1.0
+"""How long extra clients get to connect before anything is counted."""
+EXTRA_CLIENTS, EXTRA_PER_S = 4, 8.0
 QUIET_S = 0.5
 """How long requests under way get to end before everything is stopped."""
 HALVES = ("worker", "agent")
@@ -125,15 +128,22 @@ def run_drill(
     fault: Callable[[Facts], None],
     *,
     concerns: Concerns = lambda plan: plan.kind != FOLDER,
-    healthy_s: float = HEALTHY_S,
+    extra: Sequence[ClientPlan] = (),
 ) -> DrillRecord:
-    """Watch healthy traffic, run `fault` (which heals what it broke), and grade the whole."""
+    """Watch healthy traffic, run `fault` (which heals what it broke), and grade the whole.
+
+    `extra` clients are there for this drill only, where the usual ones are too few for a
+    tail to be judged by.
+    """
     range_.begin()
     range_.audit.note()
-    started_s = time.time()
     range_.traffic.pause(lambda plan: not concerns(plan))
+    range_.traffic.start(extra)
     try:
-        time.sleep(healthy_s)
+        if extra:
+            time.sleep(WARM_S)
+        started_s = time.time()
+        time.sleep(HEALTHY_S)
         fault_s = time.time()
         facts = Facts()
         fault(facts)
@@ -141,6 +151,7 @@ def run_drill(
         time.sleep(SETTLE_S)
         ended_s = time.time()
     finally:
+        range_.traffic.retire(extra)
         range_.traffic.resume()
     healthy = range_.traffic.between(started_s, fault_s)
     seen = range_.traffic.between(fault_s, ended_s)
@@ -224,7 +235,12 @@ def black_hole(range_: Range, node: str, for_s: float) -> DrillRecord:
         range_.say("it goes on")
 
     return run_drill(
-        range_, DrillKind.BLACK_HOLE, node, fault, concerns=lambda plan: _sdk_at(plan, site)
+        range_,
+        DrillKind.BLACK_HOLE,
+        node,
+        fault,
+        concerns=lambda plan: _sdk_at(plan, site),
+        extra=_more_sdk(range_, site),
     )
 
 
@@ -238,7 +254,12 @@ def node_kill(range_: Range, node: str, for_s: float) -> DrillRecord:
         time.sleep(for_s)
 
     return run_drill(
-        range_, DrillKind.NODE_KILL, node, fault, concerns=lambda plan: _sdk_at(plan, site)
+        range_,
+        DrillKind.NODE_KILL,
+        node,
+        fault,
+        concerns=lambda plan: _sdk_at(plan, site),
+        extra=_more_sdk(range_, site),
     )
 
 
@@ -403,3 +424,14 @@ def _site_with_two(range_: Range, kind: str, node: str) -> str:
 def _sdk_at(plan: ClientPlan, site: str) -> bool:
     """Clients that route: a stock client that knows one node has nobody to turn to."""
     return plan.kind == "sdk" and plan.site == site
+
+
+def _more_sdk(range_: Range, site: str) -> list[ClientPlan]:
+    """Return more clients like the site's first that routes, each with a brisk pace."""
+    model = next((plan for plan in range_.traffic.plans() if _sdk_at(plan, site)), None)
+    if model is None:
+        return []
+    return [
+        replace(model, name=f"{site} drill-{number}", per_s=EXTRA_PER_S)
+        for number in range(1, EXTRA_CLIENTS + 1)
+    ]

@@ -61,3 +61,25 @@ class OrderRefusedError(LocalError):
 
     def __str__(self) -> str:
         return f"the order to {self.order} was not carried out: {self.why}"
+
+
+class PortTakenError(LocalError):
+    """Another process listens on a port that a local fleet has chosen at its first start.
+
+    `ports.json` in the fleet's state folder keeps the choice, since addresses are signed.
+    """
+
+    code = "E1405"
+    exit_code = Exit.WRONG_USE
+
+    def __init__(self, name: str, port: int, file: str) -> None:
+        super().__init__(name, port, file)
+        self.name, self.port, self.file = name, port, file
+
+    def __str__(self) -> str:
+        return f"port {self.port} of {self.name} is taken by another process ({self.file})"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return f"stop what listens on port {self.port}, then run skerry up again"

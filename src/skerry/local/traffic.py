@@ -153,13 +153,22 @@ class Traffic:
         for client in self._clients:
             client.paused.clear()
 
+    def plans(self) -> list[ClientPlan]:
+        """Return the plans of all running clients."""
+        return [client.plan for client in self._clients]
+
+    def retire(self, plans: Sequence[ClientPlan]) -> None:
+        """Stop some clients for good; returns when their last answers are in."""
+        leaving = [client for client in self._clients if client.plan in plans]
+        for client in leaving:
+            client.stop.set()
+        for client in leaving:
+            client.thread.join(timeout=REQUEST_S_MAX * 3)
+        self._clients = [client for client in self._clients if client not in leaving]
+
     def stop(self) -> None:
         """Stop every client; returns when the last answer is in."""
-        for client in self._clients:
-            client.stop.set()
-        for client in self._clients:
-            client.thread.join(timeout=REQUEST_S_MAX * 3)
-        self._clients.clear()
+        self.retire(self.plans())
 
     def between(self, from_unix_s: float, to_unix_s: float) -> list[Outcome]:
         """Return the outcomes of requests that were due in a span."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -37,12 +38,14 @@ from skerry.local.describe import describe
 from skerry.local.errors import ChildError
 from skerry.local.folder import LocalFolder
 from skerry.local.ports import LOOPBACK, kept_ports, local_url
+from skerry.local.ports_free import until_free
 from skerry.local.supervisor import Child, Supervisor
 from skerry.node.enrol import join
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.settings import NodeSettings, write_settings
-from skerry.region.settings import RegionSettings
+from skerry.region.settings import RegionFolder, RegionSettings
+from skerry.region.settings import read_settings as read_region_settings
 from skerry.region.settings import write_settings as write_region_settings
 from skerry.schema.fleet import Fleet, Site
 from skerry.schema.run_file import write_run_file
@@ -223,12 +226,19 @@ class LocalFleet:
         state = self.folder.region(region.name)
         install = partial(install_region, self.trust, state, region.name, clock=self.clock)
         await anyio.to_thread.run_sync(install)
-        write_region_settings(state / "region.json", self._region_settings(region))
+        file, decided = RegionFolder(state).settings, self._region_settings(region)
+        write_region_settings(
+            file,
+            msgspec.structs.replace(read_region_settings(file), **decided)
+            if file.exists()  # what people changed in it stays
+            else RegionSettings(**decided),
+        )
         await self.supervisor.start(
             f"{region.name} region", _process("region", state), ready_s_max=READY_S_MAX
         )
 
-    def _region_settings(self, region: Site) -> RegionSettings:
+    def _region_settings(self, region: Site) -> dict[str, Any]:
+        """Return the settings that are decided here, at every start."""
         heart = wires.central_site(self.fleet)
         api, leaf = (
             self.ports[
@@ -238,7 +248,7 @@ class LocalFleet:
             ]
             for service in (wires.API, wires.LEAF)
         )
-        return RegionSettings(
+        return dict(
             fleet=self.fleet.name,
             domain=self.fleet.domain,
             region=region.name,
@@ -329,7 +339,7 @@ def operator_of(folder: LocalFolder, domain: str, url: str, *, host: str = "") -
 async def run_local_fleet(root: Path, *, say: Say, on_ready: Callable[[LocalFleet], None]) -> None:
     """Run the fleet of a folder until cancelled.
 
-    Raises `FleetFileError`, `FolderBusyError`, `ModelMissingError`, `ChildError`.
+    Raises `FleetFileError`, `FolderBusyError`, `PortTakenError`, `ModelMissingError`, `ChildError`.
     """
     fleet = load_fleet(root)
     folder = LocalFolder(root.resolve())
@@ -352,6 +362,7 @@ async def run_local_fleet(root: Path, *, say: Say, on_ready: Callable[[LocalFlee
         )
         names = [*wires.process_ports(fleet), *(wire.port_name for wire in wires.wires(fleet))]
         ports = kept_ports(folder.ports, names)
+        await until_free(ports, str(folder.ports))
         async with anyio.create_task_group() as tasks:
             local: LocalFleet | None = None
 
