@@ -38,6 +38,13 @@ def test_a_leaf_is_as_spiffe_wants_it(ca: Any) -> None:
     assert life_s == 3600 + BACKDATE_S
 
 
+def test_half_of_a_short_life_is_still_ahead_at_its_start(ca: Any) -> None:
+    """Else whoever renews at half life would renew without a pause."""
+    identity = ca.oslo.issue_identity(OSLO, now_unix_s=ca.now_unix_s, life_s=8)
+    assert identity.starts_unix_s <= ca.now_unix_s
+    assert identity.renew_at_unix_s(random.Random(1)) > ca.now_unix_s + 2
+
+
 @pytest.mark.parametrize(
     ("issuer", "wanted"),
     [

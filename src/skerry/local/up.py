@@ -248,16 +248,16 @@ class LocalFleet:
             ]
             for service in (wires.API, wires.LEAF)
         )
-        return dict(
-            fleet=self.fleet.name,
-            domain=self.fleet.domain,
-            region=region.name,
-            api_port=self.ports[f"{region.name}/{wires.API}"],
-            nats_port=self.ports[f"{region.name}/{wires.NATS}"],
-            central_url=f"https://{LOOPBACK}:{api}",
-            hub_url=f"tls://{LOOPBACK}:{leaf}",
-            marker=self.trust.marker,
-        )
+        return {
+            "fleet": self.fleet.name,
+            "domain": self.fleet.domain,
+            "region": region.name,
+            "api_port": self.ports[f"{region.name}/{wires.API}"],
+            "nats_port": self.ports[f"{region.name}/{wires.NATS}"],
+            "central_url": f"https://{LOOPBACK}:{api}",
+            "hub_url": f"tls://{LOOPBACK}:{leaf}",
+            "marker": self.trust.marker,
+        }
 
     def _join_all(self) -> None:
         """Let every node in that has no identity yet; each by a ticket of its own."""

@@ -52,7 +52,7 @@ class Renewal:
             due_s = identity.renew_at_unix_s(self._rng) - self._clock.unix_s()
             if issued_by_site(identity):
                 # The region's certificate also brings the NATS login: ask for it soon.
-                due_s = min(due_s, retry_s)
+                due_s = min(due_s, RETRY_S_FIRST)
             await self._clock.sleep(max(0.0, due_s))
             if await self.once():
                 retry_s = RETRY_S_FIRST
