@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.clock import Clock
+from skerry.base.processes import trim_memory
 from skerry.schema.model import CARD_FILE, MODEL_FILE, Card
 from skerry.schema.oip import Tensor
 from skerry.schema.oip_documents import IndexRow
@@ -177,7 +178,7 @@ class Repository:
 
     def _let_go(self, slots: Iterable[Slot]) -> None:
         for slot in slots:
-            task = asyncio.get_running_loop().create_task(slot.lane.drain())
+            task = asyncio.get_running_loop().create_task(_leave(slot))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
@@ -215,6 +216,13 @@ class Repository:
             for path in folder.iterdir()
             if path.is_dir() and _VERSION.fullmatch(path.name)
         )
+
+
+async def _leave(slot: Slot) -> None:
+    """Wait for a version's last answer, then give its memory back to the system."""
+    await slot.lane.drain()
+    del slot
+    await asyncio.to_thread(trim_memory)
 
 
 def _prepare(name: str, version: int, folder: Path) -> tuple[OnnxModel, Card | None, float, int]:
