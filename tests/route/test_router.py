@@ -164,6 +164,16 @@ async def test_if_no_node_may_take_the_data_the_refusal_says_so_and_nothing_is_s
     assert world.asked == []
 
 
+async def test_if_who_may_take_the_data_has_no_model_it_is_refused_for_good(
+    world, policy, ask: Ask
+) -> None:
+    engine = Engine(world, magika=LoadError(404), magika_small=LoadError(404))
+    router = world.router(policy, local=engine.infer, peers=(("cloud/1", "cloud", 60.0),))
+    with pytest.raises(RefusedByResidencyError, match=r"no-model.*cloud/1.*residency"):
+        await world.run(router.infer(ask(data_class="health")))
+    assert world.asked == []
+
+
 @pytest.mark.parametrize("data_class", ["secret", "personal"])
 async def test_a_class_nobody_declared_is_refused_even_here(
     world, policy, ask: Ask, data_class: str

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import httptools
 
@@ -67,8 +67,8 @@ class _Connection(asyncio.Protocol):
         self.idle_since_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows for the type checker
-        self._transport = transport
+        # What uvloop makes for TLS has the methods and not the base class: do not ask for it.
+        self._transport = cast(asyncio.Transport, transport)
 
     async def ask(self, head: bytes, body: Sequence[Piece]) -> Answer:
         assert self._transport is not None  # noqa: S101 - the connection was made

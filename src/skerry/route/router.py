@@ -321,8 +321,9 @@ class Router:
     def _unanswered(self, journey: _Journey) -> Exception:
         model, considered = journey.request.model, journey.considered
         verdicts = {candidate.verdict for candidate in considered}
-        if verdicts == {VERDICT_WORDS[decide.RESIDENCY]}:
-            return RefusedByResidencyError(model, considered)
+        residency, absent = VERDICT_WORDS[decide.RESIDENCY], VERDICT_WORDS[decide.ABSENT]
+        if residency in verdicts and verdicts <= {residency, absent}:
+            return RefusedByResidencyError(model, considered)  # who may see it has no model
         now_s = self._clock.monotonic_s()
         if now_s >= journey.deadline_s or VERDICT_WORDS[decide.DEADLINE] in verdicts:
             return DeadlineExceededError(model, considered)
