@@ -1,10 +1,14 @@
 """Walks through a running fleet, each as the people walk it whom it is for."""
 
+import json
 import os
-from collections.abc import Iterator
+import re
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import msgspec
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
@@ -13,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from skerry.base.errors import SkerryError
 from skerry.client import Client
+from skerry.learn.store import complete, read_card
 from skerry.local.control import SupervisorControl
 from skerry.local.folder import LocalFolder
 from skerry.node.worker_admin import WorkerAdmin
@@ -158,3 +163,97 @@ def test_a_client_that_claims_another_origin_is_not_believed(
         ask_grpc(node, claims)
     _, served = ask_http(node, claims | {"skerry-data-class": "public"})
     assert served["site"] in {"region-eu", "cloud"}  # one hop more was allowed
+
+
+class Asking:
+    """A stock client per node in a thread of its own, as long as the block runs."""
+
+    def __init__(self, nodes: Sequence[RunNode]) -> None:
+        self.factors: dict[str, list[float]] = {node.node: [] for node in nodes}
+        self.failed: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(node,)) for node in nodes]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, node: RunNode) -> None:
+        tensor = http.InferInput("x", list(X.shape), "FP32")
+        tensor.set_data_from_numpy(X)
+        with http.InferenceServerClient(node.http_url.removeprefix("http://")) as client:
+            while not self._stop.wait(0.05):
+                try:
+                    y = client.infer("double", [tensor]).as_numpy("y")
+                    self.factors[node.node].append(float(y[0, 1]))  # X has a 1 there
+                except Exception as error:  # whatever it raises is a failed request
+                    self.failed.append(f"{node.node}: {error!r}")
+
+
+def name_version(fleet: Any, version: int) -> None:
+    path = fleet.folder / "fleet.yaml"
+    text = path.read_text()
+    path.write_text(re.sub(r"(name: double\n    version: )v\d", rf"\g<1>v{version}", text))
+
+
+def versions(fleet: Any) -> set[str]:
+    """Return the versions of `double` that the nodes answer with, each asked itself."""
+    return {ask_http(node, {})[1]["version"] for node in running(fleet).nodes}
+
+
+def add_with_wrong_samples(fleet: Any, version: int) -> None:
+    """Add a version whose card, manifest and lock agree, and whose samples are another model's."""
+    fleet.add_times("double", version, 4.0)
+    place = fleet.folder / "models/double" / str(version)
+    card = read_card(place)
+    assert card.samples
+    wrong = [
+        msgspec.structs.replace(
+            sample, outputs=tuple((np.frombuffer(y, "<f4") + 1).tobytes() for y in sample.outputs)
+        )
+        for sample in card.samples
+    ]
+    _, digest = complete(place, msgspec.structs.replace(card, samples=tuple(wrong)))
+    lock = fleet.folder / "fleet.lock"
+    document = json.loads(lock.read_text())
+    document["models"]["double"][str(version)] = digest
+    lock.write_text(json.dumps(document))
+
+
+def test_a_good_version_goes_through_unnoticed_and_a_bad_one_comes_back(
+    fleet: Any, wait_for: Any
+) -> None:
+    fleet.add_times("double", 2, 3.0)
+    assert "double" not in fleet.done("diff")
+    name_version(fleet, 2)
+    assert "double" in fleet.done("diff")
+    unasked = fleet.skerry("apply")
+    assert unasked.returncode == 2
+    assert "--yes" in unasked.stderr
+    fleet.done("apply", "--dry-run")
+    assert "double" in fleet.done("diff")
+    assert versions(fleet) == {"1"}
+
+    with Asking(running(fleet).nodes) as asking:
+        fleet.done("apply", "--yes", "--timeout", "60")
+    assert asking.failed == []
+    assert all({2.0, 3.0} == set(factors) for factors in asking.factors.values())
+    assert versions(fleet) == {"2"}
+    wait_for(lambda: "double" not in fleet.done("diff"), "the applied fleet")
+
+    add_with_wrong_samples(fleet, 3)
+    name_version(fleet, 3)
+    with Asking(running(fleet).nodes) as asking:
+        bad = fleet.skerry("apply", "--yes", "--timeout", "60")
+    assert bad.returncode == 1, bad.stderr
+    assert "Reverted" in bad.stderr
+    assert asking.failed == []
+    assert all({3.0} == set(factors) for factors in asking.factors.values())
+    assert versions(fleet) == {"2"}
+    name_version(fleet, 2)
