@@ -223,3 +223,30 @@ asyncio.run(main())
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     anyio.run(until, lambda: not is_alive(pid))
+
+
+async def test_a_cancelled_group_lets_its_children_be_stopped_in_order(tmp_path: Path) -> None:
+    """Ctrl-C cancels keepers and whoever stops their children alike: nothing is killed."""
+    code = (
+        "import os, signal, time\n"
+        "def end(number, frame):\n"
+        "    time.sleep(0.2)\n"
+        f"    open({str(tmp_path / 'order')!r}, 'a').write(os.environ['WHO'])\n"
+        "    raise SystemExit\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        f"{SLEEP}"
+    )
+    async with anyio.create_task_group() as tasks:
+        supervisor = Supervisor(tasks, tmp_path)
+        try:
+            for who in ("first", "then"):
+                await supervisor.start(
+                    who, python(code), ready_s_max=READY_S, environment={"WHO": who}
+                )
+            tasks.cancel_scope.cancel()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for who in ("first", "then"):
+                    await supervisor.stop(who)
+    assert (tmp_path / "order").read_text() == "firstthen"

@@ -34,6 +34,8 @@ LAST_LINES_BYTES_MAX = 64 * 1024
 LOG_BYTES_MAX = 8 * 1024 * 1024
 """A log that grew beyond this moves aside, so two of them are what a child costs at most."""
 LOG_LOOK_S = 5.0
+ORDERLY_S_MAX = 3 * STOP_S
+"""A cancelled group leaves its children this long to whoever stops them in order."""
 DRAIN_S = 1.0
 """How long what a child's own children still hold of its output is waited for."""
 
@@ -240,6 +242,12 @@ class Supervisor:
                     _bound(child.log)
                 await asyncio.wait({output}, timeout=DRAIN_S)
                 return ended.result()
+            except asyncio.CancelledError:
+                # Whoever starts children stops them, one group after the other, and is
+                # being cancelled too: killed now, they would not end as they should.
+                with anyio.move_on_after(ORDERLY_S_MAX, shield=True):
+                    await asyncio.wait({ended})
+                raise
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
