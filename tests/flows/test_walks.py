@@ -3,8 +3,12 @@
 import json
 import os
 import re
+import signal
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,15 +21,20 @@ from tritonclient.utils import InferenceServerException
 
 from skerry.base.errors import SkerryError
 from skerry.client import Client
+from skerry.client.operator import OperatorUnreachableError
 from skerry.learn.store import complete, read_card
 from skerry.local.control import SupervisorControl
 from skerry.local.folder import LocalFolder
+from skerry.local.record_audit import RecordAudit
+from skerry.local.up import operator_of
 from skerry.node.worker_admin import WorkerAdmin
 from skerry.schema.run_file import RunFile, RunNode, read_run_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
+FACTORS = {"1": np.float32(2), "2": np.float32(3)}
+"""By version of `double`; `double-small` stays with 2."""
 
 
 def test_a_file_in_the_intake_is_handled_and_its_bytes_are_kept_nowhere_else(
@@ -80,30 +89,41 @@ def running(fleet: Any) -> RunFile:
     return read_run_file(fleet.folder / ".skerry/run.json")
 
 
+def expected(fleet: Any) -> tuple[str, np.ndarray]:
+    """Return the version of `double` that the file names, and what it makes of X."""
+    found = re.search(
+        r"name: double\n    version: v(\d)", (fleet.folder / "fleet.yaml").read_text()
+    )
+    assert found is not None
+    return found[1], FACTORS[found[1]] * X
+
+
 STOCK = {"http": ask_http, "grpc": ask_grpc}
 
 
 @pytest.mark.parametrize("door", STOCK)
 def test_a_stock_client_gets_its_numbers_and_is_told_who_gave_them(fleet: Any, door: str) -> None:
+    version, right = expected(fleet)
     for node in running(fleet).nodes:
         y, served = STOCK[door](node, {"skerry-data-class": "public"})
-        np.testing.assert_array_equal(y, 2 * X)
+        np.testing.assert_array_equal(y, right)
         assert served == {
             "site": node.site,
             "node": node.node,
             "tier": node.tier,
             "model": "double",
-            "version": "1",
+            "version": version,
             "reason": "local",
         }
 
 
 def test_the_sdk_is_answered_at_its_own_site(fleet: Any) -> None:
+    version, right = expected(fleet)
     with Client.for_site(fleet.folder, "bergen") as client:
         answer = client.infer("double", {"x": X})
-    np.testing.assert_array_equal(answer.outputs["y"], 2 * X)
+    np.testing.assert_array_equal(answer.outputs["y"], right)
     told = (answer.served_by, answer.site, answer.tier, answer.model, answer.version)
-    assert told == ("bergen/1", "bergen", "closet", "double", "1")
+    assert told == ("bergen/1", "bergen", "closet", "double", version)
     assert answer.fallback_reason is None
 
 
@@ -137,7 +157,7 @@ def test_where_models_are_gone_the_next_best_answers_and_says_why(
     assert "no-model" in served["reason"]
     with Client.for_site(fleet.folder, "bergen") as client:
         answer = client.infer("double", {"x": X}, data_class="public")
-        np.testing.assert_array_equal(answer.outputs["y"], 2 * X)
+        np.testing.assert_array_equal(answer.outputs["y"], expected(fleet)[1])
         assert answer.tier in {"room", "cloud"}
         assert answer.fallback_reason in {"no-model", "hedge"}  # whichever way was faster
         with pytest.raises(SkerryError) as refused:
@@ -168,7 +188,8 @@ def test_a_client_that_claims_another_origin_is_not_believed(
 class Asking:
     """A stock client per node in a thread of its own, as long as the block runs."""
 
-    def __init__(self, nodes: Sequence[RunNode]) -> None:
+    def __init__(self, nodes: Sequence[RunNode], data_class: str = "") -> None:
+        self._headers = {"skerry-data-class": data_class} if data_class else {}
         self.factors: dict[str, list[float]] = {node.node: [] for node in nodes}
         self.failed: list[str] = []
         self._stop = threading.Event()
@@ -190,7 +211,7 @@ class Asking:
         with http.InferenceServerClient(node.http_url.removeprefix("http://")) as client:
             while not self._stop.wait(0.05):
                 try:
-                    y = client.infer("double", [tensor]).as_numpy("y")
+                    y = client.infer("double", [tensor], headers=dict(self._headers)).as_numpy("y")
                     self.factors[node.node].append(float(y[0, 1]))  # X has a 1 there
                 except Exception as error:  # whatever it raises is a failed request
                     self.failed.append(f"{node.node}: {error!r}")
@@ -257,3 +278,46 @@ def test_a_good_version_goes_through_unnoticed_and_a_bad_one_comes_back(
     assert all({3.0} == set(factors) for factors in asking.factors.values())
     assert versions(fleet) == {"2"}
     name_version(fleet, 2)
+
+
+KILLED = ("oslo/2 worker", "oslo/1 agent", "region-eu region", "central")
+
+
+def test_a_kill_of_any_process_loses_no_record_and_counts_none_twice(
+    fleet: Any, wait_for: Any
+) -> None:
+    folder, run = LocalFolder(fleet.folder), running(fleet)
+    control, audit = SupervisorControl(folder.control), RecordAudit(folder)
+    edge = [node for node in run.nodes if node.tier == "closet"]
+    with Asking(edge, data_class="internal") as asking:  # a class that no other walk asks with
+        for name in KILLED:
+            audit.note()
+            before = control.pids()[name]
+            os.kill(before, signal.SIGKILL)
+            wait_for(lambda: control.pids()[name] not in (0, before), f"another {name}")  # noqa: B023
+            heard = {node: len(factors) for node, factors in asking.factors.items()}
+            wait_for(
+                lambda: all(len(asking.factors[node]) > heard[node] + 5 for node in heard),  # noqa: B023
+                f"answers after {name}",
+            )
+    answered = {node: len(factors) for node, factors in asking.factors.items()}
+    failed = Counter(said.partition(":")[0] for said in asking.failed)
+    assert set(failed) <= {"oslo/2"}, asking.failed  # the one whose worker was killed
+
+    counted: Counter[str] = Counter()
+    central = operator_of(folder, run.domain, run.central_url)
+
+    def all_counted() -> bool:
+        counted.clear()
+        with suppress(OperatorUnreachableError):  # it was killed last
+            for one in central.summaries(0, time.time() + 60):
+                if one.data_class == "internal" and one.outcome == "ok" and not one.forwarded:
+                    counted[one.node] += one.count
+        return all(counted[node] >= answered[node] for node in answered)
+
+    wait_for(all_counted, "the count of every answer")
+    found = audit.count(wait_s=20)
+    assert (found.lost, found.twice, found.waiting) == (0, 0, 0)
+    assert all_counted()
+    for node in answered:  # a worker may be killed after it noted a request, before it answered
+        assert answered[node] <= counted[node] <= answered[node] + failed[node]
