@@ -16,6 +16,7 @@ from skerry.route.errors import (
     UnknownDataClassError,
     UnknownModelError,
 )
+from skerry.route.race import verdict_of
 from skerry.schema.desired import Desired, DesiredModel, Gate, Peer
 from skerry.schema.oip import InferReply, InferRequest, Tensor
 from skerry.schema.policy import Policy, Residency, Stays
@@ -373,3 +374,17 @@ async def test_a_reply_keeps_what_the_peer_says_of_itself(world, policy, ask: As
     assert world.sent[0].hops == 0
     assert isinstance(reply.outputs[0], Tensor)
     assert reply.served_by.reason == "local"
+
+
+def test_an_error_that_nobody_foresaw_counts_as_down_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class OddError(Exception):
+        pass
+
+    assert verdict_of(OddError("a slip")) == decide.DOWN
+    assert verdict_of(OddError("again")) == decide.DOWN
+    assert verdict_of(ConnectionResetError()) == decide.DOWN
+    assert [record.getMessage() for record in caplog.records] == [
+        "an unforeseen OddError counts as down"
+    ]

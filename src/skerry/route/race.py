@@ -5,17 +5,22 @@ within the deadline. Each candidate gets the request at most once.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from skerry.base.clock import Clock
+from skerry.base.errors import SkerryError
 from skerry.route import decide
 from skerry.route.choose import Candidate
 from skerry.route.errors import Considered, PeerAnsweredError, PeerUnreachableError
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferReply
+
+log = logging.getLogger(__name__)
+_told: set[type[BaseException]] = set()
 
 HEDGES_MAX: Final = 2
 Send = Callable[[Peer, float], Awaitable[InferReply]]
@@ -182,4 +187,14 @@ def verdict_of(error: BaseException) -> int | None:
         return decide.ABSENT
     if status == 403:
         return decide.RESIDENCY
+    if not isinstance(error, SkerryError | OSError):
+        _tell_once(error)
     return decide.DOWN if status >= 500 else None
+
+
+def _tell_once(error: BaseException) -> None:
+    """Log an error that nobody foresaw, once per class: as `down` alone it would stay hidden."""
+    kind = type(error)
+    if kind not in _told:
+        _told.add(kind)
+        log.error("an unforeseen %s counts as down", kind.__name__, exc_info=error)
