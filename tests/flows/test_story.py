@@ -32,5 +32,6 @@ def test_the_story_ends_well_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert "emulated" in told["verdict"]
     assert told["processes_left"] == 0
     page = (folder / "story.html").read_text()
-    assert "<script" not in page
+    # The record lies in the page as data; nothing in it runs.
+    assert page.count("<script") == page.count('<script type="application/json"') == 1
     assert len(page) < 1_000_000
