@@ -18,6 +18,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -420,8 +421,12 @@ class NatsBus:
         async with self._turn:
             if standing in self._standing:
                 self._standing.remove(standing)
-            if standing.live is not None and self.connected:
+            link = self._link
+            if standing.live is not None and link is not None and not link.lost.is_set():
                 await _unsubscribe(standing.live)
+                # Until the server knows, it goes on sending to somebody who no longer listens.
+                with suppress(nats.errors.Error, OSError, TimeoutError):
+                    await link.client.flush(timeout=max(1, int(self._timeout_s)))
 
     # -- kept messages ----------------------------------------------------------------------
 
