@@ -62,6 +62,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Predict every goal: replay a day of requests through the production decisions."""
+    from skerry.cli.words import name_text
     from skerry.fleet.load import load_fleet
     from skerry.plan.from_run import read_run
     from skerry.plan.predict import predict, prediction_errors
@@ -114,22 +115,12 @@ def command(
     for note in plan.notes:
         say(f"note: {note}")
     for name, error in errors.items():
-        say(f"predicted against measured: {_WORDS[name.value]} {error:+.1%}")
+        say(f"predicted against measured: {name_text(name)} {error:+.1%}")
     say_next("skerry up")
 
 
-_WORDS = {
-    "latency_ms_p95": "latency p95",
-    "local_ratio": "local answers",
-    "cost_usd_per_1k": "cost / 1k",
-    "energy_wh_per_1k": "energy / 1k",
-    "carbon_g_per_1k": "carbon / 1k",
-    "availability_ratio": "availability",
-    "upstream_bytes_per_1k": "upstream / 1k",
-}
-
-
 def _rows(plan: "Prediction") -> list[list[str]]:
+    from skerry.cli.words import name_text
     from skerry.plan.predict import meets
 
     rows = []
@@ -141,7 +132,7 @@ def _rows(plan: "Prediction") -> list[list[str]]:
             word = "unsure"
         rows.append(
             [
-                _WORDS[goal.name.value],
+                name_text(goal.name),
                 _figure(goal, goal.predicted),
                 _figure(goal, goal.baseline),
                 _target(goal),

@@ -55,9 +55,7 @@ def command(
     under way and ends with 0. Repository load and unload work on loopback and the Unix
     socket only.
     """
-    from skerry.base.errors import SkerryError
     from skerry.pipeline.front import wrap as with_front
-    from skerry.schema.model import Card
     from skerry.serve.server import Server, ServeSettings
 
     settings = ServeSettings(
@@ -69,14 +67,10 @@ def command(
         uds=uds,
     )
 
-    def card(model: str, version: str) -> Card | None:
-        try:
-            return server.service.repository.get(model, version).card
-        except SkerryError:
-            return None
-
     # Where a card says how, a file is taken as well as tensors, as on a node of a fleet.
-    server = Server(settings, wrap=lambda infer: with_front(infer, card))
+    server = Server(
+        settings, wrap=lambda infer: with_front(infer, lambda *of: server.service.card(*of))
+    )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(server, as_json=as_json))
     return Exit.DONE

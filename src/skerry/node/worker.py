@@ -184,10 +184,7 @@ class Worker:
         return self._answer
 
     def _card(self, model: str, version: str) -> Card | None:
-        try:
-            return self._server.service.repository.get(model, version).card
-        except SkerryError:
-            return None
+        return self._server.service.card(model, version)
 
     def _server_name(self, peer: Peer) -> str:
         number = int(peer.node.rpartition("/")[2])

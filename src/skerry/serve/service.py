@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from skerry import __version__
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
-from skerry.schema.model import TensorSpec
+from skerry.schema.model import Card, TensorSpec
 from skerry.schema.oip import InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
 from skerry.schema.oip_errors import shown
 from skerry.schema.records import Outcome
-from skerry.serve.errors import MismatchError, NotReadyError, facts_of
+from skerry.serve.errors import MismatchError, NotReadyError, UnknownModelError, facts_of
 from skerry.serve.metrics import Metrics
 from skerry.serve.repository import READY, Repository, Slot
 
@@ -77,6 +77,13 @@ class Service:
         return ModelMetadata(
             name=model, versions=versions, inputs=slot.model.inputs, outputs=slot.model.outputs
         )
+
+    def card(self, model: str, version: str = "") -> Card | None:
+        """Return the card of a version in service; None where there is none."""
+        try:
+            return self.repository.get(model, version).card
+        except UnknownModelError:
+            return None
 
     def index(self, *, ready_only: bool = False) -> list[IndexRow]:
         """List the repository's model versions and their states."""
