@@ -90,6 +90,10 @@ class InferRequest:
     origin_site: str | None = None
     body_bytes: int = 0
     """Size of the request's content, for counting bytes that go upstream."""
+    priority: int = 0
+    """Triton's `priority`: 1 is the most urgent, 0 the model's default."""
+    client: int = 0
+    """Who asks, as the door tells clients apart; requests of one client wait behind each other."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """An HTTP request and a reply, as the door and its handlers exchange them, and the limits."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -56,12 +56,16 @@ class HttpRequest:
 
 @dataclass(slots=True, kw_only=True)
 class HttpReply:
-    """One reply; the body is sent piece by piece, without joining."""
+    """One reply; the body is sent piece by piece, without joining.
+
+    With `stream` the pieces that it yields follow, as they come, in chunks.
+    """
 
     status: int = 200
     content_type: str = JSON
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: list[Buffer] = field(default_factory=list)
+    stream: AsyncIterator[Buffer] | None = None
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpReply]]
