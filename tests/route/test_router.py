@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from skerry.base.http_errors import PeerBrokenError, PeerUnreachableError
 from skerry.route import decide
 from skerry.route.errors import (
     DeadlineExceededError,
     NoCandidateError,
     PeerAnsweredError,
-    PeerBrokenError,
-    PeerUnreachableError,
     RefusedByResidencyError,
     UnknownDataClassError,
     UnknownModelError,

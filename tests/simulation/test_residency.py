@@ -11,10 +11,11 @@ from random import Random
 
 import pytest
 
+from skerry.base.http_errors import PeerUnreachableError
 from skerry.route import choose as choose_module
 from skerry.route.choose import Candidate, Question, choose
 from skerry.route.decide import CLOSED, HALF_OPEN, OPEN, Breaker
-from skerry.route.errors import PeerAnsweredError, PeerUnreachableError, RouteError
+from skerry.route.errors import PeerAnsweredError, RouteError
 from skerry.route.health import Health
 from skerry.route.router import Router
 from skerry.schema.desired import Peer

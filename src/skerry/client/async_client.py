@@ -21,10 +21,10 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from skerry.base.clock import Clock, SystemClock
+from skerry.base.http_client import HttpClient
 from skerry.client.answer import Answer, answer_of, tensors_of
 from skerry.client.endpoints import Endpoints, from_run_file, from_urls
 from skerry.client.errors import ClientClosedError
-from skerry.route.http_client import HttpClient
 from skerry.route.peer_http import HttpPeers
 from skerry.route.router import Router
 from skerry.schema.oip import InferRequest

@@ -22,6 +22,7 @@ import numpy as np
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock, write_private
+from skerry.base.http_client import HttpClient
 from skerry.base.ports import free_ports
 from skerry.base.sockets import socket_address
 from skerry.node.folder import NodeFolder
@@ -34,7 +35,6 @@ from skerry.pipeline.folder_source import FolderSettings, FolderSource
 from skerry.pipeline.front import wrap as with_front
 from skerry.pipeline.steps import Label
 from skerry.route import rules
-from skerry.route.http_client import HttpClient
 from skerry.route.peer_http import HttpPeers
 from skerry.route.router import Router
 from skerry.schema.desired import Peer

@@ -13,9 +13,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from skerry.base.errors import UsageError
-from skerry.route.errors import PeerAnsweredError, PeerBrokenError
+from skerry.base.http_client import Address, Answer, HttpClient
+from skerry.base.http_errors import PeerBrokenError
+from skerry.route.errors import PeerAnsweredError
 from skerry.route.health import PROBE_S_MAX
-from skerry.route.http_client import Address, Answer, HttpClient
 from skerry.schema.desired import Peer
 from skerry.schema.oip import HEADER_SERVED_BY, InferReply, InferRequest
 from skerry.schema.oip_errors import OipError

@@ -13,9 +13,10 @@ from typing import Final
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
+from skerry.base.http_errors import PeerUnreachableError
 from skerry.route import decide
 from skerry.route.choose import Candidate
-from skerry.route.errors import Considered, PeerAnsweredError, PeerUnreachableError
+from skerry.route.errors import Considered, PeerAnsweredError
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferReply
 

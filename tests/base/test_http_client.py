@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from skerry.base import http_client
 from skerry.base.errors import UsageError
-from skerry.route import http_client
-from skerry.route.errors import PeerBrokenError, PeerUnreachableError
-from skerry.route.http_client import Address, HttpClient
+from skerry.base.http_client import Address, HttpClient
+from skerry.base.http_errors import PeerBrokenError, PeerUnreachableError
 from skerry.route.peer_http import address_of
 
 pytestmark = pytest.mark.anyio

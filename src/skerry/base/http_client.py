@@ -19,7 +19,7 @@ from typing import Final, cast
 
 import httptools
 
-from skerry.route.errors import PeerBrokenError, PeerUnreachableError
+from skerry.base.http_errors import PeerBrokenError, PeerUnreachableError
 
 CONNECT_S_MAX: Final = 1.0
 IDLE_S_MAX: Final = 20.0
