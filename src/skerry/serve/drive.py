@@ -180,4 +180,4 @@ class _TakenOver(Coroutine[Any, Any, Answer]):
         self._work.close()
 
     def __await__(self) -> Generator[Any, None, Answer]:
-        raise NotImplementedError  # a Task steps it; nobody awaits it
+        raise TypeError("a Task steps it; nobody awaits it")
