@@ -291,6 +291,48 @@ class HttpError(ServeError):
         return self.what
 
 
+class SettingsError(ModelFileError):
+    """The settings beside a model cannot be read, or ask for what is not there.
+
+    `model.json` (or Triton's `config.pbtxt`) in the model's folder says how it is run;
+    `docs/reference/model-settings.md` lists every field. What served before is untouched.
+    """
+
+    code = "E0420"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Name the page."""
+        return "docs/reference/model-settings.md lists every field"
+
+
+class RateLimitError(ServeError):
+    """Requests for this model come faster than its settings allow; this one was refused.
+
+    `rate_per_s` in the model's settings is the limit. Send it again after `Retry-After`.
+    """
+
+    code = "E0421"
+    http_status = 429
+    grpc_code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, model: str, rate_per_s: float, wait_s: float) -> None:
+        super().__init__(model, rate_per_s, wait_s)
+        self.model, self.rate_per_s, self.wait_s = model, rate_per_s, wait_s
+        self.retry_after_s = wait_s
+
+    def __str__(self) -> str:
+        return f"model {self.model} takes {self.rate_per_s:g} requests/s, and has had them"
+
+    @property
+    def hint(self) -> str:
+        """Say when to come back."""
+        return f"try again in {self.wait_s:.3g} s"
+
+
 def facts_of(error: BaseException) -> tuple[int, str, float | None]:
     """Return an error's HTTP status, gRPC code name and seconds to wait, with safe defaults."""
     status = getattr(error, "http_status", 500)
