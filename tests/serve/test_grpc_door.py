@@ -13,7 +13,9 @@ from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import InferRequest
 from skerry.schema.oip_tensors import tensor_from_array
 from skerry.serve.errors import QueueFullError
-from skerry.serve.grpc_door import GrpcDoor
+from skerry.serve.grpc_works import GrpcWorks
+from skerry.serve.grpcio_door import GrpcioDoor
+from skerry.serve.http_door import Listener
 
 pytestmark = pytest.mark.anyio
 X = tensor_from_array("x", np.ones((1, 4), np.float32))
@@ -60,9 +62,8 @@ async def test_the_grpc_timeout_is_the_deadline_unless_a_stated_one_is_nearer(ca
         seen.append(request.deadline_s)
         return await server.service.infer(request)
 
-    door = GrpcDoor(server.service, note, clock=SystemClock(), admin=False)
-    port = await door.listen("127.0.0.1", 0)
-    await door.start()
+    door = GrpcioDoor(GrpcWorks(server.service, note), clock=SystemClock())
+    port = await door.listen(Listener())
     await call("ModelInfer", REQUEST, port=port)
     await call("ModelInfer", REQUEST, port=port, timeout=20)
     stated = (("skerry-deadline-ms", "4000"),)
@@ -75,9 +76,8 @@ async def test_the_grpc_timeout_is_the_deadline_unless_a_stated_one_is_nearer(ca
 
 async def test_models_change_on_admin_doors_only(call: Any) -> None:
     server = call.server
-    door = GrpcDoor(server.service, server.service.infer, clock=SystemClock(), admin=False)
-    port = await door.listen("127.0.0.1", 0)
-    await door.start()
+    door = GrpcioDoor(GrpcWorks(server.service, server.service.infer), clock=SystemClock())
+    port = await door.listen(Listener())
     message = pb.RepositoryModelUnloadRequest(model_name="double").SerializeToString()
     error = await refused(call("RepositoryModelUnload", message, port=port))
     await door.stop(1)
@@ -91,9 +91,8 @@ async def test_a_refusal_for_load_says_when_to_come_back(call: Any) -> None:
     async def full(_: InferRequest) -> Any:
         raise QueueFullError("double", 64, 0.25)
 
-    door = GrpcDoor(server.service, full, clock=SystemClock(), admin=False)
-    port = await door.listen("127.0.0.1", 0)
-    await door.start()
+    door = GrpcioDoor(GrpcWorks(server.service, full), clock=SystemClock())
+    port = await door.listen(Listener())
     error = await refused(call("ModelInfer", REQUEST, port=port))
     await door.stop(1)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -104,15 +103,12 @@ async def test_a_refusal_for_load_says_when_to_come_back(call: Any) -> None:
 
 async def test_a_message_too_large_is_refused(call: Any) -> None:
     server = call.server
-    door = GrpcDoor(
-        server.service,
-        server.service.infer,
+    door = GrpcioDoor(
+        GrpcWorks(server.service, server.service.infer),
         clock=SystemClock(),
-        admin=False,
         message_bytes_max=1000,
     )
-    port = await door.listen("127.0.0.1", 0)
-    await door.start()
+    port = await door.listen(Listener())
     error = await refused(call("ModelInfer", b"\0" * 2000, port=port))
     await door.stop(1)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

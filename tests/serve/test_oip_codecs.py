@@ -62,7 +62,7 @@ def test_an_answer_survives_http(binary: bool) -> None:
 
 def test_an_answer_survives_grpc() -> None:
     reply = InferReply(model="m", version="3", outputs=[FLOATS, TEXTS], parameters={"k": True})
-    found = oip_grpc.decode_reply(oip_grpc.encode_reply(reply))
+    found = oip_grpc.decode_reply(b"".join(oip_grpc.encode_reply(reply)))
     assert found.parameters == {"k": True}
     assert same(found.outputs[0], FLOATS)
     assert same(found.outputs[1], TEXTS)

@@ -15,7 +15,7 @@ from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import InferReply, InferRequest, Parameter, Tensor
 from skerry.schema.oip_errors import OipError, UnsupportedError, shown
 from skerry.schema.oip_http import ID_CHARS_MAX, PARAMETERS_MAX, TENSORS_MAX
-from skerry.schema.oip_tensors import raw_from_tensor, tensor_from_list, tensor_from_raw
+from skerry.schema.oip_tensors import Buffer, raw_from_tensor, tensor_from_list, tensor_from_raw
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -35,7 +35,7 @@ _LISTS = {
 }
 
 
-def decode_request(data: bytes) -> InferRequest:
+def decode_request(data: Buffer) -> InferRequest:
     """Read a serialised `ModelInferRequest`."""
     message = _parsed(pb.ModelInferRequest(), data)
     _check_sizes(len(message.inputs), message.id, len(message.parameters))
@@ -80,8 +80,8 @@ def decode_reply(data: bytes) -> InferReply:
     )
 
 
-def encode_reply(reply: InferReply) -> bytes:
-    """Return an answer as a serialised `ModelInferResponse`."""
+def encode_reply(reply: InferReply) -> list[Buffer]:
+    """Return an answer as a serialised `ModelInferResponse`, in pieces."""
     message = pb.ModelInferResponse(
         model_name=reply.model, model_version=reply.version, id=reply.id
     )
@@ -89,15 +89,15 @@ def encode_reply(reply: InferReply) -> bytes:
     for tensor in reply.outputs:
         message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         message.raw_output_contents.append(bytes(raw_from_tensor(tensor)))
-    return message.SerializeToString()
+    return [message.SerializeToString()]
 
 
-def parse(message: Any, data: bytes) -> Any:
+def parse(message: Any, data: Buffer) -> Any:
     """Fill any message of the service from its bytes."""
     return _parsed(message, data)
 
 
-def _parsed(message: Any, data: bytes) -> Any:
+def _parsed(message: Any, data: Buffer) -> Any:
     try:
         message.ParseFromString(data)
     except DecodeError as error:

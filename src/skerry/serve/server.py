@@ -19,6 +19,7 @@ import msgspec
 from skerry.base.clock import Clock, SystemClock
 from skerry.schema.oip import InferFunction
 from skerry.serve.errors import ServeError
+from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.http_door import HttpDoor, Listener
 from skerry.serve.http_message import HttpLimits
 from skerry.serve.oip_paths import MetricsPage, OipPaths
@@ -26,7 +27,7 @@ from skerry.serve.repository import Repository
 from skerry.serve.service import Service
 
 if TYPE_CHECKING:
-    from skerry.serve.grpc_door import GrpcDoor
+    from skerry.serve.grpcio_door import GrpcioDoor
 
 Wrap = Callable[[InferFunction], InferFunction]
 
@@ -95,7 +96,7 @@ class Server:
         self._listeners = listeners
         self._http = HttpDoor(OipPaths(self.service, self._infer), clock=self._clock, limits=limits)
         self._metrics = HttpDoor(MetricsPage(self.service), clock=self._clock)
-        self._grpc: GrpcDoor | None = None
+        self._grpc: GrpcioDoor | None = None
 
     async def start(self) -> None:
         """Open every door, then load every model; ready when this returns.
@@ -135,11 +136,13 @@ class Server:
                 Listener(host=host, port=settings.metrics_port, option="metrics-port")
             )
         if settings.grpc_port is not None:
-            from skerry.serve.grpc_door import GrpcDoor  # 20 MiB that not every server needs
+            from skerry.serve.grpcio_door import GrpcioDoor  # 20 MiB that not every server needs
 
-            self._grpc = GrpcDoor(self.service, self._infer, clock=self._clock, admin=admin)
-            self.ports.grpc = await self._grpc.listen(host, settings.grpc_port)
-            await self._grpc.start()
+            works = GrpcWorks(self.service, self._infer)
+            self._grpc = GrpcioDoor(works, clock=self._clock)
+            self.ports.grpc = await self._grpc.listen(
+                Listener(host=host, port=settings.grpc_port, admin=admin, option="grpc-port")
+            )
 
 
 def _is_loopback(host: str) -> bool:

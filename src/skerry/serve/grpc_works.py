@@ -1,0 +1,194 @@
+"""What the gRPC service does, call by call, whichever door a call came through.
+
+A work takes a message's bytes and what the door knows of the call, and gives the answer's
+bytes in pieces. `unary` is the table that both doors dispatch from; a new RPC is one more
+line in it. `stream_infer` answers one message of the stream `ModelStreamInfer`.
+
+Units:   seconds, on the clock's monotonic scale.
+Errors:  ServeError and OipError and their kinds; `status_of` turns one into a status.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skerry.base.errors import SkerryError
+from skerry.schema import open_inference_pb2 as pb
+from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferReply
+from skerry.schema.oip_documents import PARAMETER_FOLDER
+from skerry.schema.oip_facts import format_served_by, read_facts
+from skerry.schema.oip_grpc import decode_request, encode_reply, parse
+from skerry.schema.oip_tensors import Buffer
+from skerry.serve.errors import NotAdminError, facts_of
+from skerry.serve.service import Service
+
+log = logging.getLogger("skerry.serve")
+
+STREAM_METHOD = "ModelStreamInfer"
+_PUSHBACK = "grpc-retry-pushback-ms"  # the name that gRPC's own retry policies read
+
+
+@dataclass(slots=True)
+class Call:
+    """What a door knows of a call beside its message."""
+
+    metadata: Mapping[str, str]
+    received_s: float
+    deadline_s: float | None = None
+    """The budget that `grpc-timeout` gives, in seconds from `received_s`."""
+    admin: bool = False
+    """Whether the listener it came through takes repository commands."""
+    peer_site: str | None = None
+    """The site of the node that forwarded it, from its certificate; None for a client."""
+    client: int = 0
+    """Tells the clients of a door apart, for fair queues."""
+    trailing: list[tuple[str, str]] = field(default_factory=list)
+    """Metadata for the end of the answer, which a work may add to."""
+
+
+Work = Callable[[Buffer, Call], Awaitable[list[Buffer]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a call failed: the name of a gRPC status, its text, and metadata beside it."""
+
+    name: str
+    text: str
+    trailing: list[tuple[str, str]]
+
+
+class GrpcWorks:
+    """The works of one service; every door of a server shares them."""
+
+    def __init__(self, service: Service, infer: InferFunction) -> None:
+        self._service = service
+        self._infer = infer
+        self.unary: dict[str, Work] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._model_infer,
+            "RepositoryIndex": self._index,
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
+
+    async def stream_infer(self, data: Buffer, call: Call) -> list[Buffer]:
+        """Answer one request of a stream; an error is an answer too, and ends nothing."""
+        answer = pb.ModelStreamInferResponse()
+        request_id = ""
+        try:
+            request = pb.ModelInferRequest()
+            request_id = parse(request, data).id
+            reply = await self._answer(data, call)
+        except SkerryError as error:
+            answer.error_message = status_of(error).text
+        except Exception:
+            log.exception("a request of a gRPC stream failed")
+            answer.error_message = FAILED.text
+        else:
+            answer.infer_response.ParseFromString(b"".join(encode_reply(reply)))
+            return _pieces(answer)
+        answer.infer_response.id = request_id
+        return _pieces(answer)
+
+    async def _model_infer(self, data: Buffer, call: Call) -> list[Buffer]:
+        return encode_reply(await self._answer(data, call))
+
+    async def _answer(self, data: Buffer, call: Call) -> InferReply:
+        request = decode_request(data)
+        request.received_s = call.received_s
+        request.client = call.client
+        read_facts(request, call.metadata.get, peer_site=call.peer_site)
+        if call.deadline_s is not None:
+            stated_s = request.deadline_s
+            request.deadline_s = (
+                call.deadline_s if stated_s is None else min(call.deadline_s, stated_s)
+            )
+        reply = await self._infer(request)
+        if reply.served_by is not None:
+            served = format_served_by(reply.served_by)
+            reply.parameters[HEADER_SERVED_BY] = served
+            call.trailing.append((HEADER_SERVED_BY, served))
+        return reply
+
+    async def _server_live(self, data: Buffer, call: Call) -> list[Buffer]:
+        return _pieces(pb.ServerLiveResponse(live=True))
+
+    async def _server_ready(self, data: Buffer, call: Call) -> list[Buffer]:
+        return _pieces(pb.ServerReadyResponse(ready=self._service.ready()))
+
+    async def _model_ready(self, data: Buffer, call: Call) -> list[Buffer]:
+        wanted = parse(pb.ModelReadyRequest(), data)
+        ready = self._service.model_ready(wanted.name, wanted.version)
+        return _pieces(pb.ModelReadyResponse(ready=ready))
+
+    async def _server_metadata(self, data: Buffer, call: Call) -> list[Buffer]:
+        found = self._service.server_metadata()
+        return _pieces(
+            pb.ServerMetadataResponse(
+                name=found.name, version=found.version, extensions=found.extensions
+            )
+        )
+
+    async def _model_metadata(self, data: Buffer, call: Call) -> list[Buffer]:
+        wanted = parse(pb.ModelMetadataRequest(), data)
+        found = self._service.metadata(wanted.name, wanted.version)
+        message = pb.ModelMetadataResponse(
+            name=found.name, versions=found.versions, platform=found.platform
+        )
+        for side, specs in ((message.inputs, found.inputs), (message.outputs, found.outputs)):
+            for spec in specs:
+                side.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+        return _pieces(message)
+
+    async def _index(self, data: Buffer, call: Call) -> list[Buffer]:
+        wanted = parse(pb.RepositoryIndexRequest(), data)
+        message = pb.RepositoryIndexResponse()
+        for row in self._service.index(ready_only=wanted.ready):
+            message.models.add(
+                name=row.name, version=row.version, state=row.state, reason=row.reason
+            )
+        return _pieces(message)
+
+    async def _load(self, data: Buffer, call: Call) -> list[Buffer]:
+        wanted = parse(pb.RepositoryModelLoadRequest(), data)
+        need_admin(call, "load of a model")
+        folder = wanted.parameters.get(PARAMETER_FOLDER)
+        path = None if folder is None else Path(folder.string_param)
+        await self._service.load(wanted.model_name, path)
+        return _pieces(pb.RepositoryModelLoadResponse())
+
+    async def _unload(self, data: Buffer, call: Call) -> list[Buffer]:
+        wanted = parse(pb.RepositoryModelUnloadRequest(), data)
+        need_admin(call, "unload of a model")
+        await self._service.unload(wanted.model_name)
+        return _pieces(pb.RepositoryModelUnloadResponse())
+
+
+FAILED = Status("INTERNAL", "the server failed on this request; its log says why", [])
+"""For an error that nobody foresaw; the door logs it."""
+
+
+def status_of(error: SkerryError) -> Status:
+    """Return an error as a status, with the hint and the time to wait where there are any."""
+    _, name, wait_s = facts_of(error)
+    trailing = [("skerry-error-code", error.code)]
+    if wait_s is not None:
+        trailing.append((_PUSHBACK, str(max(1, round(wait_s * 1000)))))
+    return Status(name, f"{error}; {error.hint}" if error.hint else str(error), trailing)
+
+
+def need_admin(call: Call, what: str) -> None:
+    """Refuse a command that came through a listener that takes none."""
+    if not call.admin:
+        raise NotAdminError(what)
+
+
+def _pieces(message: Any) -> list[Buffer]:
+    return [bytes(message.SerializeToString())]
