@@ -158,7 +158,7 @@ class HttpConnection(asyncio.Protocol):
         if self._header_lines > self._limits.headers_max:
             self._blame(431, f"more than {self._limits.headers_max} headers")
             return
-        self._headers[key] = value.decode("latin-1")
+        self._headers[key] = value.decode("latin-1").rstrip(" \t")
 
     def on_headers_complete(self) -> None:
         """Judge the head before any byte of the body is taken."""
@@ -334,7 +334,10 @@ class HttpConnection(asyncio.Protocol):
         self._lingers_until_s = self._door.now_s() + self._limits.linger_s
         if self._reading_paused:
             self._transport.resume_reading()
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client reset the connection; the loop has not told us yet
+            self._transport.abort()
 
     def _blame(self, status: int, what: str) -> None:
         self._fault = self._fault or HttpError(status, what)
