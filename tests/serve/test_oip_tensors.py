@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +13,9 @@ from hypothesis.extra import numpy as hnp
 from skerry.schema.oip import DATATYPES, Tensor
 from skerry.schema.oip_errors import OipError, TensorDataError
 from skerry.schema.oip_tensors import (
+    bf16_of_floats,
     elements,
+    floats_of_bf16,
     list_from_tensor,
     raw_from_tensor,
     tensor_from_array,
@@ -47,11 +50,23 @@ def test_raw_data_comes_back_bit_for_bit(tensor: Tensor) -> None:
 
 @given(tensors(names=tuple(NUMBERS)))
 def test_finite_numbers_come_back_from_a_json_list(tensor: Tensor) -> None:
+    if tensor.datatype == "BF16":
+        tensor.data = np.where(np.isfinite(floats_of_bf16(tensor.data)), tensor.data, 0)
+        tensor.data = tensor.data.astype(np.uint16)
     if tensor.datatype.startswith("FP"):
         tensor.data = np.nan_to_num(tensor.data, nan=0.0, posinf=0.0, neginf=0.0)
     again = tensor_from_list("t", tensor.datatype, tensor.shape, list_from_tensor(tensor))
     assert np.array_equal(again.data, tensor.data)
     assert again.data.dtype == tensor.data.dtype
+
+
+@given(hnp.arrays(np.float32, 16, elements=st.floats(width=32)))
+def test_bf16_is_rounded_as_others_round_it(values: np.ndarray[Any, Any]) -> None:
+    with np.errstate(all="ignore"):
+        wanted = values.astype(ml_dtypes.bfloat16)
+    found = bf16_of_floats(values).view(ml_dtypes.bfloat16)
+    assert np.array_equal(found.astype(np.float32), wanted.astype(np.float32), equal_nan=True)
+    assert not np.isinf(floats_of_bf16(bf16_of_floats(values))[np.isnan(values)]).any()
 
 
 @given(st.sampled_from(list(DATATYPES)), shapes, st.binary(max_size=64))

@@ -25,6 +25,7 @@ HEADER_ORIGIN = "skerry-origin"
 HEADER_TRACEPARENT = "traceparent"
 
 DATATYPES: dict[str, np.dtype[Any]] = {
+    "BF16": np.dtype(np.uint16),  # first, so that uint16 read backwards is UINT16
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
     "UINT16": np.dtype(np.uint16),
@@ -39,7 +40,10 @@ DATATYPES: dict[str, np.dtype[Any]] = {
     "FP64": np.dtype(np.float64),
     "BYTES": np.dtype(np.object_),
 }
-"""OIP datatype to numpy dtype; BYTES is an object array of `bytes`."""
+"""OIP datatype to numpy dtype; BYTES is an object array of `bytes`, BF16 its bits as a number."""
+
+RegionReader = Callable[[str, int, int], memoryview]
+"""Looks bytes of a registered shared memory region up: its name, how many bytes, from where."""
 
 
 @dataclass(slots=True)
@@ -50,6 +54,20 @@ class Tensor:
     datatype: str
     shape: tuple[int, ...]
     data: NDArray[Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class OutputWish:
+    """What shall become of an output beyond being sent; 0 and "" ask for nothing.
+
+    `classes` asks for the top k as text (Triton's classification extension); `region`
+    names the shared memory that takes the output, which then is not sent.
+    """
+
+    classes: int = 0
+    region: str = ""
+    region_bytes: int = 0
+    region_offset: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +112,8 @@ class InferRequest:
     """Triton's `priority`: 1 is the most urgent, 0 the model's default."""
     client: int = 0
     """Who asks, as the door tells clients apart; requests of one client wait behind each other."""
+    wishes: dict[str, OutputWish] | None = None
+    """By output; what the door itself does to the answer, wherever it came from."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,3 +126,5 @@ class InferReply:
     id: str = ""
     parameters: dict[str, Parameter] = field(default_factory=dict)
     served_by: ServedBy | None = None
+    placed: dict[str, OutputWish] | None = None
+    """The outputs that lie in shared memory already; only where is sent."""

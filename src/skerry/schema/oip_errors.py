@@ -47,8 +47,8 @@ class TensorDataError(OipError):
 class UnsupportedError(OipError):
     """The message asks for something that this server does not offer.
 
-    Shared memory, classification and sequence batching are Triton extensions that are
-    not offered here; `GET /v2` lists the extensions that are.
+    Shared memory is for loopback and Unix-socket listeners alone, and never CUDA memory;
+    FP16 and BF16 travel raw over gRPC. `GET /v2` lists the extensions that are offered.
     """
 
     code = "E0152"

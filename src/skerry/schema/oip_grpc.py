@@ -12,10 +12,18 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from skerry.schema import open_inference_pb2 as pb
-from skerry.schema.oip import InferReply, InferRequest, Parameter, Tensor
+from skerry.schema.oip import (
+    InferReply,
+    InferRequest,
+    OutputWish,
+    Parameter,
+    RegionReader,
+    Tensor,
+)
 from skerry.schema.oip_errors import OipError, UnsupportedError, shown
 from skerry.schema.oip_http import ID_CHARS_MAX, PARAMETERS_MAX, TENSORS_MAX
 from skerry.schema.oip_tensors import Buffer, raw_from_tensor, tensor_from_list, tensor_from_raw
+from skerry.schema.oip_wishes import REGION, input_bytes, output_wish, placed_parameters
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -35,21 +43,29 @@ _LISTS = {
 }
 
 
-def decode_request(data: Buffer) -> InferRequest:
-    """Read a serialised `ModelInferRequest`."""
+def decode_request(data: Buffer, regions: RegionReader | None = None) -> InferRequest:
+    """Read a serialised `ModelInferRequest`.
+
+    `regions` is None where a request may not use shared memory.
+    """
     message = _parsed(pb.ModelInferRequest(), data)
     _check_sizes(len(message.inputs), message.id, len(message.parameters))
-    for wish in message.outputs:
-        if wish.parameters:
-            _check_supported(wish.name, wish.parameters)
+    wishes: dict[str, OutputWish] | None = None
+    for wanted in message.outputs:
+        if wanted.parameters:
+            wish = output_wish(wanted.name, _parameters(wanted.parameters), regions)
+            if wish is not None:
+                wishes = wishes or {}
+                wishes[wanted.name] = wish
     return InferRequest(
         model=message.model_name,
         version=message.model_version,
         id=message.id,
-        inputs=_tensors(message.inputs, message.raw_input_contents),
-        outputs=[wish.name for wish in message.outputs] or None,
+        inputs=_tensors(message.inputs, message.raw_input_contents, regions),
+        outputs=[wanted.name for wanted in message.outputs] or None,
         parameters=_parameters(message.parameters),
         body_bytes=len(data),
+        wishes=wishes,
     )
 
 
@@ -87,7 +103,11 @@ def encode_reply(reply: InferReply) -> list[Buffer]:
     )
     _set_parameters(message.parameters, reply.parameters)
     for tensor in reply.outputs:
-        message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        head = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        if reply.placed and tensor.name in reply.placed:
+            _set_parameters(head.parameters, placed_parameters(reply.placed[tensor.name]))
+            message.raw_output_contents.append(b"")  # one entry per output, always
+            continue
         message.raw_output_contents.append(bytes(raw_from_tensor(tensor)))
     return [message.SerializeToString()]
 
@@ -106,22 +126,28 @@ def _parsed(message: Any, data: Buffer) -> Any:
     return message
 
 
-def _tensors(heads: Any, raw: Any) -> list[Tensor]:
-    if raw and len(raw) != len(heads):
-        raise OipError("raw contents", f"{len(raw)} entries", f"one per tensor ({len(heads)})")
+def _tensors(heads: Any, raw: Any, regions: RegionReader | None = None) -> list[Tensor]:
+    """Give each tensor its data; the raw entries go, in order, to those not in a region."""
+    in_region = [bool(head.parameters) and REGION in head.parameters for head in heads]
+    wanted = len(heads) - sum(in_region)
+    if raw and len(raw) != wanted:
+        raise OipError("raw contents", f"{len(raw)} entries", f"one per tensor ({wanted})")
+    left = iter(raw)
     tensors: list[Tensor] = []
-    for i, head in enumerate(heads):
-        if head.parameters:
-            _check_supported(head.name, head.parameters)
+    for head, elsewhere in zip(heads, in_region, strict=True):
         name, datatype, shape = head.name, head.datatype, tuple(head.shape)
+        if (raw or elsewhere) and head.HasField("contents"):
+            raise OipError(f"tensor {shown(name)}", "both lists and raw", "one of them")
+        if elsewhere:
+            data = input_bytes(name, _parameters(head.parameters), regions)
+            tensors.append(tensor_from_raw(name, datatype, shape, data))
+            continue
         if raw:
-            if head.HasField("contents"):
-                raise OipError(f"tensor {shown(name)}", "both lists and raw", "one of them")
-            tensors.append(tensor_from_raw(name, datatype, shape, raw[i]))
+            tensors.append(tensor_from_raw(name, datatype, shape, next(left)))
             continue
         field = _LISTS.get(datatype)
-        if datatype == "FP16":
-            raise UnsupportedError(f"tensor {shown(name)}", "FP16 in a list", "raw contents")
+        if datatype in ("FP16", "BF16"):
+            raise UnsupportedError(f"tensor {shown(name)}", f"{datatype} in a list", "raw contents")
         values = list(getattr(head.contents, field)) if field else []
         tensors.append(tensor_from_list(name, datatype, shape, values))
     return tensors
@@ -155,9 +181,3 @@ def _check_sizes(tensors: int, request_id: str, parameters: int) -> None:
         raise OipError("id", f"{len(request_id)} characters", f"at most {ID_CHARS_MAX}")
     if parameters > PARAMETERS_MAX:
         raise OipError("parameters", str(parameters), f"at most {PARAMETERS_MAX}")
-
-
-def _check_supported(name: str, parameters: Mapping[str, object]) -> None:
-    for parameter in ("shared_memory_region", "classification"):
-        if parameter in parameters:
-            raise UnsupportedError(f"tensor {shown(name)}", f"asking for {parameter}", "plain data")

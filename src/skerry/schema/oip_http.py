@@ -13,8 +13,15 @@ from typing import Any
 
 import msgspec
 
-from skerry.schema.oip import InferReply, InferRequest, Parameter, Tensor
-from skerry.schema.oip_errors import OipError, TensorDataError, UnsupportedError, shown
+from skerry.schema.oip import (
+    InferReply,
+    InferRequest,
+    OutputWish,
+    Parameter,
+    RegionReader,
+    Tensor,
+)
+from skerry.schema.oip_errors import OipError, TensorDataError, shown
 from skerry.schema.oip_tensors import (
     Buffer,
     list_from_tensor,
@@ -22,6 +29,7 @@ from skerry.schema.oip_tensors import (
     tensor_from_list,
     tensor_from_raw,
 )
+from skerry.schema.oip_wishes import REGION, input_bytes, output_wish, placed_parameters
 
 HEADER_JSON_LENGTH = "inference-header-content-length"
 TENSORS_MAX = 256
@@ -60,7 +68,6 @@ class _ReplyHead(msgspec.Struct):
 _request_decoder = msgspec.json.Decoder(_RequestHead)
 _reply_decoder = msgspec.json.Decoder(_ReplyHead)
 _encoder = msgspec.json.Encoder()
-_UNSUPPORTED = frozenset({"shared_memory_region", "classification"})
 
 
 @dataclass(slots=True)
@@ -72,10 +79,17 @@ class HttpCall:
     binary_default: bool
 
 
-def decode_request(model: str, version: str, body: Buffer, json_length: int | None) -> HttpCall:
-    """Read a request body; its tensors alias `body`.
+def decode_request(
+    model: str,
+    version: str,
+    body: Buffer,
+    json_length: int | None,
+    regions: RegionReader | None = None,
+) -> HttpCall:
+    """Read a request body; its tensors alias `body`, or the shared memory that they lie in.
 
     `json_length` is the value of `Inference-Header-Content-Length`, None where absent.
+    `regions` is None where a request may not use shared memory.
     """
     head_bytes, tail = _split(body, json_length)
     try:
@@ -87,18 +101,23 @@ def decode_request(model: str, version: str, body: Buffer, json_length: int | No
         raise OipError("outputs", f"{len(head.outputs)} names", f"at most {TENSORS_MAX}")
     binary_default = head.parameters.get("binary_data_output") is True
     binary: dict[str, bool] = {}
-    for wish in head.outputs:
-        _check_supported(wish.name, wish.parameters)
-        binary[wish.name] = wish.parameters.get("binary_data", binary_default) is True
+    wishes: dict[str, OutputWish] | None = None
+    for wanted in head.outputs:
+        parameters = wanted.parameters
+        binary[wanted.name] = parameters.get("binary_data", binary_default) is True
+        if parameters and (wish := output_wish(wanted.name, parameters, regions)) is not None:
+            wishes = wishes or {}
+            wishes[wanted.name] = wish
     request = InferRequest(
         model=model,
         version=version,
         id=head.id,
-        inputs=_tensors(head.inputs, tail),
-        outputs=[wish.name for wish in head.outputs] or None,
+        inputs=_tensors(head.inputs, tail, regions),
+        outputs=[wanted.name for wanted in head.outputs] or None,
         binary_outputs=any(binary.values()) if binary else binary_default,
         parameters=_kept(head.parameters),
         body_bytes=len(body),
+        wishes=wishes,
     )
     return HttpCall(request, binary, binary_default)
 
@@ -113,7 +132,7 @@ def encode_reply(reply: InferReply, call: HttpCall) -> tuple[int | None, list[Bu
         head["id"] = reply.id
     if reply.parameters:
         head["parameters"] = reply.parameters
-    return _encode(head, "outputs", reply.outputs, chosen)
+    return _encode(head, "outputs", reply.outputs, chosen, reply.placed)
 
 
 def encode_request(request: InferRequest) -> tuple[int | None, list[Buffer]]:
@@ -167,14 +186,23 @@ def _split(body: Buffer, json_length: int | None) -> tuple[memoryview, memoryvie
     return view[:json_length], view[json_length:]
 
 
-def _tensors(heads: list[_TensorHead], tail: memoryview) -> list[Tensor]:
+def _tensors(
+    heads: list[_TensorHead], tail: memoryview, regions: RegionReader | None = None
+) -> list[Tensor]:
     """Give each tensor its bytes; together they must use up the tail exactly."""
     tensors: list[Tensor] = []
     at = 0
     for head in heads:
-        _check_supported(head.name, head.parameters)
         size = head.parameters.get("binary_data_size")
         shape = tuple(head.shape)
+        if size is None and head.parameters.get(REGION) is not None:
+            if head.data is not None:
+                raise OipError(
+                    f"tensor {shown(head.name)}", f"both JSON and {REGION}", "one of them"
+                )
+            raw = input_bytes(head.name, head.parameters, regions)
+            tensors.append(tensor_from_raw(head.name, head.datatype, shape, raw))
+            continue
         if size is None:
             tensors.append(tensor_from_list(head.name, head.datatype, shape, head.data))
             continue
@@ -192,7 +220,11 @@ def _tensors(heads: list[_TensorHead], tail: memoryview) -> list[Tensor]:
 
 
 def _encode(
-    head: dict[str, Any], key: str, tensors: list[Tensor], binary: list[bool]
+    head: dict[str, Any],
+    key: str,
+    tensors: list[Tensor],
+    binary: list[bool],
+    placed: Mapping[str, OutputWish] | None = None,
 ) -> tuple[int | None, list[Buffer]]:
     pieces: list[Buffer] = [b""]
     listed: list[dict[str, Any]] = []
@@ -202,7 +234,9 @@ def _encode(
             "datatype": tensor.datatype,
             "shape": tensor.shape,
         }
-        if raw:
+        if placed and tensor.name in placed:
+            entry["parameters"] = placed_parameters(placed[tensor.name])
+        elif raw:
             piece = raw_from_tensor(tensor)
             entry["parameters"] = {"binary_data_size": len(piece)}
             pieces.append(piece)
@@ -223,11 +257,6 @@ def _check_sizes(
         raise OipError("id", f"{len(request_id)} characters", f"at most {ID_CHARS_MAX}")
     if len(parameters) > PARAMETERS_MAX:
         raise OipError("parameters", str(len(parameters)), f"at most {PARAMETERS_MAX}")
-
-
-def _check_supported(name: str, parameters: Mapping[str, object]) -> None:
-    for parameter in _UNSUPPORTED & parameters.keys():
-        raise UnsupportedError(f"tensor {shown(name)}", f"asking for {parameter}", "plain data")
 
 
 def _kept(parameters: Mapping[str, Parameter | None]) -> dict[str, Parameter]:

@@ -27,7 +27,11 @@ AXES_MAX = 32  # numpy 2 allows 64; nothing real has more than a few
 
 _LENGTH = struct.Struct("<I")
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
-_WIDE = {name: np.iinfo(dtype) for name, dtype in DATATYPES.items() if dtype.kind in "iu"}
+_WIDE = {
+    name: np.iinfo(dtype)
+    for name, dtype in DATATYPES.items()
+    if dtype.kind in "iu" and name != "BF16"
+}
 
 
 def elements(name: str, shape: Sequence[int]) -> int:
@@ -83,6 +87,8 @@ def tensor_from_list(name: str, datatype: str, shape: tuple[int, ...], values: A
     _flatten(name, values, flat, count)
     if len(flat) != count:
         raise TensorDataError(f"data of {shown(name)}", f"{len(flat)} elements", f"{count}")
+    if datatype == "BF16":
+        return Tensor(name, datatype, shape, _bf16_bits(name, flat).reshape(shape))
     if datatype == "BYTES":
         data = np.empty(count, dtype=dtype)
         for i, value in enumerate(flat):
@@ -122,7 +128,9 @@ def list_from_tensor(tensor: Tensor) -> list[Any]:
     """Return a tensor's elements as a flat list for JSON; BYTES must be UTF-8 text."""
     if tensor.datatype != "BYTES":
         values = tensor.data.ravel()
-        if tensor.datatype.startswith("FP") and not np.isfinite(values).all():
+        if tensor.datatype == "BF16":
+            values = floats_of_bf16(values)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise TensorDataError(
                 f"output {shown(tensor.name)}",
                 "not finite",
@@ -135,6 +143,28 @@ def list_from_tensor(tensor: Tensor) -> list[Any]:
         raise TensorDataError(
             f"output {shown(tensor.name)}", "not UTF-8 text", "binary data (binary_data: true)"
         ) from error
+
+
+def floats_of_bf16(bits: Array) -> NDArray[np.float32]:
+    """Return the numbers of bfloat16 bit patterns; every one is a float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def bf16_of_floats(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return float32 numbers as bfloat16 bit patterns, rounded to the nearest, ties to even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    quiet_nan = (bits >> 16) | 0x40  # rounding could carry a NaN over into infinity
+    return np.where(np.isnan(values), quiet_nan, rounded).astype(np.uint16)
+
+
+def _bf16_bits(name: str, flat: list[Any]) -> NDArray[np.uint16]:
+    _check_kind(name, "BF16", flat)
+    try:
+        with np.errstate(over="ignore"):
+            return bf16_of_floats(np.array(flat, np.float64).astype(np.float32))
+    except OverflowError as error:
+        raise TensorDataError(f"data of {shown(name)}", str(error), "BF16") from error
 
 
 def _bytes_elements(name: str, raw: Buffer, count: int) -> Array:

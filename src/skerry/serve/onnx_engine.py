@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from skerry.schema.model import TensorSpec
 from skerry.schema.oip import DATATYPES
+from skerry.serve.bfloat16 import run_as_values
 from skerry.serve.errors import MismatchError, ModelFileError, ModelRunError
 
 Array = NDArray[Any]
@@ -35,6 +36,7 @@ _DATATYPES = {
     "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
     "tensor(float16)": "FP16",
+    "tensor(bfloat16)": "BF16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
@@ -74,6 +76,9 @@ class OnnxModel:
         self.name = name
         self.inputs = tuple(_spec(path, entry) for entry in self._session.get_inputs())
         self.outputs = tuple(_spec(path, entry) for entry in self._session.get_outputs())
+        self._bf16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
+        if self._bf16 and any(spec.datatype == "BYTES" for spec in self.inputs):
+            raise ModelFileError(str(path), "ONNX Runtime takes no text beside bfloat16 tensors")
         self.output_names = [spec.name for spec in self.outputs]
         self.batch_axes = _batch_axes(
             [entry.shape for entry in self._session.get_inputs()],
@@ -86,7 +91,11 @@ class OnnxModel:
             if spec.datatype == "BYTES":
                 inputs = {**inputs, spec.name: self._texts(spec.name, inputs[spec.name])}
         try:
-            found = self._session.run(outputs, inputs)
+            if self._bf16:
+                specs = (*self.inputs, *self.outputs)
+                found = run_as_values(self._session, inputs, outputs, specs)
+            else:
+                found = self._session.run(outputs, inputs)
         except Exception as error:  # as above
             raise ModelRunError(self.name, _first_line(error)) from error
         return [_bytes(array) if array.dtype.kind == "O" else array for array in found]
