@@ -57,9 +57,9 @@ async def test_a_kind_of_tensor_that_oip_cannot_carry_is_refused(
 ) -> None:
     path = tmp_path / "m.onnx"
     models.save(
-        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16)],
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT8E4M3FN)],
         [("x", TensorProto.FLOAT, [1])],
-        [("y", TensorProto.BFLOAT16, [1])],
+        [("y", TensorProto.FLOAT8E4M3FN, [1])],
         path,
     )
     with pytest.raises(ModelFileError, match="OIP cannot carry"):

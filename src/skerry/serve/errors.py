@@ -333,6 +333,30 @@ class RateLimitError(ServeError):
         return f"try again in {self.wait_s:.3g} s"
 
 
+class ProviderError(ServeError):
+    """An execution provider that is not known, or options that cannot be read.
+
+    Write `cuda`, `openvino:device_type=NPU`, or a list of them by preference.
+    """
+
+    code = "E0422"
+    exit_code = Exit.WRONG_USE
+    http_status = 400
+    grpc_code = "INVALID_ARGUMENT"
+
+    def __init__(self, text: str, why: str, known: tuple[str, ...]) -> None:
+        super().__init__(text, why, known)
+        self.text, self.why, self.known = text, why, known
+
+    def __str__(self) -> str:
+        return f"execution provider {shown(self.text)}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """List the names."""
+        return f"known are {', '.join(self.known)}"
+
+
 def facts_of(error: BaseException) -> tuple[int, str, float | None]:
     """Return an error's HTTP status, gRPC code name and seconds to wait, with safe defaults."""
     status = getattr(error, "http_status", 500)

@@ -1,14 +1,19 @@
 """The one door to ONNX Runtime: a model file in, runs out.
 
 One thread per run and no spinning: a node runs one process per core, and a spinning
-second thread doubles the cost of a request when that core has work of its own.
+second thread doubles the cost of a request when that core has work of its own. What
+`EngineSettings` changes of that comes from a model's settings or its profile.
+
+A run goes to the session that ONNX Runtime's Python class wraps: the class checks names
+and types again that were checked at the door, which costs a small model a fifth of its
+run. Where that private name is absent or takes other arguments, the class itself runs.
 
 Shapes:  inputs and outputs as the model declares them, -1 where an axis is free.
 Errors:  ModelFileError for a file that cannot be served, ModelRunError for a failed run.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +24,13 @@ from numpy.typing import NDArray
 
 from skerry.schema.model import TensorSpec
 from skerry.schema.oip import DATATYPES
+from skerry.serve import providers
 from skerry.serve.bfloat16 import run_as_values
+from skerry.serve.bound_runs import BoundRuns
 from skerry.serve.errors import MismatchError, ModelFileError, ModelRunError
 
 Array = NDArray[Any]
+Run = Callable[[list[str], dict[str, Array], None], list[Array]]
 
 _WARM_RUNS = 5
 _DATATYPES = {
@@ -51,42 +59,72 @@ class BatchAxes:
     outputs: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How a session is made; the defaults suit most models on one core."""
+
+    providers: tuple[str, ...] = ()
+    """Execution providers by preference; none takes what the machine has."""
+    threads: int = 1
+    arena: bool = False
+    """Keep freed memory for the next run. It keeps the largest batch's for ever (24 MB for
+    a 3 MB model) and makes few models faster."""
+    io_binding: bool = False
+
+
 class OnnxModel:
     """One loaded model file."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, settings: EngineSettings = EngineSettings()) -> None:
         """Load the file; takes from a millisecond to minutes, so not on an event loop."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        # The arena keeps the largest batch's memory for ever (24 MB for a 3 MB model) and
-        # makes no run faster.
-        options.enable_cpu_mem_arena = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 4  # what fails is raised; nothing is printed beside it
         if not path.is_file():
             raise ModelFileError(str(path), "there is no such file")
-        try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # each kind of ONNX Runtime's errors is its own class
-            raise ModelFileError(str(path), _first_line(error)) from error
         self.name = name
+        self.settings = settings
+        self._session, self.left_out = _session(path, settings)
+        self.providers = tuple(map(providers.short_name, self._session.get_providers()))
+        """What really runs it, by preference."""
         self.inputs = tuple(_spec(path, entry) for entry in self._session.get_inputs())
         self.outputs = tuple(_spec(path, entry) for entry in self._session.get_outputs())
-        self._bf16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
+        self.output_names = [spec.name for spec in self.outputs]
+        input_shapes = [entry.shape for entry in self._session.get_inputs()]
+        output_shapes = [entry.shape for entry in self._session.get_outputs()]
+        self.batch_axes = _batch_axes(input_shapes, output_shapes)
+        datatypes = {spec.datatype for spec in (*self.inputs, *self.outputs)}
+        self._bf16 = "BF16" in datatypes
+        self._translated = self._bf16 or "BYTES" in datatypes
         if self._bf16 and any(spec.datatype == "BYTES" for spec in self.inputs):
             raise ModelFileError(str(path), "ONNX Runtime takes no text beside bfloat16 tensors")
-        self.output_names = [spec.name for spec in self.outputs]
-        self.batch_axes = _batch_axes(
-            [entry.shape for entry in self._session.get_inputs()],
-            [entry.shape for entry in self._session.get_outputs()],
-        )
+        self._call: Run = self._inner_run()
+        foretold = _shapes_foretold(input_shapes, output_shapes) and not self._translated
+        if settings.io_binding and foretold and self.providers == ("cpu",):
+            self._call = BoundRuns(self._session, self.output_names, self._call)
 
     def run(self, inputs: dict[str, Array], outputs: list[str]) -> list[Array]:
         """Run once; BYTES tensors are object arrays of `bytes` on both sides."""
+        if self._translated:
+            return self._run_translated(inputs, outputs)
+        try:
+            return self._call(outputs, inputs, None)
+        except Exception as error:  # as above
+            return self._run_again(error, inputs, outputs)
+
+    def _inner_run(self) -> Run:
+        inner = getattr(getattr(self._session, "_sess", None), "run", None)
+        run: Run = inner if callable(inner) else self._session.run
+        return run
+
+    def _run_again(
+        self, error: Exception, inputs: dict[str, Array], outputs: list[str]
+    ) -> list[Array]:
+        """Go through the public door where the private one takes other arguments."""
+        if isinstance(error, TypeError) and self._call != self._session.run:
+            self._call = self._session.run
+            return self.run(inputs, outputs)
+        raise ModelRunError(self.name, _first_line(error)) from error
+
+    def _run_translated(self, inputs: dict[str, Array], outputs: list[str]) -> list[Array]:
+        """Run where a tensor is text or BF16, which numpy and ONNX Runtime hold otherwise."""
         for spec in self.inputs:
             if spec.datatype == "BYTES":
                 inputs = {**inputs, spec.name: self._texts(spec.name, inputs[spec.name])}
@@ -131,6 +169,42 @@ class OnnxModel:
                 self.name, f"input {name}", "not UTF-8", "text, as ONNX strings are"
             ) from error
         return texts.reshape(data.shape)
+
+
+def _session(
+    path: Path, settings: EngineSettings
+) -> tuple[ort.InferenceSession, tuple[providers.LeftOut, ...]]:
+    """Make a session; where an accelerator cannot take the model, the CPU alone does."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = settings.arena
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what fails is raised; nothing is printed beside it
+    choice = providers.choose(settings.providers, ort.get_available_providers())
+    if any(name == providers.KNOWN["directml"] for name, _ in choice.providers):
+        options.enable_mem_pattern = False  # that provider asks for it
+    refused: tuple[providers.LeftOut, ...] = ()
+    while True:
+        try:
+            session = ort.InferenceSession(
+                str(path), options, providers=list(choice.providers), enable_fallback=0
+            )
+        except Exception as error:  # each kind of ONNX Runtime's errors is its own class
+            if len(choice.providers) == 1:
+                raise ModelFileError(str(path), _first_line(error)) from error
+            first, rest = choice.providers[0][0], choice.providers[1:]
+            refused += (providers.LeftOut(providers.short_name(first), _first_line(error)),)
+            choice = providers.Choice(rest, choice.left_out)
+            continue
+        return session, (*providers.unused(choice, session.get_providers()), *refused)
+
+
+def _shapes_foretold(inputs: Sequence[Sequence[Any]], outputs: Sequence[Sequence[Any]]) -> bool:
+    """Say whether the inputs' shapes decide the outputs': all symbols are named among them."""
+    known = {axis for shape in inputs for axis in shape if isinstance(axis, str)}
+    return all(isinstance(axis, int) or axis in known for shape in outputs for axis in shape)
 
 
 def _spec(path: Path, entry: Any) -> TensorSpec:
