@@ -5,7 +5,13 @@ import msgspec
 from skerry.schema.model import TensorSpec
 
 PLATFORM = "onnxruntime_onnx"
-EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_repository",
+    "parameters",
+    "system_shared_memory",
+)
 PARAMETER_FOLDER = "skerry-folder"
 """Repository load parameter: the absolute path of a version folder to put into service."""
 
@@ -47,6 +53,23 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the load and unload paths take; parameters not named here are passed over."""
 
     parameters: dict[str, msgspec.Raw] = {}
+
+
+class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One registered shared memory region: `byte_size` bytes of the object `key` from `offset`."""
+
+    name: str
+    key: str
+    offset: int
+    byte_size: int
+
+
+class RegionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What registering a shared memory region takes."""
+
+    key: str
+    byte_size: int
+    offset: int = 0
 
 
 class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):

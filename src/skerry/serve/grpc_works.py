@@ -22,6 +22,7 @@ from skerry.schema.oip_facts import format_served_by, read_facts
 from skerry.schema.oip_grpc import decode_request, encode_reply, parse
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import NotAdminError, facts_of
+from skerry.serve.grpc_extensions import extension_works
 from skerry.serve.service import Service
 
 log = logging.getLogger("skerry.serve")
@@ -76,6 +77,7 @@ class GrpcWorks:
             "RepositoryIndex": self._index,
             "RepositoryModelLoad": self._load,
             "RepositoryModelUnload": self._unload,
+            **extension_works(service),
         }
 
     async def stream_infer(self, data: Buffer, call: Call) -> list[Buffer]:
@@ -101,7 +103,10 @@ class GrpcWorks:
         return encode_reply(await self._answer(data, call))
 
     async def _answer(self, data: Buffer, call: Call) -> InferReply:
-        request = decode_request(data)
+        regions = self._service.regions
+        request = decode_request(data, regions.read if call.admin else None)
+        if request.wishes:
+            regions.check(request.wishes)
         request.received_s = call.received_s
         request.client = call.client
         read_facts(request, call.metadata.get, peer_site=call.peer_site)
@@ -111,6 +116,8 @@ class GrpcWorks:
                 call.deadline_s if stated_s is None else min(call.deadline_s, stated_s)
             )
         reply = await self._infer(request)
+        if request.wishes:
+            self._service.fulfil(request, reply)
         if reply.served_by is not None:
             served = format_served_by(reply.served_by)
             reply.parameters[HEADER_SERVED_BY] = served

@@ -27,6 +27,7 @@ from skerry.schema.oip_http import (
 )
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import HttpError, NotAdminError
+from skerry.serve.extension_paths import extension_paths
 from skerry.serve.http_message import JSON, HttpReply, HttpRequest, json_reply
 from skerry.serve.service import Service
 
@@ -57,6 +58,9 @@ class OipPaths:
                 return await self._command(request, model, verb)
         reply = self._look(parts)
         if reply is None:
+            reply = await extension_paths.answer(self._service, request, parts)
+            if reply is not None:
+                return reply
             raise HttpError(404, f"there is nothing at {request.path[:200]}")
         _need(request, "GET")
         return reply
@@ -83,10 +87,16 @@ class OipPaths:
         _need(request, "POST")
         headers = request.headers
         length = parse_json_length(headers.get(HEADER_JSON_LENGTH))
-        call = decode_request(model, version, request.body, length)
+        regions = self._service.regions
+        read = regions.read if request.admin else None
+        call = decode_request(model, version, request.body, length, read)
+        if call.request.wishes:
+            regions.check(call.request.wishes)
         call.request.received_s = request.received_s
         read_facts(call.request, headers.get, peer_site=request.peer_site)
         reply = await self._infer(call.request)
+        if call.request.wishes:
+            self._service.fulfil(call.request, reply)
         answer = HttpReply()
         if reply.served_by is not None:
             served = format_served_by(reply.served_by)

@@ -23,6 +23,8 @@ from skerry.schema.records import Outcome
 from skerry.serve.errors import MismatchError, NotReadyError, UnknownModelError, facts_of
 from skerry.serve.metrics import Metrics
 from skerry.serve.repository import READY, Repository, Slot
+from skerry.serve.shared_memory import Regions
+from skerry.serve.wishes import fulfil
 
 Array = NDArray[Any]
 
@@ -45,6 +47,7 @@ class Service:
     ) -> None:
         self.repository = repository
         self.metrics = Metrics()
+        self.regions = Regions()
         self._clock = clock
         self._site, self._node, self._tier = site, node, tier
         self._refuses_because = "starting"
@@ -165,6 +168,12 @@ class Service:
                 reason="local",
             ),
         )
+
+    def fulfil(self, request: InferRequest, reply: InferReply) -> None:
+        """Do to an answer what its request's wishes ask for."""
+        if request.wishes:
+            card = self.card(reply.model, reply.version)
+            fulfil(reply, request.wishes, self.regions, card.labels if card is not None else ())
 
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
         inputs = _checked_inputs(slot, request)

@@ -1,0 +1,99 @@
+"""The HTTP paths of the protocol's extensions: a table, and what each line of it does.
+
+Reading is for everybody who may ask; what changes the server is for admin listeners.
+"""
+
+from skerry.schema.oip_documents import RegionRequest, RegionStatus
+from skerry.schema.oip_errors import UnsupportedError
+from skerry.serve.http_message import HttpReply, HttpRequest, json_reply
+from skerry.serve.http_routes import Route, Routes, decoded
+from skerry.serve.service import Service
+
+Values = dict[str, str]
+
+
+async def _region_status(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    return json_reply(service.regions.status(values.get("region", "")))
+
+
+async def _region_register(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    wanted = decoded(request.body, RegionRequest)
+    service.regions.register(values["region"], wanted.key, wanted.offset, wanted.byte_size)
+    return HttpReply()
+
+
+async def _region_unregister(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    service.regions.unregister(values.get("region", ""))
+    return HttpReply()
+
+
+async def _cuda(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    raise UnsupportedError("cudasharedmemory", "not offered", "systemsharedmemory")
+
+
+_SYSTEM = "/v2/systemsharedmemory"
+_CUDA = "/v2/cudasharedmemory"
+
+EXTENSION_ROUTES = (
+    Route(
+        method="GET",
+        path=f"{_SYSTEM}/status",
+        does=_region_status,
+        summary="List the shared memory regions",
+        gives=list[RegionStatus],
+        errors=(403,),
+        admin=True,
+    ),
+    Route(
+        method="GET",
+        path=f"{_SYSTEM}/region/{{region}}/status",
+        does=_region_status,
+        summary="Tell what a shared memory region is",
+        gives=list[RegionStatus],
+        errors=(403, 404),
+        admin=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{_SYSTEM}/region/{{region}}/register",
+        does=_region_register,
+        summary="Register a shared memory region",
+        takes=RegionRequest,
+        errors=(400, 403),
+        admin=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{_SYSTEM}/region/{{region}}/unregister",
+        does=_region_unregister,
+        summary="Forget a shared memory region",
+        errors=(403, 404),
+        admin=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{_SYSTEM}/unregister",
+        does=_region_unregister,
+        summary="Forget every shared memory region",
+        errors=(403,),
+        admin=True,
+    ),
+    *(
+        Route(
+            method=method,
+            path=f"{_CUDA}/{path}",
+            does=_cuda,
+            summary="Not offered: memory of a GPU",
+            errors=(400,),
+        )
+        for method, path in (
+            ("GET", "status"),
+            ("GET", "region/{region}/status"),
+            ("POST", "region/{region}/register"),
+            ("POST", "region/{region}/unregister"),
+            ("POST", "unregister"),
+        )
+    ),
+)
+
+extension_paths = Routes(EXTENSION_ROUTES)

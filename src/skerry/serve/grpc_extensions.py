@@ -1,0 +1,77 @@
+"""The RPCs of the protocol's extensions, in the shape that `grpc_works` dispatches from.
+
+Errors:  those of the extensions; UnsupportedError for memory of a GPU.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from skerry.schema import open_inference_pb2 as pb
+from skerry.schema.oip_errors import UnsupportedError
+from skerry.schema.oip_grpc import parse
+from skerry.schema.oip_tensors import Buffer
+from skerry.serve.errors import NotAdminError
+from skerry.serve.service import Service
+
+
+class Caller(Protocol):
+    """What a work needs to know of a call."""
+
+    @property
+    def admin(self) -> bool:
+        """Whether the listener it came through takes commands."""
+
+
+Work = Callable[[Buffer, Any], Awaitable[list[Buffer]]]
+
+
+def extension_works(service: Service) -> Mapping[str, Work]:
+    """Return the works of the extensions by RPC."""
+    works = _Extensions(service)
+    return {
+        "SystemSharedMemoryStatus": works.region_status,
+        "SystemSharedMemoryRegister": works.region_register,
+        "SystemSharedMemoryUnregister": works.region_unregister,
+        "CudaSharedMemoryStatus": works.cuda,
+        "CudaSharedMemoryRegister": works.cuda,
+        "CudaSharedMemoryUnregister": works.cuda,
+    }
+
+
+class _Extensions:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def region_status(self, data: Buffer, call: Caller) -> list[Buffer]:
+        wanted = parse(pb.SystemSharedMemoryStatusRequest(), data)
+        _need_admin(call, "listing shared memory regions")
+        message = pb.SystemSharedMemoryStatusResponse()
+        for found in self._service.regions.status(wanted.name):
+            row = message.regions[found.name]
+            row.name, row.key = found.name, found.key
+            row.offset, row.byte_size = found.offset, found.byte_size
+        return _pieces(message)
+
+    async def region_register(self, data: Buffer, call: Caller) -> list[Buffer]:
+        wanted = parse(pb.SystemSharedMemoryRegisterRequest(), data)
+        _need_admin(call, "registering shared memory")
+        self._service.regions.register(wanted.name, wanted.key, wanted.offset, wanted.byte_size)
+        return _pieces(pb.SystemSharedMemoryRegisterResponse())
+
+    async def region_unregister(self, data: Buffer, call: Caller) -> list[Buffer]:
+        wanted = parse(pb.SystemSharedMemoryUnregisterRequest(), data)
+        _need_admin(call, "unregistering shared memory")
+        self._service.regions.unregister(wanted.name)
+        return _pieces(pb.SystemSharedMemoryUnregisterResponse())
+
+    async def cuda(self, data: Buffer, call: Caller) -> list[Buffer]:
+        raise UnsupportedError("CUDA shared memory", "not offered", "system shared memory")
+
+
+def _need_admin(call: Caller, what: str) -> None:
+    if not call.admin:
+        raise NotAdminError(what)
+
+
+def _pieces(message: Any) -> list[Buffer]:
+    return [bytes(message.SerializeToString())]

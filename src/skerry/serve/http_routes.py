@@ -1,0 +1,97 @@
+"""A table of paths: what is answered where, by whom, and in what words it is documented.
+
+One line of the table both dispatches requests and makes a path of the OpenAPI document,
+so that neither can be right alone. A template's `{name}` takes one segment.
+
+Errors:  HttpError 405, where the path is there and the method is not; NotAdminError.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from skerry.schema.oip_errors import OipError
+from skerry.schema.oip_tensors import Buffer
+from skerry.serve.errors import HttpError, NotAdminError
+from skerry.serve.http_message import HttpReply, HttpRequest
+from skerry.serve.service import Service
+
+Document = TypeVar("Document")
+Handler = Callable[[Service, HttpRequest, dict[str, str]], Awaitable[HttpReply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method on one path. `does` is None where the door answers the path itself."""
+
+    method: str
+    path: str
+    does: Handler | None = None
+    summary: str
+    takes: Any = None
+    """The type of the JSON body; None where there is none."""
+    gives: Any = None
+    """The type of the JSON answer; None where it is empty."""
+    gives_also: tuple[int, ...] = ()
+    """Statuses beside 200 that are answers and no errors."""
+    errors: tuple[int, ...] = ()
+    """Statuses of the errors that this path has beside those that every path has."""
+    admin: bool = False
+    """Whether only admin listeners take it, and never from a web page."""
+
+
+class Routes:
+    """The table, ready to be looked up."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
+        for route in routes:
+            segments = route.path.strip("/").split("/")
+            self._by_length.setdefault(len(segments), []).append((segments, route))
+
+    async def answer(
+        self, service: Service, request: HttpRequest, parts: list[str]
+    ) -> HttpReply | None:
+        """Answer a request whose path is in the table; None where it is not."""
+        method = "GET" if request.method == "HEAD" else request.method
+        others: list[str] = []
+        for segments, route in self._by_length.get(len(parts), ()):
+            values = _values(segments, parts)
+            if values is None or route.does is None:
+                continue
+            if route.method == method:
+                if route.admin:
+                    need_admin(request, route.summary)
+                return await route.does(service, request, values)
+            others.append(route.method)
+        if others:
+            raise HttpError(
+                405, f"{request.path[:200]} takes {' or '.join(others)}, not {request.method}"
+            )
+        return None
+
+
+def need_admin(request: HttpRequest, what: str) -> None:
+    """Refuse a command from a listener that takes none, or from a web page."""
+    if not request.admin or "origin" in request.headers or "sec-fetch-site" in request.headers:
+        raise NotAdminError(what)
+
+
+def decoded(body: Buffer, kind: type[Document]) -> Document:
+    """Read a JSON body."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise OipError("request body", f"not what this path takes ({error})", "JSON") from error
+
+
+def _values(segments: list[str], parts: list[str]) -> dict[str, str] | None:
+    values: dict[str, str] = {}
+    for segment, part in zip(segments, parts, strict=True):
+        if segment.startswith("{"):
+            values[segment[1:-1]] = part
+        elif segment != part:
+            return None
+    return values
