@@ -8,6 +8,8 @@ import pytest
 
 from skerry.node.errors import SettingsError
 from skerry.node.settings import BOUNDS, NodeSettings, read_settings, write_settings
+from skerry.schema.route import BOUNDS as ROUTE_BOUNDS
+from skerry.schema.route import RouteSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "node-settings.md"
 
@@ -39,6 +41,8 @@ def test_what_was_written_is_read_and_private(tmp_path: Path, node_settings: Nod
         ({"dial": {"region": "nowhere"}}, "wanted host:port"),
         ({"site": "../etc"}, "site"),
         ({"host_name": "x"}, "host_name"),
+        ({"route": {"retry_ratio": 7}}, "route.retry_ratio is 7, wanted 0 to 1"),
+        ({"route": {"retries": 7}}, "retries"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(
@@ -73,6 +77,17 @@ def test_the_reference_lists_every_setting_with_its_default_and_bounds() -> None
         if field.name in BOUNDS:
             low, high, _ = BOUNDS[field.name]
             assert f"{low:.13g} to {high:.13g}" in rows[field.name], field.name
+
+
+def test_the_reference_lists_every_setting_of_routing_with_its_bounds() -> None:
+    rows = dict(re.findall(r"^\| `route\.(\w+)` \|(.*)\|$", PAGE.read_text(), flags=re.MULTILINE))
+    fields = msgspec.structs.fields(RouteSettings)
+    assert list(rows) == [field.name for field in fields]
+    for field in fields:
+        assert f"`{_default(field)}`" in rows[field.name], field.name
+        if field.name in ROUTE_BOUNDS:
+            low, high = ROUTE_BOUNDS[field.name]
+            assert f"{low:g} to {high:.13g}" in rows[field.name], field.name
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

@@ -12,6 +12,7 @@ from skerry.route.router import Router
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, Tensor
 from skerry.schema.policy import Place, Policy, Residency, Stays
+from skerry.schema.route import RouteSettings
 from skerry.testing.clock import ManualClock
 
 TIERS = ("closet", "room", "cloud")
@@ -82,6 +83,7 @@ class World:
         peers: Sequence[tuple[str, str, float]] = PEERS,
         forwards: bool = True,
         site: str = "oslo",
+        settings: RouteSettings | None = None,
     ) -> Router:
         region, land = PLACES[site]
         return Router(
@@ -108,6 +110,7 @@ class World:
             local=local,
             standins={"magika": "magika-small"},
             forwards=forwards,
+            settings=settings,
         )
 
     async def call(self, peer: Peer, request: InferRequest, deadline_s: float) -> InferReply:

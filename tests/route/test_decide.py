@@ -110,4 +110,57 @@ def test_a_silence_wants_a_probe_at_once_and_does_not_shorten_a_wait() -> None:
 
 
 def test_every_verdict_has_a_word() -> None:
-    assert len(set(decide.VERDICT_WORDS)) == len(decide.VERDICT_WORDS) == decide.ABSENT + 1
+    assert len(set(decide.VERDICT_WORDS)) == len(decide.VERDICT_WORDS) == decide.BUDGET + 1
+
+
+@given(st.floats(0, 1), st.floats(0, 100), st.lists(st.floats(0, 1), max_size=60))
+def test_attempts_stay_below_a_share_of_requests_and_the_minimum_per_second(
+    ratio: float, per_s: float, gaps_s: list[float]
+) -> None:
+    tokens = spent = 0.0
+    for gap_s in gaps_s:
+        tokens = decide.budget_earned(tokens, gap_s, ratio, per_s, 1e9)
+        spent += math.floor(tokens)
+        tokens -= math.floor(tokens)
+    assert spent <= ratio * len(gaps_s) + per_s * sum(gaps_s) + 1e-6
+
+
+def test_saved_attempts_are_bounded_and_time_that_goes_back_takes_none_away() -> None:
+    assert decide.budget_earned(5.0, 1e9, 0.2, 10.0, 100.0) == 100.0
+    assert decide.budget_earned(5.0, -3.0, 0.2, 10.0, 100.0) == pytest.approx(5.2)
+
+
+def test_who_fails_or_lags_far_more_than_its_like_stands_out() -> None:
+    assert decide.is_outlier(10, 0.5, 0.0, math.nan, math.nan)
+    assert decide.is_outlier(10, 0.0, math.nan, 0.2, 0.02)
+    assert not decide.is_outlier(9, 1.0, 0.0, 1.0, 0.0), "too little is known"
+    assert not decide.is_outlier(99, 0.5, 0.4, math.nan, math.nan), "all are sick"
+    assert not decide.is_outlier(99, 0.0, 0.0, 0.012, 0.001), "a few milliseconds are no matter"
+    assert not decide.is_outlier(99, 1.0, math.nan, 1.0, math.nan), "there is nobody like it"
+
+
+@given(st.integers(1, 50), st.floats(0, 1))
+def test_ejections_leave_a_share_and_never_nobody(candidates: int, ratio_max: float) -> None:
+    ejected = 0
+    while decide.may_eject(ejected, candidates, ratio_max):
+        ejected += 1
+    assert ejected <= ratio_max * candidates
+    assert ejected < candidates
+
+
+@given(st.floats(0, 1))
+def test_ejections_double_up_to_a_bound(chance: float) -> None:
+    for times in range(40):
+        full_s = min(decide.EJECT_S_MIN * 2.0**times, decide.EJECT_S_MAX)
+        assert 0.75 * full_s <= decide.ejection_s(times, chance) <= 1.25 * full_s
+
+
+def test_the_less_loaded_is_asked_and_of_two_idle_ones_the_faster() -> None:
+    assert decide.is_lighter(1.0, 9.0, 2.0, 0.1)
+    assert decide.is_lighter(0.0, 0.1, 0.0, 0.2)
+    assert not decide.is_lighter(0.0, 0.2, 0.0, 0.1)
+
+
+def test_what_a_node_told_of_its_load_fades() -> None:
+    assert decide.load(2, 8.0, 0.0) == 10.0
+    assert decide.load(2, 8.0, decide.QUEUE_FADES_S) == 6.0

@@ -7,6 +7,7 @@ import msgspec
 
 from skerry.base.ids import IdError, token
 from skerry.node.errors import SettingsError
+from skerry.schema.route import RouteSettings, fault_of
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 
 _MIB = 1024 * 1024
@@ -71,6 +72,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Longest time between two looks at the region for a new desired state, in seconds."""
     status_s: float = 2.0
     """Time between two status reports, in seconds."""
+    route: RouteSettings = RouteSettings()
+    """How requests are routed: retries, balance, cache, cascades, ensembles."""
 
     @property
     def node(self) -> str:
@@ -94,6 +97,9 @@ def read_settings(path: Path) -> NodeSettings:
     given = [getattr(settings, name) for name in PORTS if getattr(settings, name)]
     if len(given) != len(set(given)):
         raise SettingsError(str(path), f"two doors have one port: {sorted(given)}")
+    wrong = fault_of(settings.route)
+    if wrong:
+        raise SettingsError(str(path), wrong)
     for name, address in settings.dial.items():
         if not _ADDRESS.fullmatch(address):
             raise SettingsError(str(path), f"dial.{name} is {address!r}, wanted host:port")

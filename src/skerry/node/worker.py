@@ -176,6 +176,7 @@ class Worker:
             clock=self._clock,
             rng=self._rng,
             local=local,
+            settings=settings.route,
         )
         recorder = Recorder(
             self._router.infer, self._journal, site=settings.site, clock=self._clock

@@ -28,8 +28,8 @@ from skerry.fleet.place import fallbacks_of, models_at, tier_order
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.trace import Trace
 from skerry.route import decide
+from skerry.route.journey import DEADLINE_S
 from skerry.route.latency import Latency
-from skerry.route.router import DEADLINE_S
 from skerry.schema.fleet import Fleet, Kind, Site
 from skerry.serve import admission
 

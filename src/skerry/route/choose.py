@@ -6,6 +6,7 @@ never sent anything but a health question.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from skerry.route import decide
 from skerry.route.decide import VERDICT_WORDS
@@ -67,12 +68,14 @@ def choose(
     """Judge every peer, residency first, and rank those that fit.
 
     Peers whose breaker is open and due for a probe are named in `probes`. Where nobody
-    else is left they become the candidates: the request itself is then the probe.
+    else is left they become the candidates: the request itself is then the probe. Where
+    not even they are left, those that were ejected are asked all the same.
     """
     choice = Choice()
     left_s = question.deadline_s - question.now_s
     ranked: list[tuple[float, int, Candidate]] = []
     resting: list[tuple[float, int, Candidate]] = []
+    ejected: list[tuple[float, int, Candidate]] = []
     rested: list[Considered] = []
     best: tuple[float, int, str] | None = None
     for index, candidate in enumerate(peers):
@@ -84,6 +87,8 @@ def choose(
         expected_s = health.model(question.model).latency.expected_s(question.now_s)
         phase = health.phase(question.model, question.now_s)
         verdict = decide.fit(True, question.hops, phase, expected_s, left_s)
+        if verdict == decide.BREAKER and health.is_ejected(question.now_s):
+            verdict = decide.EJECTED
         tier = tier_ranks.get(peer.tier, len(tier_ranks))
         rank = decide.rank(tier, peer.site == question.origin, expected_s)
         if verdict == decide.FIT:
@@ -91,17 +96,19 @@ def choose(
             continue
         if verdict != decide.HOPS and (best is None or (rank, index) < best[:2]):
             best = (rank, index, VERDICT_WORDS[verdict])
-        if verdict != decide.BREAKER:
+        if verdict not in (decide.BREAKER, decide.EJECTED):
             choice.ruled_out.append(_ruled_out(peer, verdict))
             continue
         rested.append(_ruled_out(peer, verdict))
-        if decide.probe_due(health.link, question.now_s):
+        if verdict == decide.EJECTED:
+            ejected.append((rank, index, candidate))
+        elif decide.probe_due(health.link, question.now_s):
             resting.append((rank, index, candidate))
     if ranked:
         choice.probes = [candidate for _, _, candidate in resting]
     elif left_s > 0:
-        ranked = resting
-        trying = {candidate.peer.node for _, _, candidate in resting}
+        ranked = resting or ejected
+        trying = {candidate.peer.node for _, _, candidate in ranked}
         rested = [ruled_out for ruled_out in rested if ruled_out.node not in trying]
     choice.ruled_out += rested
     ranked.sort(key=lambda entry: entry[:2])
@@ -109,6 +116,30 @@ def choose(
         choice.cause = best[2]
     choice.candidates = [candidate for _, _, candidate in ranked]
     return choice
+
+
+def spread(candidates: list[Candidate], model: str, now_s: float, rng: Random) -> None:
+    """Put the less loaded of two nodes first, drawn from those at the first one's site."""
+    if len(candidates) < 2:
+        return
+    first = candidates[0].peer
+    alike = 1
+    while alike < len(candidates):
+        peer = candidates[alike].peer
+        if peer.site != first.site or peer.tier != first.tier:
+            break
+        alike += 1
+    if alike < 2:
+        return
+    one, two = rng.sample(range(alike), 2)
+    a, b = candidates[one].health, candidates[two].health
+    better = decide.is_lighter(
+        a.load(now_s),
+        a.model(model).latency.expected_s(now_s),
+        b.load(now_s),
+        b.model(model).latency.expected_s(now_s),
+    )
+    candidates.insert(0, candidates.pop(one if better else two))
 
 
 def _ruled_out(peer: Peer, verdict: int, detail: str = "") -> Considered:

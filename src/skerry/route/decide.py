@@ -25,6 +25,8 @@ BREAKER: Final = 4
 DEADLINE: Final = 5
 BUSY: Final = 6
 ABSENT: Final = 7
+EJECTED: Final = 8
+BUDGET: Final = 9
 VERDICT_WORDS: Final = (
     "fit",
     "residency",
@@ -34,6 +36,8 @@ VERDICT_WORDS: Final = (
     "deadline",
     "queue-full",
     "no-model",
+    "ejected",
+    "retry-budget",
 )
 """The word for each verdict, as it appears in answers, records and errors."""
 
@@ -55,6 +59,16 @@ COLD_SERVICE_S: Final = 0.025
 FORGET_S: Final = 5.0
 """Half life of a latency that nobody measures any more: a slow spell is not for ever."""
 HOPS_MAX: Final = 1
+OUTLIER_ANSWERS_MIN: Final = 10
+"""Answers or failures since it came (back) before a candidate is compared with the others."""
+OUTLIER_FACTOR: Final = 3.0
+"""How many times worse than the median of its like makes an outlier."""
+OUTLIER_ERRORS_MIN: Final = 0.2
+OUTLIER_S_MIN: Final = 0.02
+EJECT_S_MIN: Final = 5.0
+EJECT_S_MAX: Final = 300.0
+QUEUE_FADES_S: Final = 1.0
+"""Half life of the load that a node told of itself."""
 _TIER_STEP: Final = 1e6
 _SITE_STEP: Final = 1e5
 _RANK_LATENCY_S_MAX: Final = 9e4
@@ -156,3 +170,60 @@ def breaker_probed(breaker: Breaker) -> Breaker:
 def probe_due(breaker: Breaker, now_s: float) -> bool:
     """Tell whether an open breaker has waited long enough to be probed."""
     return breaker.phase == OPEN and now_s >= breaker.until_s
+
+
+def budget_earned(
+    tokens: float, elapsed_s: float, ratio: float, per_s: float, tokens_max: float
+) -> float:
+    """Return the tokens after one more request: its share, and the minimum for the time since.
+
+    A further attempt costs one token, so attempts stay below a share of the requests,
+    however sick the fleet is.
+    """
+    return min(tokens + ratio + per_s * max(elapsed_s, 0.0), tokens_max)
+
+
+def is_outlier(
+    answers: int,
+    errors_ratio: float,
+    like_errors_ratio: float,
+    service_s: float,
+    like_service_s: float,
+) -> bool:
+    """Tell whether a candidate stands out of its like: by errors, or by time to answer.
+
+    The `like_` values are medians of the others; `service_s` is without the round trip.
+    NaN, where there is nothing to compare, never stands out.
+    """
+    if answers < OUTLIER_ANSWERS_MIN:
+        return False
+    if errors_ratio >= OUTLIER_ERRORS_MIN and errors_ratio >= OUTLIER_FACTOR * like_errors_ratio:
+        return True
+    return service_s >= OUTLIER_S_MIN and service_s >= OUTLIER_FACTOR * like_service_s
+
+
+def may_eject(ejected: int, candidates: int, ratio_max: float) -> bool:
+    """Tell whether one more of like candidates may be ejected; never all of them."""
+    return ejected + 1 <= min(ratio_max * candidates, candidates - 1)
+
+
+def ejection_s(times: int, chance: float) -> float:
+    """Return how long an ejection lasts: doubled each time in a row, spread by a quarter."""
+    wait_s = min(EJECT_S_MIN * 2.0 ** min(times, 16), EJECT_S_MAX)
+    return wait_s * (0.75 + 0.5 * chance)
+
+
+def load(in_flight: int, told: float, told_age_s: float) -> float:
+    """Return a node's load: what was sent there and is not back, and what it told, fading."""
+    return in_flight + told * math.pow(0.5, max(told_age_s, 0.0) / QUEUE_FADES_S)
+
+
+def is_lighter(load_a: float, expected_a_s: float, load_b: float, expected_b_s: float) -> bool:
+    """Tell whether the first of two nodes is the one to ask: less loaded, else faster.
+
+    Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing",
+    IEEE TPDS 12(10), 2001.
+    """
+    if load_a != load_b:
+        return load_a < load_b
+    return expected_a_s < expected_b_s

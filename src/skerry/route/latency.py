@@ -14,35 +14,49 @@ WINDOW: Final = 64
 _SMOOTHING: Final = 0.2
 
 
-class Latency:
-    """Live latency of one model at one candidate, starting from a prior."""
+class Mean:
+    """A smoothed mean of one model's latency here, where nothing is hedged: no percentile."""
 
-    __slots__ = ("_at_s", "_mean_s", "_prior_s", "_sorted", "_window")
+    __slots__ = ("_at_s", "_mean_s", "_prior_s")
 
     def __init__(self, prior_s: float) -> None:
         self._prior_s = prior_s
         self._mean_s = prior_s
-        self._at_s = 0.0
+        self._at_s = -1.0  # before any answer
+
+    def saw(self, latency_s: float, now_s: float) -> None:
+        """Take one answer in."""
+        if self._at_s < 0.0:
+            self._mean_s = latency_s
+        else:
+            self._mean_s += _SMOOTHING * (latency_s - self._mean_s)
+        self._at_s = now_s
+
+    def expected_s(self, now_s: float) -> float:
+        """Return what the next answer will probably take."""
+        if self._at_s < 0.0 or self._mean_s <= self._prior_s:
+            return self._mean_s
+        return believed_s(self._mean_s, self._prior_s, now_s - self._at_s)
+
+
+class Latency(Mean):
+    """Live latency of one model at one candidate, starting from a prior."""
+
+    __slots__ = ("_sorted", "_window")
+
+    def __init__(self, prior_s: float) -> None:
+        super().__init__(prior_s)
         self._window: deque[float] = deque()
         self._sorted: list[float] = []
 
     def saw(self, latency_s: float, now_s: float) -> None:
         """Take one answer in."""
-        self._mean_s = (
-            self._mean_s + _SMOOTHING * (latency_s - self._mean_s) if self._window else latency_s
-        )
-        self._at_s = now_s
+        super().saw(latency_s, now_s)
         self._window.append(latency_s)
         insort(self._sorted, latency_s)
         if len(self._window) > WINDOW:
             oldest = self._window.popleft()
             del self._sorted[bisect_left(self._sorted, oldest)]
-
-    def expected_s(self, now_s: float) -> float:
-        """Return what the next answer will probably take."""
-        if not self._window:
-            return self._prior_s
-        return believed_s(self._mean_s, self._prior_s, now_s - self._at_s)
 
     @property
     def p95_s(self) -> float:

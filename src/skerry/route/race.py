@@ -1,7 +1,7 @@
 """One request, several candidates: in rank order, hedged on silence, the loser cancelled.
 
 Inference is idempotent, so a failed attempt is repeated at the next candidate at once,
-within the deadline. Each candidate gets the request at most once.
+within the deadline and the budget. Each candidate gets the request at most once.
 """
 
 import asyncio
@@ -19,11 +19,14 @@ from skerry.route.choose import Candidate
 from skerry.route.errors import Considered, PeerAnsweredError
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferReply
+from skerry.schema.route_trace import AttemptSeen
 
 log = logging.getLogger(__name__)
 _told: set[type[BaseException]] = set()
 
 HEDGES_MAX: Final = 2
+PARAMETER_LOAD: Final = "skerry-load"
+"""What a node tells the one that forwarded to it: how many requests it has under way."""
 Send = Callable[[Peer, float], Awaitable[InferReply]]
 """Send the request to a peer with so many seconds left."""
 
@@ -59,11 +62,27 @@ class Race:
         clock: Clock,
         rng: Random,
         suspect: Callable[[Candidate], None],
+        may_retry: Callable[[], bool],
     ) -> None:
         self._model, self._send, self._clock, self._rng = model, send, clock, rng
-        self._suspect = suspect
+        self._suspect, self._may_retry = suspect, may_retry
         self._running: dict[asyncio.Task[InferReply], _Attempt] = {}
         self.considered: list[Considered] = []
+        self._over: list[tuple[_Attempt, float, str]] = []
+
+    def attempts(self, since_s: float) -> list[AttemptSeen]:
+        """Return every attempt that is over, as a trace tells it."""
+        return [
+            AttemptSeen(
+                node=attempt.candidate.peer.node,
+                model=self._model,
+                cause=attempt.cause,
+                at_ms=(attempt.started_s - since_s) * 1000,
+                took_ms=(ended_s - attempt.started_s) * 1000,
+                verdict=word,
+            )
+            for attempt, ended_s, word in self._over
+        ]
 
     async def run(self, candidates: list[Candidate], deadline_s: float) -> Won | None:
         """Ask the candidates, best first, until `deadline_s` (monotonic)."""
@@ -88,14 +107,20 @@ class Race:
                     newest.candidate.health.silent(now_s)
                     self._suspect(newest.candidate)
                 if waiting and (not finished or not self._running):
-                    newest = self._start(waiting.pop(), cause, deadline_s)
-                elif not self._running:
+                    if self._may_retry():
+                        newest = self._start(waiting.pop(), cause, deadline_s)
+                        continue
+                    for candidate in reversed(waiting):
+                        self._note(candidate.peer, decide.BUDGET, "")
+                    waiting.clear()
+                if not self._running:
                     return None
         finally:
             await self._stop()
 
     def _start(self, candidate: Candidate, cause: str, deadline_s: float) -> _Attempt:
         now_s = self._clock.monotonic_s()
+        candidate.health.in_flight += 1
         trial = candidate.health.link.phase != decide.CLOSED
         if trial:
             candidate.health.trial = True
@@ -127,14 +152,21 @@ class Race:
     def _judge(self, task: asyncio.Task[InferReply]) -> Won | None:
         attempt = self._running.pop(task)
         peer, health = attempt.candidate.peer, attempt.candidate.health
+        health.in_flight -= 1
         if attempt.trial:
             health.trial = False
         now_s = self._clock.monotonic_s()
         error = task.exception()
+        verdict = decide.FIT if error is None else verdict_of(error)
+        word = "refused" if verdict is None else decide.VERDICT_WORDS[verdict]
+        self._over.append((attempt, now_s, word))
         if error is None:
             health.answered(self._model, now_s - attempt.started_s, now_s)
-            return Won(task.result(), peer, attempt.cause)
-        verdict = verdict_of(error)
+            reply = task.result()
+            told = reply.parameters.pop(PARAMETER_LOAD, None)
+            if isinstance(told, int | float):
+                health.told_load(float(told), now_s)
+            return Won(reply, peer, attempt.cause)
         if verdict is None:
             if isinstance(error, PeerAnsweredError):  # it is alive and well
                 health.answered(self._model, now_s - attempt.started_s, now_s)
@@ -156,6 +188,7 @@ class Race:
         left, self._running = self._running, {}
         for task, attempt in left.items():
             task.cancel()
+            attempt.candidate.health.in_flight -= 1
             if attempt.trial:
                 attempt.candidate.health.trial = False
             # At least so long: without it, only fast answers would count, and the
@@ -163,6 +196,7 @@ class Race:
             latency = attempt.candidate.health.model(self._model).latency
             latency.saw(now_s - attempt.started_s, now_s)
             self._note(attempt.candidate.peer, decide.DEADLINE, "no answer yet")
+            self._over.append((attempt, now_s, "cancelled"))
         if left:
             await asyncio.gather(*left, return_exceptions=True)
 
