@@ -11,6 +11,8 @@ from skerry.base.errors import Exit
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
 
 if TYPE_CHECKING:
+    from skerry.schema.model import Card
+    from skerry.schema.oip import InferFunction
     from skerry.serve.server import Server
 
 
@@ -55,6 +57,8 @@ def command(
     under way and ends with 0. Repository load and unload work on loopback and the Unix
     socket only.
     """
+    from skerry.base.clock import SystemClock
+    from skerry.learn.explainer import Explainer
     from skerry.pipeline.front import wrap as with_front
     from skerry.serve.server import Server, ServeSettings
 
@@ -67,10 +71,22 @@ def command(
         uds=uds,
     )
 
-    # Where a card says how, a file is taken as well as tensors, as on a node of a fleet.
-    server = Server(
-        settings, wrap=lambda infer: with_front(infer, lambda *of: server.service.card(*of))
-    )
+    def wrap(infer: "InferFunction") -> "InferFunction":
+        """Take files where a card says how, and explain what is asked for, as a node does."""
+        explainer = Explainer(
+            infer,
+            run=lambda request: server.service.run_apart(request),
+            metadata=lambda *of: server.service.metadata(*of),
+            cards=card,
+            node=settings.node,
+            clock=SystemClock(),
+        )
+        return with_front(explainer.infer, card)
+
+    def card(model: str, version: str) -> "Card | None":
+        return server.service.card(model, version)
+
+    server = Server(settings, wrap=wrap)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(server, as_json=as_json))
     return Exit.DONE

@@ -1,5 +1,7 @@
 """What can be wrong with a model that someone brings."""
 
+from typing import ClassVar
+
 from skerry.base.errors import Exit, SkerryError
 
 
@@ -142,3 +144,102 @@ class DeclarationError(LearnError):
     def hint(self) -> str:
         """Name the page."""
         return "docs/reference/model-card.md lists every field"
+
+
+class ExplainError(LearnError):
+    """An explanation was asked for that cannot be given; nothing was run.
+
+    One row per request, numeric inputs, `explain_output` among the model's outputs and
+    `explain_target` among its values; docs/how-to/explain-an-answer.md lists the parameters.
+    """
+
+    code = "E0707"
+    exit_code = Exit.WRONG_USE
+    http_status: ClassVar[int] = 400
+    grpc_code: ClassVar[str] = "INVALID_ARGUMENT"
+
+    def __init__(self, where: str, found: str, wanted: str) -> None:
+        super().__init__(where, found, wanted)
+        self.where, self.found, self.wanted = where, found, wanted
+
+    def __str__(self) -> str:
+        return f"{self.where} is {self.found}, wanted {self.wanted}"
+
+    @property
+    def hint(self) -> str:
+        """Name the page."""
+        return "docs/how-to/explain-an-answer.md lists the parameters"
+
+
+class BudgetError(LearnError):
+    """The budget of an explanation does not reach for the least that its method needs.
+
+    Sampled Shapley values need one order and its reverse, two runs per feature; occlusion
+    needs one run per feature.
+    """
+
+    code = "E0708"
+    exit_code = Exit.WRONG_USE
+    http_status: ClassVar[int] = 400
+    grpc_code: ClassVar[str] = "INVALID_ARGUMENT"
+
+    def __init__(self, method: str, budget: int, need: int, players: int) -> None:
+        super().__init__(method, budget, need, players)
+        self.method, self.budget, self.need, self.players = method, budget, need, players
+
+    def __str__(self) -> str:
+        return (
+            f"explain_budget is {self.budget} runs, wanted at least {self.need} "
+            f"for {self.method} of {self.players} features"
+        )
+
+    @property
+    def hint(self) -> str:
+        """Name the ways out."""
+        return "raise explain_budget, or ask for explain_method=occlusion"
+
+
+class ExplainBusyError(LearnError):
+    """As many explanations as a server gives at a time are under way; plain answers go first."""
+
+    code = "E0709"
+    exit_code = Exit.UNREACHABLE
+    http_status: ClassVar[int] = 503
+    grpc_code: ClassVar[str] = "RESOURCE_EXHAUSTED"
+    retry_after_s: float = 1.0
+
+    def __init__(self, under_way: int) -> None:
+        super().__init__(under_way)
+        self.under_way = under_way
+
+    def __str__(self) -> str:
+        return f"{self.under_way} explanations are under way, which is all at a time"
+
+    @property
+    def hint(self) -> str:
+        """Say when to try again."""
+        return "try again in a second, or ask for the answer without explain"
+
+
+class ExplainElsewhereError(LearnError):
+    """The answer came from a node that sent no explanation with it.
+
+    Only who runs a model can explain its answers. The node may be older than this one.
+    """
+
+    code = "E0710"
+    exit_code = Exit.BAD_OUTCOME
+    http_status: ClassVar[int] = 501
+    grpc_code: ClassVar[str] = "UNIMPLEMENTED"
+
+    def __init__(self, node: str, model: str) -> None:
+        super().__init__(node, model)
+        self.node, self.model = node, model
+
+    def __str__(self) -> str:
+        return f"{self.node} answered for {self.model} and sent no explanation"
+
+    @property
+    def hint(self) -> str:
+        """Name the ways out."""
+        return "update that node, or ask for the answer without explain"

@@ -1,6 +1,6 @@
-"""The worker: the data path of a node. Doors, front, recorder, router, models; no control plane.
+"""The worker: the data path of a node, from doors to models; no control plane.
 
-    door -> front (file to tensors) -> recorder -> router -> models here, or a peer
+    door -> front (file to tensors) -> explainer -> recorder -> router -> models here, or a peer
 
 It starts from what lies in the node's folder and needs no network, no region and no
 agent. SIGHUP makes it read desired state, policy, signals and identity again; requests
@@ -25,6 +25,7 @@ from skerry.base.files import FolderLock, write_private
 from skerry.base.http_client import HttpClient
 from skerry.base.ports import free_ports
 from skerry.base.sockets import socket_address
+from skerry.learn.explainer import Explainer
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.recorder import Recorder
@@ -161,7 +162,7 @@ class Worker:
         )
 
     def _wrap(self, local: InferFunction) -> InferFunction:
-        """Put router, recorder and front before the models."""
+        """Put router, recorder, explainer and front before the models."""
         settings = self._settings
         peers = HttpPeers(self._client, server_name=self._server_name, dial=settings.dial)
         self._router = Router(
@@ -181,7 +182,15 @@ class Worker:
         recorder = Recorder(
             self._router.infer, self._journal, site=settings.site, clock=self._clock
         )
-        self._answer = with_front(recorder.infer, self._card)
+        explainer = Explainer(
+            recorder.infer,
+            run=lambda request: self._server.service.run_apart(request),
+            metadata=lambda *of: self._server.service.metadata(*of),
+            cards=self._card,
+            node=settings.node,
+            clock=self._clock,
+        )
+        self._answer = with_front(explainer.infer, self._card)
         return self._answer
 
     def _card(self, model: str, version: str) -> Card | None:

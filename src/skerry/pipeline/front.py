@@ -23,6 +23,8 @@ from skerry.schema.oip import InferFunction, InferReply, InferRequest, Tensor
 
 FILE_INPUT = "file"
 OUTPUTS = ("label", "score")
+EXPLANATION = "explanation."
+"""How outputs that explain the model's input begin; they pass as they are."""
 FILES_MAX = 64
 FILE_BYTES_MAX = 64 * 1024**2
 
@@ -54,7 +56,9 @@ class _Front:
             rows = _rows(pipeline, files)
         reply = await self._infer(_with_rows(request, pipeline.card, rows))
         arrays = [output.data for output in reply.outputs]
-        return replace(reply, outputs=_answers(pipeline.outputs_to_labels(arrays), request, files))
+        answers = _answers(pipeline.outputs_to_labels(arrays), request, files)
+        answers += [output for output in reply.outputs if output.name.startswith(EXPLANATION)]
+        return replace(reply, outputs=answers)
 
     def _pipeline(self, request: InferRequest) -> Pipeline | None:
         card = self._cards(request.model, request.version)

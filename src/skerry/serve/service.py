@@ -175,6 +175,11 @@ class Service:
             card = self.card(reply.model, reply.version)
             fulfil(reply, request.wishes, self.regions, card.labels if card is not None else ())
 
+    async def run_apart(self, request: InferRequest) -> list[Tensor]:
+        """Run a model for the server's own ends, such as explanations; nothing is counted."""
+        slot = self.repository.get(request.model, request.version)
+        return await self._run(slot, request, request.received_s or self._clock.monotonic_s())
+
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
         inputs = _checked_inputs(slot, request)
         names = _checked_outputs(slot, request)

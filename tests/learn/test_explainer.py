@@ -1,0 +1,384 @@
+"""Explanations through a real server: exact, bounded, refused in words, out of others' way."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from skerry.base.clock import SystemClock
+from skerry.base.http_client import Address, HttpClient
+from skerry.learn.errors import ExplainBusyError, ExplainElsewhereError, ExplainError
+from skerry.learn.explain_wish import wish_of
+from skerry.learn.explainer import UNDER_WAY_MAX, Explainer
+from skerry.pipeline.front import wrap as with_front
+from skerry.schema.model import Card, CheckSample, TensorSpec
+from skerry.schema.oip import InferFunction, InferReply, InferRequest, ServedBy, Tensor
+from skerry.schema.oip_documents import ModelMetadata
+from skerry.serve.server import Server, ServeSettings
+
+pytestmark = pytest.mark.anyio
+
+Post = Callable[..., Awaitable[tuple[int, Any]]]
+W = np.array([[2.0, -1.0], [0.0, 0.5], [1.0, 3.0], [-4.0, 0.0]], dtype=np.float32)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def save(path: Path, nodes: Any, inputs: Any, outputs: Any, weights: Any) -> None:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(*one) for one in inputs],
+        [helper.make_tensor_value_info(*one) for one in outputs],
+        initializer=[
+            helper.make_tensor(name, TensorProto.FLOAT, data.shape, data.ravel())
+            for name, data in weights.items()
+        ],
+    )
+    path.parent.mkdir(parents=True)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        str(path),
+    )
+
+
+def linear(path: Path, rows: str | int) -> None:
+    """y = x @ W of [rows, 4] to [rows, 2]."""
+    save(
+        path,
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [("x", TensorProto.FLOAT, [rows, 4])],
+        [("y", TensorProto.FLOAT, [rows, 2])],
+        {"w": W},
+    )
+
+
+def picture(path: Path) -> None:
+    """The sum of the left upper quarter of [n, 3, 16, 16], to [n, 1]."""
+    mask = np.zeros((3, 16, 16), np.float32)
+    mask[:, :8, :8] = 1
+    save(
+        path,
+        [
+            helper.make_node("Mul", ["image", "mask"], ["seen"]),
+            helper.make_node("Flatten", ["seen"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "ones"], ["y"]),
+        ],
+        [("image", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [("y", TensorProto.FLOAT, ["n", 1])],
+        {"mask": mask, "ones": np.ones((768, 1), np.float32)},
+    )
+
+
+def card(name: str, **changes: Any) -> Card:
+    samples = tuple(
+        CheckSample(
+            inputs=(x.tobytes(),),
+            input_shapes=((1, 4),),
+            outputs=((x @ W).tobytes(),),
+            output_shapes=((1, 2),),
+        )
+        for x in (np.full((1, 4), value, np.float32) for value in (0.0, 2.0))
+    )
+    fields: dict[str, Any] = {
+        "name": name,
+        "version": 1,
+        "summary": "",
+        "licence": "Apache-2.0",
+        "source": "test",
+        "framework": "onnx",
+        "opset": 17,
+        "inputs": (TensorSpec(name="x", datatype="FP32", shape=(-1, 4)),),
+        "outputs": (TensorSpec(name="y", datatype="FP32", shape=(-1, 2)),),
+        "labels": ("left", "right"),
+        "samples": samples,
+        "max_batch": 16,
+    }
+    return Card(**{**fields, **changes})
+
+
+def texts(path: Path) -> None:
+    save(
+        path,
+        [helper.make_node("Identity", ["t"], ["u"])],
+        [("t", TensorProto.STRING, ["n", 1])],
+        [("u", TensorProto.STRING, ["n", 1])],
+        {},
+    )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """`free`, `fixed` (no batch axis), `carded` (with samples), `picture`, `texts`, `files`."""
+    folder = tmp_path / "models"
+    linear(folder / "free" / "1" / "model.onnx", "n")
+    linear(folder / "fixed" / "1" / "model.onnx", 1)
+    linear(folder / "carded" / "1" / "model.onnx", "n")
+    picture(folder / "picture" / "1" / "model.onnx")
+    texts(folder / "texts" / "1" / "model.onnx")
+    (folder / "carded" / "1" / "card.json").write_bytes(msgspec.json.encode(card("carded")))
+    return folder
+
+
+@pytest.fixture
+async def server(repository: Path) -> AsyncIterator[Server]:
+    """What `skerry serve` composes: front, explainer, service."""
+    settings = ServeSettings(
+        repository=str(repository), http_port=0, grpc_port=None, metrics_port=None
+    )
+
+    def wrap(infer: InferFunction) -> InferFunction:
+        explainer = Explainer(
+            infer,
+            run=lambda request: server.service.run_apart(request),
+            metadata=lambda *of: server.service.metadata(*of),
+            cards=lambda *of: server.service.card(*of),
+            node=settings.node,
+            clock=SystemClock(),
+        )
+        return with_front(explainer.infer, lambda *of: server.service.card(*of))
+
+    server = Server(settings, wrap=wrap)
+    await server.start()
+    yield server
+    await server.stop(grace_s=1)
+
+
+@pytest.fixture
+async def post(server: Server) -> AsyncIterator[Post]:
+    """Send JSON to a model; returns the status, and outputs by name with the parameters."""
+    client = HttpClient()
+
+    async def send(model: str, inputs: list[Any], **parameters: Any) -> tuple[int, Any]:
+        body = json.dumps({"inputs": inputs, "parameters": parameters}).encode()
+        answer = await client.call(
+            Address("127.0.0.1", server.ports.http, False, ""),
+            "POST",
+            f"/v2/models/{model}/infer",
+            body=[body],
+            deadline_s=10,
+        )
+        document = json.loads(bytes(answer.body))
+        if answer.status == 200:
+            outputs = {
+                one["name"]: np.array(one["data"]).reshape(one["shape"])
+                for one in document["outputs"]
+            }
+            document = outputs, document.get("parameters", {})
+        return answer.status, document
+
+    yield send
+    client.close()
+
+
+def fp32(name: str, array: Any) -> dict[str, Any]:
+    data = np.asarray(array, np.float32)
+    return {
+        "name": name,
+        "datatype": "FP32",
+        "shape": list(data.shape),
+        "data": data.ravel().tolist(),
+    }
+
+
+X = [[1.0, 2.0, 3.0, 4.0]]
+
+
+@pytest.mark.parametrize(("model", "shape"), [("free", (4,)), ("fixed", (1, 4))])
+@pytest.mark.parametrize("target", [0, 1])
+@pytest.mark.parametrize("method", ["shapley", "occlusion"])
+async def test_a_linear_model_is_explained_exactly(
+    post: Post, model: str, shape: tuple[int, ...], target: int, method: str
+) -> None:
+    status, found = await post(
+        model, [fp32("x", X)], explain=True, explain_target=target, explain_method=method
+    )
+    assert status == 200, found
+    outputs, facts = found
+    shares = outputs["explanation.x"]
+    assert shares.shape == shape
+    np.testing.assert_allclose(shares.reshape(-1), np.array(X[0]) * W[:, target], atol=1e-5)
+    assert abs(facts["explain_gap"]) < 1e-5
+    assert facts["explain_value"] == pytest.approx(float((np.array(X[0]) @ W)[target]))
+    assert (facts["explain_baseline"], facts["explain_output"]) == ("zeros", "y")
+    assert facts["explain_runs"] <= 16
+    assert "skerry-served-by" in facts
+    np.testing.assert_allclose(outputs["y"], X @ W, rtol=1e-6)
+
+
+async def test_the_class_with_the_largest_value_is_explained_if_none_is_named(post: Post) -> None:
+    _, (outputs, facts) = await post("free", [fp32("x", X)], explain=True)
+    assert facts["explain_target"] == int(np.argmax(outputs["y"]))
+
+
+async def test_the_mean_of_the_check_samples_is_the_baseline(post: Post) -> None:
+    _, (outputs, facts) = await post("carded", [fp32("x", X)], explain=True, explain_target="right")
+    assert facts["explain_baseline"] == "card"
+    assert outputs["explanation.x"][0] == 0, "it equals the mean, so it plays no part"
+    np.testing.assert_allclose(outputs["explanation.x"], (np.array(X[0]) - 1) * W[:, 1], atol=1e-5)
+    _, (outputs, facts) = await post(
+        "carded", [fp32("x", X)], explain=True, explain_target="left", explain_baseline=2
+    )
+    np.testing.assert_allclose(outputs["explanation.x"], (np.array(X[0]) - 2) * W[:, 0], atol=1e-5)
+
+
+async def test_an_image_gets_a_map_of_the_patches_that_count(post: Post) -> None:
+    image = np.ones((1, 3, 16, 16))
+    _, (outputs, facts) = await post("picture", [fp32("image", image)], explain=True)
+    assert facts["explain_method"] == "occlusion"
+    heat = outputs["explanation.image"]
+    assert heat.shape == (3, 16, 16)
+    np.testing.assert_allclose(heat[:, :8, :8], 1, atol=1e-4)
+    np.testing.assert_allclose(heat[:, 8:, :], 0, atol=1e-4)
+
+
+async def test_a_plain_request_gets_a_plain_answer(post: Post) -> None:
+    for asked in ({}, {"explain": False}):
+        status, (outputs, facts) = await post("free", [fp32("x", X)], **asked)
+        assert status == 200
+        assert list(outputs) == ["y"]
+        assert not any(name.startswith("explain") for name in facts)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"explain": 1}, "explain is 1, wanted true or false"),
+        ({"explain_method": "lime"}, "explain_method is 'lime', wanted shapley or occlusion"),
+        ({"explain_budget": 0}, "explain_budget is 0, wanted a whole number, 2 to 20000"),
+        ({"explain_budget": 5, "explain_method": "shapley"}, "wanted at least 8 for shapley of 4"),
+        ({"explain_target": 2}, "explain_target is 2, wanted 0 to 1"),
+        ({"explain_target": "up"}, "explain_target is 'up', wanted a label"),
+        ({"explain_output": "z"}, "explain_output is z, wanted one of y"),
+        ({"explain_baseline": "mean"}, "explain_baseline is 'mean', wanted zeros, card or a"),
+        ({"explain_baseline": "card"}, "wanted a card with check samples"),
+        ({"explain_metod": "shapley"}, "parameter 'explain_metod' is unknown"),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_words(
+    post: Post, parameters: dict[str, Any], said: str
+) -> None:
+    status, document = await post("free", [fp32("x", X)], **{"explain": True, **parameters})
+    assert status == 400, document
+    assert said in document["error"]
+
+
+async def test_texts_and_several_rows_are_refused(post: Post) -> None:
+    text = {"name": "t", "datatype": "BYTES", "shape": [1, 1], "data": ["a"]}
+    status, document = await post("texts", [text], explain=True)
+    assert (status, document["code"]) == (400, "E0707")
+    assert "input t is of BYTES" in document["error"]
+    status, document = await post("free", [fp32("x", X * 2)], explain=True)
+    assert (status, document["code"]) == (400, "E0707")
+    assert "input x is of 2 rows" in document["error"]
+
+
+async def test_a_short_deadline_ends_it_early_and_says_so(post: Post) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 3, 16, 16))
+    wish = {"explain": True, "explain_method": "shapley", "explain_budget": 20_000}
+    parameters = {**wish, "skerry-deadline-ms": 60}
+    status, (outputs, facts) = await post("picture", [fp32("image", image)], **parameters)
+    assert status == 200
+    assert facts["explain_stopped"] == "deadline"
+    assert facts["explain_runs"] < 20_000
+    assert "y" in outputs
+
+
+async def test_runs_of_an_explanation_are_no_requests(server: Server, post: Post) -> None:
+    await post("free", [fp32("x", X)], explain=True)
+    assert server.service.stats()["free"]["requests"] == 1
+
+
+async def test_plain_requests_are_answered_while_one_is_explained(post: Post) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 3, 16, 16))
+    answered: list[str] = []
+
+    async def explained() -> None:
+        wish = {"explain": True, "explain_method": "shapley", "explain_budget": 20_000}
+        await post("picture", [fp32("image", image)], **wish)
+        answered.append("explained")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(explained)
+        for _ in range(5):
+            await post("picture", [fp32("image", image)])
+            answered.append("plain")
+    assert answered == [*["plain"] * 5, "explained"]
+
+
+def explainer(infer: InferFunction) -> Explainer:
+    async def run(request: InferRequest) -> list[Tensor]:
+        raise AssertionError("nothing runs here")
+
+    def metadata(model: str, version: str) -> ModelMetadata:
+        raise AssertionError("nothing is served here")
+
+    return Explainer(
+        infer,
+        run=run,
+        metadata=metadata,
+        cards=lambda *_: None,
+        node="here/1",
+        clock=SystemClock(),
+    )
+
+
+def request(**parameters: Any) -> InferRequest:
+    x = Tensor("x", "FP32", (1, 4), np.ones((1, 4), np.float32))
+    return InferRequest(model="m", inputs=[x], parameters={"explain": True, **parameters})
+
+
+def reply_of(node: str, *names: str) -> InferReply:
+    outputs = [Tensor(name, "FP32", (1,), np.ones(1, np.float32)) for name in names]
+    served = ServedBy(
+        site="there", node=node, tier="edge", model="m", version="1", reason="local-down"
+    )
+    return InferReply(model="m", version="1", outputs=outputs, served_by=served)
+
+
+async def test_who_answered_elsewhere_has_explained_or_is_named() -> None:
+    async def with_one(request: InferRequest) -> InferReply:
+        return reply_of("there/1", "y", "explanation.x")
+
+    async def without(request: InferRequest) -> InferReply:
+        return reply_of("there/1", "y")
+
+    reply = await explainer(with_one).infer(request())
+    assert [one.name for one in reply.outputs] == ["y", "explanation.x"]
+    with pytest.raises(ExplainElsewhereError, match="there/1 answered for m"):
+        await explainer(without).infer(request())
+
+
+async def test_no_more_than_a_few_are_under_way() -> None:
+    release = anyio.Event()
+
+    async def held(request: InferRequest) -> InferReply:
+        await release.wait()
+        return reply_of("there/1", "explanation.x")
+
+    one = explainer(held)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(UNDER_WAY_MAX):
+            tasks.start_soon(one.infer, request())
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(ExplainBusyError):
+            await one.infer(request())
+        release.set()
+    await one.infer(request())
+
+
+def test_a_wish_that_says_false_is_none() -> None:
+    assert wish_of({"explain": False}) is None
+    with pytest.raises(ExplainError):
+        wish_of({"explain": "yes"})
