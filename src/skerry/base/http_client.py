@@ -34,12 +34,19 @@ Piece = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to dial. With TLS, `server_name` is the name that the certificate must carry."""
+    """Where to dial. With TLS, `server_name` is the name that the certificate must carry.
+
+    `socket` is the path of a Unix socket, which is dialled in place of host and port.
+    """
 
     host: str
     port: int
     tls: bool = False
     server_name: str = ""
+    socket: str = ""
+
+    def __str__(self) -> str:
+        return self.socket or f"{self.host}:{self.port}"
 
 
 @dataclass(slots=True)
@@ -136,8 +143,11 @@ class _Connection(asyncio.Protocol):
 class HttpClient:
     """Connections to any number of addresses. `tls` may be replaced while calls run."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None = None, *, connect_s_max: float = CONNECT_S_MAX
+    ) -> None:
         self.tls = tls
+        self._connect_s_max = connect_s_max
         self._idle: dict[Address, deque[_Connection]] = {}
 
     async def call(
@@ -194,12 +204,18 @@ class HttpClient:
         return None
 
     async def _connect(self, address: Address) -> _Connection:
-        where = f"{address.host}:{address.port}"
+        where = str(address)
         if address.tls and self.tls is None:
             raise PeerUnreachableError(where, "it wants TLS, and no roots to trust were given")
         try:
-            async with asyncio.timeout(CONNECT_S_MAX):
-                _, connection = await asyncio.get_running_loop().create_connection(
+            async with asyncio.timeout(self._connect_s_max):
+                loop = asyncio.get_running_loop()
+                if address.socket:
+                    _, connection = await loop.create_unix_connection(
+                        lambda: _Connection(where), address.socket
+                    )
+                    return connection
+                _, connection = await loop.create_connection(
                     lambda: _Connection(where),
                     address.host,
                     address.port,
@@ -207,7 +223,8 @@ class HttpClient:
                     server_hostname=(address.server_name or address.host) if address.tls else None,
                 )
         except TimeoutError as error:
-            raise PeerUnreachableError(where, f"no connection in {CONNECT_S_MAX:g} s") from error
+            why = f"no connection in {self._connect_s_max:g} s"
+            raise PeerUnreachableError(where, why) from error
         except ssl.SSLError as error:
             raise PeerUnreachableError(where, f"TLS: {error.reason or error}") from error
         except OSError as error:

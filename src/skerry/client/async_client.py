@@ -5,46 +5,57 @@
 
 Failover, breakers, hedging and residency are `skerry.route.router`, the code that
 nodes run. One client keeps connections and what it learned of each endpoint, so keep
-one and share it between tasks.
+one and share it between tasks. Every method here is on `Client` too, blocking.
 
 Units:   seconds for what goes in, milliseconds in the answer.
 Errors:  those of `skerry.client.errors` and `skerry.route.errors`.
 """
 
-import ssl
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from skerry.base.clock import Clock, SystemClock
-from skerry.base.http_client import HttpClient
+from skerry.base.errors import SkerryError, UsageError
+from skerry.base.http_client import CONNECT_S_MAX, HttpClient
 from skerry.client.answer import Answer, answer_of, tensors_of
-from skerry.client.endpoints import Endpoints, from_run_file, from_urls
+from skerry.client.endpoints import Endpoints, Trust, from_run_file, from_urls, open_endpoint
 from skerry.client.errors import ClientClosedError
-from skerry.route.peer_http import HttpPeers
+from skerry.client.trace import current_traceparent
+from skerry.route.endpoint import Endpoint, ModelStatistics, probe
 from skerry.route.router import Router
-from skerry.schema.oip import InferRequest
+from skerry.schema.desired import Peer
+from skerry.schema.oip import InferReply, InferRequest, Parameter
+from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
 
-TIMEOUT_S = 5.0
+TIMEOUT_S: Final = 5.0
+CONCURRENCY: Final = 16
+"""Requests of one `infer_many` that are under way at once."""
+T = TypeVar("T")
+Version = str | int | None
 
 
 class AsyncClient:
     """An asynchronous client of one or several inference endpoints.
 
-    `urls` are tried in order. `roots` is a file of CA certificates in PEM for https;
-    `identity` the caller's own certificate and key files, where endpoints want one.
-    `data_class` is sent with every request that names none itself.
+    `ends` are URLs, tried in order (`skerry.client.endpoints` has their forms), or objects
+    such as a `LocalEngine` or a fake; an object belongs to the client it is given to.
+    `timeout_s` is the deadline of calls that name none. `roots` is a file of CA
+    certificates in PEM for TLS; `identity` the caller's own certificate and key files,
+    where endpoints want one. `data_class` is sent with requests that name none.
     """
 
     def __init__(
         self,
-        urls: str | Sequence[str] | Endpoints,
+        ends: str | Endpoint | Sequence[str | Endpoint] | Endpoints,
         *,
         timeout_s: float = TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_S_MAX,
         data_class: str | None = None,
         roots: Path | None = None,
         identity: tuple[Path, Path] | None = None,
@@ -52,13 +63,18 @@ class AsyncClient:
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
-        if isinstance(urls, str):
-            urls = [urls]
-        ends = urls if isinstance(urls, Endpoints) else from_urls(urls, insecure=insecure)
+        if not isinstance(ends, Endpoints):
+            ends = from_urls(ends, insecure=insecure)
         self._timeout_s, self._data_class = timeout_s, data_class
-        self._clock = clock or SystemClock()
-        self._http = HttpClient(_context(ends, roots, identity))
-        peers = HttpPeers(self._http)
+        self._http = HttpClient(connect_s_max=connect_timeout_s)
+        trust = Trust(roots=roots, identity=identity)
+        self._links: dict[str, Endpoint] = {
+            peer.node: ends.links.get(peer.node)
+            or open_endpoint(peer.url, self._http, trust, connect_timeout_s)
+            for peer in ends.peers
+        }
+        clocks = (getattr(link, "clock", None) for link in ends.links.values())
+        self._clock = clock or next(filter(None, clocks), None) or SystemClock()
         self._router = Router(
             place=ends.place,
             node="",
@@ -66,8 +82,8 @@ class AsyncClient:
             policy=ends.policy,
             tier_order=ends.tier_order,
             peers=ends.peers,
-            call_peer=peers.call,
-            probe_peer=peers.probe,
+            call_peer=self._call,
+            probe_peer=lambda peer: probe(self._links[peer.node]),
             clock=self._clock,
             rng=rng or Random(),  # noqa: S311 - spreads retries, guards nothing
             forwards=False,
@@ -92,30 +108,155 @@ class AsyncClient:
         inputs: Mapping[str, ArrayLike] | None = None,
         *,
         file: bytes | Path | Sequence[bytes] | None = None,
-        version: str | int | None = None,
+        outputs: Sequence[str] | None = None,
+        version: Version = None,
         data_class: str | None = None,
         deadline_s: float | None = None,
+        priority: int = 0,
+        parameters: Mapping[str, Parameter] | None = None,
+        request_id: str = "",
+        traceparent: str | None = None,
     ) -> Answer:
-        """Send one request: `inputs` by name, or a `file` for models whose card takes files."""
-        if self._closed:
-            raise ClientClosedError
-        started_s = self._clock.monotonic_s()
-        tensors = tensors_of(inputs, file)
+        """Send one request: `inputs` by name, or a `file` for models whose card takes files.
+
+        `outputs` names the wanted ones; all by default. `priority` 1 is the most urgent, 0
+        the model's default. The trace is OpenTelemetry's current one unless given.
+        """
         request = InferRequest(
             model=model,
-            version="" if version is None else str(version),
-            inputs=tensors,
-            data_class=data_class or self._data_class,
-            deadline_s=self._timeout_s if deadline_s is None else deadline_s,
-            received_s=started_s,
+            version=_text(version),
+            inputs=tensors_of(inputs, file),
+            outputs=None if outputs is None else list(outputs),
+            data_class=data_class,
+            deadline_s=deadline_s,
+            priority=priority,
+            parameters=dict(parameters or {}),
+            id=request_id,
+            traceparent=traceparent,
         )
-        reply = await self._router.infer(request)
+        started_s = self._clock.monotonic_s()
+        reply = await self.send(request)
         return answer_of(reply, self._clock.monotonic_s() - started_s)
+
+    async def infer_many(
+        self,
+        model: str,
+        requests: Iterable[Mapping[str, ArrayLike]],
+        *,
+        concurrency: int = CONCURRENCY,
+        outputs: Sequence[str] | None = None,
+        version: Version = None,
+        data_class: str | None = None,
+        deadline_s: float | None = None,
+        priority: int = 0,
+    ) -> list[Answer]:
+        """Send many requests, some at a time, and return their answers in order.
+
+        `requests` is read as far as requests are sent. The first failure ends the others.
+        """
+        if concurrency < 1:
+            raise UsageError(f"concurrency is {concurrency}", "1 or more")
+        answers: dict[int, Answer] = {}
+        waiting = enumerate(requests)
+
+        async def work() -> None:
+            for number, inputs in waiting:
+                answers[number] = await self.infer(
+                    model,
+                    inputs,
+                    outputs=outputs,
+                    version=version,
+                    data_class=data_class,
+                    deadline_s=deadline_s,
+                    priority=priority,
+                )
+
+        workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return [answers[number] for number in range(len(answers))]
+
+    async def send(self, request: InferRequest) -> InferReply:
+        """Send a request in the protocol's own words; the client's defaults fill it up."""
+        if self._closed:
+            raise ClientClosedError
+        request.received_s = self._clock.monotonic_s()
+        if request.deadline_s is None:
+            request.deadline_s = self._timeout_s
+        request.data_class = request.data_class or self._data_class
+        request.traceparent = request.traceparent or current_traceparent()
+        return await self._router.infer(request)
+
+    async def ready(self, model: str | None = None, version: Version = None) -> bool:
+        """Say whether some endpoint would answer now: anything, or this model."""
+        if self._closed:
+            raise ClientClosedError
+        for link in self._links.values():
+            try:
+                if await link.ready(model or "", _text(version), self._timeout_s):
+                    return True
+            except (SkerryError, TimeoutError):
+                continue
+        return False
+
+    async def server(self, *, end: str | None = None) -> ServerMetadata:
+        """Say who answers: the first endpoint that does, or the one named by its URL."""
+        return await self._first(end, lambda link: link.server(self._timeout_s))
+
+    async def metadata(
+        self, model: str, version: Version = None, *, end: str | None = None
+    ) -> ModelMetadata:
+        """Describe a model's versions, inputs and outputs."""
+        return await self._first(
+            end, lambda link: link.metadata(model, _text(version), self._timeout_s)
+        )
+
+    async def models(self, *, end: str | None = None) -> list[IndexRow]:
+        """List the model versions of an endpoint and their states."""
+        return await self._first(end, lambda link: link.models(self._timeout_s))
+
+    async def statistics(
+        self, model: str | None = None, version: Version = None, *, end: str | None = None
+    ) -> list[ModelStatistics]:
+        """Count what an endpoint's models did since it started."""
+        return await self._first(
+            end, lambda link: link.statistics(model or "", _text(version), self._timeout_s)
+        )
+
+    async def load(
+        self,
+        model: str,
+        *,
+        folder: Path | None = None,
+        end: str | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Have one endpoint, the first unless named, load or swap a model.
+
+        `folder` is a version folder on the endpoint's machine; else its repository is read.
+        Endpoints take this from their own machine only.
+        """
+        path = "" if folder is None else str(folder.absolute())
+        await self._link(end).load(model, path, deadline_s or self._timeout_s)
+
+    async def unload(
+        self, model: str, *, end: str | None = None, deadline_s: float | None = None
+    ) -> None:
+        """Have one endpoint, the first unless named, take a model out of service."""
+        await self._link(end).unload(model, deadline_s or self._timeout_s)
 
     async def aclose(self) -> None:
         """Close every connection; a second call does nothing."""
+        if self._closed:
+            return
         self._closed = True
         await self._router.aclose()
+        for link in self._links.values():
+            await link.aclose()
         self._http.close()
 
     async def __aenter__(self) -> Self:
@@ -129,13 +270,29 @@ class AsyncClient:
     ) -> None:
         await self.aclose()
 
+    async def _call(self, peer: Peer, request: InferRequest, left_s: float) -> InferReply:
+        return await self._links[peer.node].infer(request, left_s)
 
-def _context(
-    ends: Endpoints, roots: Path | None, identity: tuple[Path, Path] | None
-) -> ssl.SSLContext | None:
-    if not any(peer.url.startswith("https:") for peer in ends.peers):
-        return None
-    context = ssl.create_default_context(cafile=None if roots is None else str(roots))
-    if identity is not None:
-        context.load_cert_chain(*identity)
-    return context
+    async def _first(self, end: str | None, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
+        """Ask the named endpoint, or each in order until one answers; raise the last refusal."""
+        if end is not None:
+            return await ask(self._link(end))
+        *others, last = (self._link(name) for name in self._links)
+        for link in others:
+            try:
+                return await ask(link)
+            except (SkerryError, TimeoutError):
+                continue
+        return await ask(last)
+
+    def _link(self, end: str | None) -> Endpoint:
+        if self._closed:
+            raise ClientClosedError
+        name = next(iter(self._links)) if end is None else end
+        if name not in self._links:
+            raise UsageError(f"{name!r} is no endpoint of this client", ", ".join(self._links))
+        return self._links[name]
+
+
+def _text(version: Version) -> str:
+    return "" if version is None else str(version)

@@ -3,24 +3,38 @@
     with Client("http://127.0.0.1:8000") as client:
         answer = client.infer("magika", file=Path("scan.pdf"))
 
-One background thread runs one event loop; any number of threads may share a client.
+The calling thread itself does the work (see `skerry.client.turns`); any number of threads
+may share a client. Its methods are those of `AsyncClient`, made blocking one by one.
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
+import functools
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from random import Random
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
-from numpy.typing import ArrayLike
-
-from skerry.client.answer import Answer
+from skerry.base.clock import Clock
+from skerry.base.http_client import CONNECT_S_MAX
 from skerry.client.async_client import TIMEOUT_S, AsyncClient
 from skerry.client.endpoints import Endpoints, from_run_file
-from skerry.client.errors import ClientClosedError
+from skerry.client.turns import Turns
+from skerry.route.endpoint import Endpoint
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _blocking(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Client", P], T]:
+    """Return the blocking method of an awaited one: same name, signature and words."""
+
+    @functools.wraps(method)
+    def call(self: "Client", *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._turns.wait(method(self._client, *args, **kwargs))
+
+    return cast(Callable[Concatenate["Client", P], T], call)
 
 
 class Client:
@@ -28,26 +42,29 @@ class Client:
 
     def __init__(
         self,
-        urls: str | Sequence[str] | Endpoints,
+        ends: str | Endpoint | Sequence[str | Endpoint] | Endpoints,
         *,
         timeout_s: float = TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_S_MAX,
         data_class: str | None = None,
         roots: Path | None = None,
         identity: tuple[Path, Path] | None = None,
         insecure: bool = False,
+        clock: Clock | None = None,
+        rng: Random | None = None,
     ) -> None:
         self._client = AsyncClient(
-            urls,
+            ends,
             timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
             data_class=data_class,
             roots=roots,
             identity=identity,
             insecure=insecure,
+            clock=clock,
+            rng=rng,
         )
-        self._loop = asyncio.new_event_loop()
-        self._closing = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="skerry-client", daemon=True)
-        self._thread.start()
+        self._turns = Turns()
 
     @classmethod
     def for_site(
@@ -61,37 +78,20 @@ class Client:
         """Return a client that stands at a site of the local fleet in this folder."""
         return cls(from_run_file(fleet, site), timeout_s=timeout_s, data_class=data_class)
 
-    def infer(
-        self,
-        model: str,
-        inputs: Mapping[str, ArrayLike] | None = None,
-        *,
-        file: bytes | Path | Sequence[bytes] | None = None,
-        version: str | int | None = None,
-        data_class: str | None = None,
-        deadline_s: float | None = None,
-    ) -> Answer:
-        """Send one request and wait for its answer; see `AsyncClient.infer`."""
-        return self._wait(
-            self._client.infer(
-                model,
-                inputs,
-                file=file,
-                version=version,
-                data_class=data_class,
-                deadline_s=deadline_s,
-            )
-        )
+    infer = _blocking(AsyncClient.infer)
+    infer_many = _blocking(AsyncClient.infer_many)
+    send = _blocking(AsyncClient.send)
+    ready = _blocking(AsyncClient.ready)
+    server = _blocking(AsyncClient.server)
+    metadata = _blocking(AsyncClient.metadata)
+    models = _blocking(AsyncClient.models)
+    statistics = _blocking(AsyncClient.statistics)
+    load = _blocking(AsyncClient.load)
+    unload = _blocking(AsyncClient.unload)
 
     def close(self) -> None:
-        """Close every connection and end the thread; a second call does nothing."""
-        with self._closing:
-            if self._loop.is_closed():
-                return
-            self._wait(self._client.aclose())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        """Close every connection; a second call does nothing."""
+        self._turns.close(self._client.aclose())
 
     def __enter__(self) -> Self:
         return self
@@ -103,18 +103,3 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
-            work.close()
-            raise ClientClosedError
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # an interrupted caller waits no longer, so nor does the request
-            raise

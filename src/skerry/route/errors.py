@@ -171,15 +171,24 @@ class DeadlineExceededError(_UnansweredError):
 
 
 class PeerAnsweredError(RouteError):
-    """A node answered with an error of its own; its status and words are kept."""
+    """A node answered with an error of its own; its status and words are kept.
+
+    `told_code` is the E-code that the node gave, where it gave one; `skerry help CODE`
+    explains it.
+    """
 
     code = "E0506"
 
     def __init__(
-        self, url: str, status: int, text: str, answer_after_s: float | None = None
+        self,
+        url: str,
+        status: int,
+        text: str,
+        answer_after_s: float | None = None,
+        told_code: str = "",
     ) -> None:
-        super().__init__(url, status, text, answer_after_s)
-        self.url, self.status, self.text = url, status, text
+        super().__init__(url, status, text, answer_after_s, told_code)
+        self.url, self.status, self.text, self.told_code = url, status, text, told_code
         self.retry_after_s = answer_after_s
 
     @property

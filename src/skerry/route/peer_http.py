@@ -1,4 +1,4 @@
-"""Peers over HTTP: the router's `call_peer` and `probe_peer`, in the words of the OIP.
+"""Peers over HTTP, in the words of the OIP: one endpoint each, and the router's calls to them.
 
 Requests travel with the binary tensor extension and skerry's facts as headers. The
 node behind an https address must show a certificate with its own site's name.
@@ -7,7 +7,7 @@ Errors:  PeerUnreachableError, PeerAnsweredError, PeerBrokenError, TimeoutError.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -15,10 +15,17 @@ import msgspec
 from skerry.base.errors import UsageError
 from skerry.base.http_client import Address, Answer, HttpClient
 from skerry.base.http_errors import PeerBrokenError
+from skerry.route.endpoint import ModelStatistics, probe
 from skerry.route.errors import PeerAnsweredError
-from skerry.route.health import PROBE_S_MAX
 from skerry.schema.desired import Peer
 from skerry.schema.oip import HEADER_SERVED_BY, InferReply, InferRequest
+from skerry.schema.oip_documents import (
+    PARAMETER_FOLDER,
+    ErrorDocument,
+    IndexRow,
+    ModelMetadata,
+    ServerMetadata,
+)
 from skerry.schema.oip_errors import OipError
 from skerry.schema.oip_facts import parse_served_by, write_facts
 from skerry.schema.oip_http import (
@@ -28,21 +35,131 @@ from skerry.schema.oip_http import (
     parse_json_length,
 )
 
+Document = TypeVar("Document")
+
 ERROR_CHARS_MAX: Final = 400
 READY_PATH: Final = "/v2/health/ready"
 
 
 def address_of(url: str, server_name: str = "") -> Address:
-    """Read `http(s)://host[:port]`; raises `UsageError` for anything else."""
+    """Read `http(s)://host[:port]` or `unix:///path`; raises `UsageError` for anything else."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
+    if parts.scheme == "unix" and parts.path and not parts.netloc:
+        return Address("localhost", 80, socket=parts.path)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
         raise UsageError(f"{url!r} is not an inference address", "write http(s)://host:port")
     tls = parts.scheme == "https"
     return Address(parts.hostname, port or (443 if tls else 80), tls, server_name)
+
+
+class HttpEndpoint:
+    """One server's HTTP door; see `route.endpoint.Endpoint`. The client is not closed by it."""
+
+    def __init__(self, client: HttpClient, url: str, address: Address) -> None:
+        self.url = url
+        self._client, self._address = client, address
+
+    async def infer(self, request: InferRequest, deadline_s: float) -> InferReply:
+        """Send one inference request."""
+        json_length, body = encode_request(request)
+        headers = [("content-type", "application/octet-stream")]
+        if json_length is not None:
+            headers.append((HEADER_JSON_LENGTH, str(json_length)))
+        headers += write_facts(request, deadline_s).items()
+        answer = await self._client.call(
+            self._address,
+            "POST",
+            _path(request.model, request.version) + "/infer",
+            headers=headers,
+            body=body,
+            deadline_s=deadline_s,
+        )
+        if answer.status != 200:
+            raise self._error_of(answer)
+        try:
+            reply = decode_reply(
+                answer.body, parse_json_length(answer.headers.get(HEADER_JSON_LENGTH))
+            )
+            served = answer.headers.get(HEADER_SERVED_BY)
+            reply.served_by = parse_served_by(served) if served else None
+        except OipError as error:
+            raise PeerBrokenError(self.url, str(error)) from error
+        return reply
+
+    async def ready(self, model: str, version: str, deadline_s: float) -> bool:
+        """Say whether it would answer."""
+        path = _path(model, version) + "/ready" if model else READY_PATH
+        answer = await self._client.call(self._address, "GET", path, deadline_s=deadline_s)
+        return answer.status == 200
+
+    async def server(self, deadline_s: float) -> ServerMetadata:
+        """Say who answers there."""
+        return self._read(await self._ask("GET", "/v2", deadline_s), ServerMetadata)
+
+    async def metadata(self, model: str, version: str, deadline_s: float) -> ModelMetadata:
+        """Describe a model."""
+        return self._read(await self._ask("GET", _path(model, version), deadline_s), ModelMetadata)
+
+    async def models(self, deadline_s: float) -> list[IndexRow]:
+        """List its model versions."""
+        answer = await self._ask("POST", "/v2/repository/index", deadline_s, b"{}")
+        return self._read(answer, list[IndexRow])
+
+    async def statistics(
+        self, model: str, version: str, deadline_s: float
+    ) -> list[ModelStatistics]:
+        """Count what its models did."""
+        path = _path(model, version) if model else "/v2/models"
+        answer = await self._ask("GET", f"{path}/stats", deadline_s)
+        return self._read(answer, _Statistics).model_stats
+
+    async def load(self, model: str, folder: str, deadline_s: float) -> None:
+        """Load or swap a model."""
+        await self._command(model, "load", {PARAMETER_FOLDER: folder} if folder else {}, deadline_s)
+
+    async def unload(self, model: str, deadline_s: float) -> None:
+        """Take a model out of service."""
+        await self._command(model, "unload", {}, deadline_s)
+
+    async def aclose(self) -> None:
+        """Do nothing: connections belong to the client."""
+
+    async def _command(
+        self, model: str, verb: str, parameters: Mapping[str, str], deadline_s: float
+    ) -> None:
+        path = f"/v2/repository/models/{quote(model, safe='')}/{verb}"
+        body = msgspec.json.encode({"parameters": parameters})
+        await self._ask("POST", path, deadline_s, body)
+
+    async def _ask(self, method: str, path: str, deadline_s: float, body: bytes = b"") -> Answer:
+        answer = await self._client.call(
+            self._address, method, path, body=(body,) if body else (), deadline_s=deadline_s
+        )
+        if answer.status != 200:
+            raise self._error_of(answer)
+        return answer
+
+    def _read(self, answer: Answer, kind: type[Document]) -> Document:
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise PeerBrokenError(self.url, str(error)) from error
+
+    def _error_of(self, answer: Answer) -> PeerAnsweredError:
+        try:
+            told = msgspec.json.decode(answer.body, type=ErrorDocument)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            text = bytes(answer.body[:ERROR_CHARS_MAX]).decode("utf-8", "replace")
+            told = ErrorDocument(error=text)
+        after = answer.headers.get("retry-after", "")
+        after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None
+        return PeerAnsweredError(
+            self.url, answer.status, told.error[:ERROR_CHARS_MAX], after_s, told.code
+        )
 
 
 class HttpPeers:
@@ -60,66 +177,34 @@ class HttpPeers:
     ) -> None:
         self._client, self._server_name = client, server_name
         self._dial = dict(dial or {})
-        self._addresses: dict[tuple[str, str], Address] = {}
+        self._endpoints: dict[tuple[str, str], HttpEndpoint] = {}
 
     async def call(self, peer: Peer, request: InferRequest, deadline_s: float) -> InferReply:
         """Send one inference request; see `route.router.CallPeer`."""
-        json_length, body = encode_request(request)
-        headers = [("content-type", "application/octet-stream")]
-        if json_length is not None:
-            headers.append((HEADER_JSON_LENGTH, str(json_length)))
-        headers += write_facts(request, deadline_s).items()
-        version = f"/versions/{quote(request.version, safe='')}" if request.version else ""
-        answer = await self._client.call(
-            self._address(peer),
-            "POST",
-            f"/v2/models/{quote(request.model, safe='')}{version}/infer",
-            headers=headers,
-            body=body,
-            deadline_s=deadline_s,
-        )
-        if answer.status != 200:
-            raise _error_of(peer.url, answer)
-        try:
-            reply = decode_reply(
-                answer.body, parse_json_length(answer.headers.get(HEADER_JSON_LENGTH))
-            )
-            served = answer.headers.get(HEADER_SERVED_BY)
-            reply.served_by = parse_served_by(served) if served else None
-        except OipError as error:
-            raise PeerBrokenError(peer.url, str(error)) from error
-        return reply
+        return await self.endpoint(peer).infer(request, deadline_s)
 
     async def probe(self, peer: Peer) -> None:
         """Ask whether a peer is ready."""
-        answer = await self._client.call(
-            self._address(peer), "GET", READY_PATH, deadline_s=PROBE_S_MAX
-        )
-        if answer.status != 200:
-            raise _error_of(peer.url, answer)
+        await probe(self.endpoint(peer))
 
-    def _address(self, peer: Peer) -> Address:
+    def endpoint(self, peer: Peer) -> HttpEndpoint:
+        """Return the endpoint of a peer; the same one for the same peer."""
         key = (peer.node, peer.url)
-        address = self._addresses.get(key)
-        if address is None:
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
             address = address_of(peer.url, self._server_name(peer))
             if peer.node in self._dial:
                 host, _, port = self._dial[peer.node].rpartition(":")
                 name = address.server_name or address.host
                 address = Address(host.strip("[]"), int(port), address.tls, name)
-            self._addresses[key] = address
-        return address
+            endpoint = self._endpoints[key] = HttpEndpoint(self._client, peer.url, address)
+        return endpoint
 
 
-class _ErrorBody(msgspec.Struct):
-    error: str
+class _Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    model_stats: list[ModelStatistics]
 
 
-def _error_of(url: str, answer: Answer) -> PeerAnsweredError:
-    try:
-        text = msgspec.json.decode(answer.body, type=_ErrorBody).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        text = bytes(answer.body[:ERROR_CHARS_MAX]).decode("utf-8", "replace")
-    after = answer.headers.get("retry-after", "")
-    after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None
-    return PeerAnsweredError(url, answer.status, text[:ERROR_CHARS_MAX], after_s)
+def _path(model: str, version: str) -> str:
+    path = f"/v2/models/{quote(model, safe='')}"
+    return f"{path}/versions/{quote(version, safe='')}" if version else path
