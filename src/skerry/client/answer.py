@@ -1,7 +1,7 @@
 """Arrays in and out: what a caller has, as request tensors; a reply, as an `Answer`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skerry.base.units import MS_PER_SECOND
 from skerry.client.errors import InputError
-from skerry.schema.oip import DATATYPES, InferReply, Tensor
+from skerry.schema.oip import DATATYPES, InferReply, Parameter, Tensor
 
 Array = NDArray[Any]
 FILE_INPUT = "file"
@@ -35,6 +35,9 @@ class Answer:
     fallback_reason: str | None
     latency_ms: float
     """Measured here, from the call to the whole answer."""
+    request_id: str = ""
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    """What else the answer said, by name."""
 
     @property
     def label(self) -> str | None:
@@ -65,6 +68,8 @@ def answer_of(reply: InferReply, latency_s: float) -> Answer:
         version=served.version,
         fallback_reason=None if served.reason == "local" else served.reason,
         latency_ms=latency_s * MS_PER_SECOND,
+        request_id=reply.id,
+        parameters=reply.parameters,
     )
 
 

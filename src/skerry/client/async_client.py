@@ -73,8 +73,7 @@ class AsyncClient:
             or open_endpoint(peer.url, self._http, trust, connect_timeout_s)
             for peer in ends.peers
         }
-        clocks = (getattr(link, "clock", None) for link in ends.links.values())
-        self._clock = clock or next(filter(None, clocks), None) or SystemClock()
+        self._clock = clock or _clock_of(ends)
         self._router = Router(
             place=ends.place,
             node="",
@@ -292,6 +291,14 @@ class AsyncClient:
         if name not in self._links:
             raise UsageError(f"{name!r} is no endpoint of this client", ", ".join(self._links))
         return self._links[name]
+
+
+def _clock_of(ends: Endpoints) -> Clock:
+    """A fake brings the clock that its answers take time on; the fakes of a client share it."""
+    clocks = [link.clock for link in ends.links.values() if hasattr(link, "clock")]
+    if any(clock is not clocks[0] for clock in clocks):
+        raise UsageError("the endpoints have different clocks", "give the fakes one clock=")
+    return clocks[0] if clocks else SystemClock()
 
 
 def _text(version: Version) -> str:
