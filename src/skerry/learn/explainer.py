@@ -32,7 +32,14 @@ from skerry.learn.errors import ExplainBusyError, ExplainElsewhereError
 from skerry.learn.explain_subject import Subject, check_inputs, subject_of
 from skerry.learn.explain_wish import Wish, wish_of
 from skerry.schema.model import Card
-from skerry.schema.oip import InferFunction, InferReply, InferRequest, Parameter, Tensor
+from skerry.schema.oip import (
+    PRIORITY_LAST,
+    InferFunction,
+    InferReply,
+    InferRequest,
+    Parameter,
+    Tensor,
+)
 from skerry.schema.oip_documents import ModelMetadata
 
 Array = NDArray[Any]
@@ -42,7 +49,6 @@ RunModel = Callable[[InferRequest], Awaitable[Sequence[Tensor]]]
 EXPLANATION = "explanation."
 UNDER_WAY_MAX = 4
 DEADLINE_S = 30.0
-PRIORITY_LAST = 1_000_000
 PIECE_S = 0.0005
 """Longest that one piece should hold a model: half of what may hold the event loop."""
 _RETRY_S = 0.005

@@ -8,7 +8,8 @@ sample would claim certainty.
 
 Units:   those of the sample; confidence is a fraction, 0 to 1.
 Errors:  SampleError, for an empty sample or a value that is not finite.
-Source:  Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13;
+Source:  Conover, "Practical Nonparametric Statistics", 1999, section 3.2, for the median;
+         Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13;
          Newcombe, "Interval estimation for the difference between independent
          proportions", Statistics in Medicine 17, 1998, method 10.
 Limits:  requests are taken as independent. Latencies that come in bursts make true
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from skerry.proof.errors import SampleError
 
@@ -78,6 +79,25 @@ def quantile_difference(
     value = float(mine[_rank(len(mine), q) - 1] - other[_rank(len(other), q) - 1])
     draws = _quantile_draws(mine, q, rng) - _quantile_draws(other, q, rng)
     return _around(value, draws, confidence, min(len(mine), len(other)))
+
+
+def median(sample: ArrayLike, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return a median with the exact interval of its order statistics, whatever the distribution.
+
+    Of paired differences it is the interval that belongs to the sign test. The range of a
+    sample too small to bound the median at this confidence is its whole range.
+    """
+    values = _sorted(sample)
+    count = len(values)
+    # The k-th smallest is above the median with the chance of fewer than k below it.
+    below = int(binom.ppf((1 - confidence) / 2, count, 0.5))
+    return Interval(
+        value=float(np.median(values)),
+        low=float(values[max(below - 1, 0)]),
+        high=float(values[min(count - below, count - 1)]),
+        confidence=confidence,
+        samples=count,
+    )
 
 
 def mean_difference(

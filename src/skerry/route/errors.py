@@ -205,6 +205,28 @@ class PeerAnsweredError(RouteError):
         return f"{self.url} answered {self.status}: {self.text}"
 
 
+class ShadowFileError(RouteError):
+    """A file that holds no record of a shadow, or cannot be read.
+
+    A node writes one record per rule to `shadow/` in its state folder.
+    """
+
+    code = "E0520"
+    exit_code = Exit.FILE_INVALID
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Name where records lie."""
+        return "name a *.shadow.json file, or the folder of a node"
+
+
 _GRPC_CODES = {
     400: "INVALID_ARGUMENT",
     403: "PERMISSION_DENIED",

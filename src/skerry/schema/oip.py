@@ -23,6 +23,8 @@ HEADER_SERVED_BY = "skerry-served-by"
 HEADER_HOPS = "skerry-hops"
 HEADER_ORIGIN = "skerry-origin"
 HEADER_TRACEPARENT = "traceparent"
+PRIORITY_LAST = 1_000_000
+"""Of work that no client waits for, such as explanations and shadows: after everything else."""
 
 DATATYPES: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype(np.uint16),  # first, so that uint16 read backwards is UINT16
