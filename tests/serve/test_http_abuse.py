@@ -161,7 +161,6 @@ SMUGGLING = {
     "a method that is none": b"G@T /a HTTP/1.1\r\nHost: x\r\n\r\n",
     "no host": b"GET /a HTTP/1.1\r\n\r\n",
     "two hosts": GET + b"Host: y\r\n\r\n",
-    "an upgrade": GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "garbage": b"\xff\xfe\xfd" * 50 + b"\r\n\r\n",
 }
@@ -231,6 +230,13 @@ def test_a_request_of_an_old_version_is_the_last_of_its_connection(
 ) -> None:
     assert len(statuses(target.tell(OLD[name] + PLANTED))) == 1
     assert "/planted" not in [path for _, path, _ in target.seen]
+
+
+@pytest.mark.parametrize("wanted", [b"websocket", b"h2c"])
+def test_an_offered_upgrade_is_never_taken(target: Target, wanted: bytes) -> None:
+    """Passed over or refused; what follows it is HTTP/1.1 or not read at all."""
+    got = target.tell(GET + b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n" % wanted + PLANTED)
+    assert statuses(got) in ([501], [200, 200]), got
 
 
 def test_a_trailer_cannot_change_what_the_head_said(target: Target) -> None:
