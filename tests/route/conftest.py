@@ -120,10 +120,13 @@ class World:
         if isinstance(script, Exception):
             raise script
         try:
-            await self.clock.sleep(1e9 if script is None else script)
+            late_s = deadline_s + 0.001  # the race, if there is one, ends it first
+            await self.clock.sleep(late_s if script is None else min(script, late_s))
         except asyncio.CancelledError:
             self.cancelled.append(peer.node)
             raise
+        if script is None or script >= late_s:
+            raise TimeoutError("no answer in time")
         return reply_of(request.model)
 
     async def probe(self, peer: Peer) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from skerry.base.clock import Clock
+from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.http_errors import PeerUnreachableError
 from skerry.route import decide
@@ -86,6 +86,8 @@ class Race:
 
     async def run(self, candidates: list[Candidate], deadline_s: float) -> Won | None:
         """Ask the candidates, best first, until `deadline_s` (monotonic)."""
+        if len(candidates) == 1:
+            return await self._alone(candidates[0], deadline_s)
         waiting = candidates[::-1]
         cause, hedges = "", 0
         newest = self._start(waiting.pop(), cause, deadline_s)
@@ -95,7 +97,9 @@ class Race:
                 until_s = self._patience_s(newest, deadline_s) if may_hedge else deadline_s
                 finished = await self._wait(until_s)
                 for task in finished:
-                    won = self._judge(task)
+                    error = task.exception()
+                    reply = None if error is not None else task.result()
+                    won = self._judge(self._running.pop(task), reply, error)
                     if won is not None:
                         return won
                     cause = self.considered[-1].verdict
@@ -118,14 +122,29 @@ class Race:
         finally:
             await self._stop()
 
-    def _start(self, candidate: Candidate, cause: str, deadline_s: float) -> _Attempt:
-        now_s = self._clock.monotonic_s()
+    async def _alone(self, candidate: Candidate, deadline_s: float) -> Won | None:
+        """Ask the only candidate: nobody can stand in for it, so no timer and no task is made."""
+        attempt = self._begin(candidate, "")
+        reply, failure = None, None
+        try:
+            reply = await self._send(candidate.peer, deadline_s - attempt.started_s)
+        except Exception as error:
+            failure = error
+        except BaseException:
+            self._abandon(attempt, self._clock.monotonic_s())
+            raise
+        return self._judge(attempt, reply, failure)
+
+    def _begin(self, candidate: Candidate, cause: str) -> _Attempt:
         candidate.health.in_flight += 1
         trial = candidate.health.link.phase != decide.CLOSED
         if trial:
             candidate.health.trial = True
-        attempt = _Attempt(candidate, now_s, cause, trial)
-        sending = self._send(candidate.peer, deadline_s - now_s)
+        return _Attempt(candidate, self._clock.monotonic_s(), cause, trial)
+
+    def _start(self, candidate: Candidate, cause: str, deadline_s: float) -> _Attempt:
+        attempt = self._begin(candidate, cause)
+        sending = self._send(candidate.peer, deadline_s - attempt.started_s)
         self._running[asyncio.ensure_future(sending)] = attempt
         return attempt
 
@@ -139,34 +158,42 @@ class Race:
         )
 
     async def _wait(self, until_s: float) -> list[asyncio.Task[InferReply]]:
-        left_s = until_s - self._clock.monotonic_s()
-        timer = asyncio.ensure_future(self._clock.sleep(left_s))
-        try:
-            done, _ = await asyncio.wait(
-                {*self._running, timer}, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            timer.cancel()
-        return [task for task in self._running if task in done]
+        loop = asyncio.get_running_loop()
+        news: asyncio.Future[None] = loop.create_future()
 
-    def _judge(self, task: asyncio.Task[InferReply]) -> Won | None:
-        attempt = self._running.pop(task)
+        def tell(_: object = None) -> None:
+            if not news.done():
+                news.set_result(None)
+
+        for task in self._running:
+            task.add_done_callback(tell)
+        stop_timer = _alarm(self._clock, until_s - self._clock.monotonic_s(), tell)
+        try:
+            await news
+        finally:
+            stop_timer()
+            for task in self._running:
+                task.remove_done_callback(tell)
+        return [task for task in self._running if task.done()]
+
+    def _judge(
+        self, attempt: _Attempt, reply: InferReply | None, error: BaseException | None
+    ) -> Won | None:
         peer, health = attempt.candidate.peer, attempt.candidate.health
         health.in_flight -= 1
         if attempt.trial:
             health.trial = False
         now_s = self._clock.monotonic_s()
-        error = task.exception()
         verdict = decide.FIT if error is None else verdict_of(error)
         word = "refused" if verdict is None else decide.VERDICT_WORDS[verdict]
         self._over.append((attempt, now_s, word))
-        if error is None:
+        if reply is not None:
             health.answered(self._model, now_s - attempt.started_s, now_s)
-            reply = task.result()
             told = reply.parameters.pop(PARAMETER_LOAD, None)
             if isinstance(told, int | float):
                 health.told_load(float(told), now_s)
             return Won(reply, peer, attempt.cause)
+        assert error is not None  # noqa: S101 - an attempt ends one way or the other
         if verdict is None:
             if isinstance(error, PeerAnsweredError):  # it is alive and well
                 health.answered(self._model, now_s - attempt.started_s, now_s)
@@ -188,17 +215,29 @@ class Race:
         left, self._running = self._running, {}
         for task, attempt in left.items():
             task.cancel()
-            attempt.candidate.health.in_flight -= 1
-            if attempt.trial:
-                attempt.candidate.health.trial = False
-            # At least so long: without it, only fast answers would count, and the
-            # percentile, and with it the hedge delay, would creep down.
-            latency = attempt.candidate.health.model(self._model).latency
-            latency.saw(now_s - attempt.started_s, now_s)
+            self._abandon(attempt, now_s)
             self._note(attempt.candidate.peer, decide.DEADLINE, "no answer yet")
-            self._over.append((attempt, now_s, "cancelled"))
         if left:
             await asyncio.gather(*left, return_exceptions=True)
+
+    def _abandon(self, attempt: _Attempt, now_s: float) -> None:
+        attempt.candidate.health.in_flight -= 1
+        if attempt.trial:
+            attempt.candidate.health.trial = False
+        # At least so long: without it, only fast answers would count, and the
+        # percentile, and with it the hedge delay, would creep down.
+        latency = attempt.candidate.health.model(self._model).latency
+        latency.saw(now_s - attempt.started_s, now_s)
+        self._over.append((attempt, now_s, "cancelled"))
+
+
+def _alarm(clock: Clock, duration_s: float, ring: Callable[[], None]) -> Callable[[], None]:
+    """Ring after a duration unless what is returned is called; a system clock costs no task."""
+    if isinstance(clock, SystemClock):
+        return asyncio.get_running_loop().call_later(duration_s, ring).cancel
+    sleeping = asyncio.ensure_future(clock.sleep(duration_s))
+    sleeping.add_done_callback(lambda _: ring())
+    return sleeping.cancel  # type: ignore[return-value]
 
 
 def verdict_of(error: BaseException) -> int | None:

@@ -1,0 +1,124 @@
+"""What the SDK costs per call: one tiny model alone on the line, beside the stock clients.
+
+    python benchmarks/sdk.py [--requests 2000]
+
+Every client asks the same server, in turns of a hundred requests, so that a busy moment
+meets all of them alike. Figures are p50 of one call, in microseconds; `raw-run` is the
+model alone, in process. `tritonclient` is NVIDIA's own.
+"""
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc
+import tritonclient.http
+from measured import BUILD, tell
+from serving import MODELS, repository, start
+
+from skerry.client import AsyncClient, Client
+from skerry.serve.onnx_engine import OnnxModel
+
+TURN = 100
+X = np.ones((1, 4), np.float32)
+Call = Callable[[], object]
+
+
+def ours(end: str) -> tuple[Call, Callable[[], None]]:
+    """Return a call through the blocking client, and what closes it."""
+    client = Client(end)
+    return (lambda: client.infer(MODELS[0], {"x": X})), client.close
+
+
+def awaited(end: str) -> tuple[Call, Callable[[], None]]:
+    """Return a call through the awaited client, in turns of a loop of its own."""
+    runner = asyncio.Runner()
+
+    async def made() -> AsyncClient:
+        return AsyncClient(end)
+
+    client = runner.run(made())
+
+    async def turn() -> list[float]:
+        took_s = []
+        for _ in range(TURN):
+            started_s = time.perf_counter()
+            await client.infer(MODELS[0], {"x": X})
+            took_s.append(time.perf_counter() - started_s)
+        return took_s
+
+    def close() -> None:
+        runner.run(client.aclose())
+        runner.close()
+
+    return (lambda: runner.run(turn())), close
+
+
+def stock(module: Any, port: int) -> tuple[Call, Callable[[], None]]:
+    """Return a call through tritonclient, as its examples make it."""
+    client = module.InferenceServerClient(f"127.0.0.1:{port}")
+
+    def call() -> object:
+        given = module.InferInput("x", list(X.shape), "FP32")
+        given.set_data_from_numpy(X)
+        return client.infer(MODELS[0], [given]).as_numpy("y")
+
+    return call, client.close
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[dict[str, int]]:
+    """Serve three tiny models for as long as it is measured."""
+    process, ports, _ = start(folder)
+    try:
+        yield ports
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def main() -> None:
+    """Measure each client and print its p50."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--requests", type=int, default=2000)
+    turns = max(1, arguments.parse_args().requests // TURN)
+    folder = repository(BUILD / "sdk")
+    raw = OnnxModel(MODELS[0], folder / MODELS[0] / "1" / "model.onnx")
+    with server(folder) as ports, ExitStack() as open_clients:
+        http, grpc = f"http://127.0.0.1:{ports['http_port']}", f"grpc://127.0.0.1:{ports['grpc_port']}"
+        clients: dict[str, tuple[Call, Callable[[], None]]] = {
+            "raw-run": (lambda: raw.run({"x": X}, ["y"]), lambda: None),
+            "sdk-local": ours(f"local://{folder}"),
+            "sdk-http": ours(http),
+            "sdk-http-awaited": awaited(http),
+            "tritonclient-http": stock(tritonclient.http, ports["http_port"]),
+            "sdk-grpc": ours(grpc),
+            "tritonclient-grpc": stock(tritonclient.grpc, ports["grpc_port"]),
+        }
+        for _, close in clients.values():
+            open_clients.callback(close)
+        took_s: dict[str, list[float]] = {name: [] for name in clients}
+        for turn in range(turns + 1):
+            for name, (call, _) in clients.items():
+                if name == "sdk-http-awaited":
+                    mine: Any = call()
+                else:
+                    mine = []
+                    for _ in range(TURN):
+                        started_s = time.perf_counter()
+                        call()
+                        mine.append(time.perf_counter() - started_s)
+                if turn:  # the first warms up
+                    took_s[name] += mine
+    for name, all_s in took_s.items():
+        tell(f"{name}-p50", statistics.median(all_s) * 1e6, "us")
+
+
+if __name__ == "__main__":
+    main()
