@@ -21,7 +21,7 @@ import msgspec
 
 from skerry.base.ids import IdError, token
 from skerry.learn.errors import DeclarationError
-from skerry.schema.model import Step
+from skerry.schema.model import StatePair, Step
 from skerry.schema.yaml_reader import read_yaml
 
 DECLARATION_BYTES_MAX = 1024**2
@@ -50,6 +50,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     labels: Annotated[list[str], msgspec.Meta(max_length=LABELS_MAX)] = []
     labels_file: str = ""
     metrics: dict[str, float] = {}
+    state: tuple[StatePair, ...] = ()
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1e-3
 
     def steps(self, declared: list[DeclaredStep]) -> tuple[Step, ...]:

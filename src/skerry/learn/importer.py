@@ -120,6 +120,7 @@ def add_trained(
             labels=tuple(labels or declaration.labels or trained.labels),
             data_class=declaration.data_class,
             metrics=declaration.metrics,
+            state=declaration.state,
             samples=samples(bench.inputs, wanted_as(outputs, wanted), by_row=max_batch > 0),
             tolerance=tolerance,
             max_batch=max_batch,

@@ -41,6 +41,13 @@ class CheckSample(msgspec.Struct, frozen=True, kw_only=True):
     output_shapes: tuple[tuple[int, ...], ...]
 
 
+class StatePair(msgspec.Struct, frozen=True, kw_only=True):
+    """An input that is fed, in a sequence's next request, with what an output gave in this one."""
+
+    input: str
+    output: str
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is: for people, for the gate and for the audit.
 
@@ -65,6 +72,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     samples: tuple[CheckSample, ...] = ()
     tolerance: float = 1e-3
+    state: tuple[StatePair, ...] = ()
+    """What a streaming model carries on; empty where its names say it, or it has none."""
     max_batch: int = 0
     """Largest batch on axis 0 of every input; 0 where the model has no free batch axis."""
 

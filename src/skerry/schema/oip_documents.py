@@ -10,6 +10,7 @@ EXTENSIONS = (
     "classification",
     "model_repository",
     "parameters",
+    "sequence",
     "system_shared_memory",
 )
 PARAMETER_FOLDER = "skerry-folder"

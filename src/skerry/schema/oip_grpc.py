@@ -166,6 +166,8 @@ def _set_parameters(target: Any, parameters: Mapping[str, Parameter]) -> None:
     for name, value in parameters.items():
         if isinstance(value, bool):
             target[name].bool_param = value
+        elif isinstance(value, int) and value >= 2**63:
+            target[name].uint64_param = value
         elif isinstance(value, int):
             target[name].int64_param = value
         elif isinstance(value, float):

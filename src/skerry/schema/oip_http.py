@@ -265,7 +265,7 @@ def _kept(parameters: Mapping[str, Parameter | None]) -> dict[str, Parameter]:
     for name, value in parameters.items():
         if value is None or name == "binary_data_output":
             continue
-        if type(value) is int and not -(2**63) <= value < 2**63:  # gRPC carries 64 bits
+        if type(value) is int and not -(2**63) <= value < 2**64:  # gRPC carries 64 bits
             raise OipError(f"parameter {shown(name)}", shown(value), "a 64-bit number")
         kept[name] = value
     return kept

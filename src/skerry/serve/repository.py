@@ -34,6 +34,8 @@ from skerry.serve.errors import (
 )
 from skerry.serve.onnx_engine import OnnxModel
 from skerry.serve.scheduler import Lane
+from skerry.serve.sequences import Sequences
+from skerry.serve.states import check_states
 from skerry.serve.window import Window
 
 CARD_BYTES_MAX = 64 * 1024**2
@@ -57,6 +59,8 @@ class Slot:
     card: Card | None
     lane: Lane
     window: Window
+    sequences: Sequences | None = None
+    """The state of sequences under way, from the first request of one on."""
 
 
 @dataclass(slots=True)
@@ -267,6 +271,7 @@ def _check_card(card: Card, name: str, version: int, model: OnnxModel, folder: P
     ):
         if [(s.name, s.datatype) for s in stated] != [(s.name, s.datatype) for s in found]:
             raise ModelFileError(str(folder), f"its card lists other {side} than its model file")
+    check_states(card, model.inputs, model.outputs, folder)
 
 
 def _check_samples(card: Card, model: OnnxModel, folder: Path) -> None:

@@ -23,7 +23,9 @@ from skerry.schema.records import Outcome
 from skerry.serve.errors import MismatchError, NotReadyError, UnknownModelError, facts_of
 from skerry.serve.metrics import Metrics
 from skerry.serve.repository import READY, Repository, Slot
+from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_of
 from skerry.serve.shared_memory import Regions
+from skerry.serve.states import state_pairs
 from skerry.serve.wishes import fulfil
 
 Array = NDArray[Any]
@@ -147,7 +149,10 @@ class Service:
             if self._refuses_because == "starting":
                 raise NotReadyError(self._refuses_because)
             slot = self.repository.get(request.model, request.version)
-            outputs = await self._run(slot, request, start_s)
+            if request.parameters and SEQUENCE_ID in request.parameters:
+                outputs = await self._run_in_sequence(slot, request, start_s)
+            else:
+                outputs = await self._run(slot, request, start_s)
         except SkerryError as error:
             self._count_error(slot, error, start_s)
             raise
@@ -167,6 +172,27 @@ class Service:
                 version=str(slot.version),
                 reason="local",
             ),
+        )
+
+    async def _run_in_sequence(
+        self, slot: Slot, request: InferRequest, start_s: float
+    ) -> list[Tensor]:
+        """Run a request whose model has state that is kept here between requests."""
+        step = step_of(request)
+        if step is None:
+            return await self._run(slot, request, start_s)
+        if slot.sequences is None:
+            model = slot.model
+            pairs = state_pairs(slot.card, model.inputs, model.outputs)
+            if not pairs:
+                raise SequenceError(
+                    slot.name, shown(step.key[1]), "a model without state", "a model that has some"
+                )
+            slot.sequences = Sequences(
+                slot.name, pairs, model.inputs, model.outputs, clock=self._clock
+            )
+        return await slot.sequences.infer(
+            request, step, lambda whole: self._run(slot, whole, start_s)
         )
 
     def fulfil(self, request: InferRequest, reply: InferReply) -> None:
