@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
     help="Prometheus metrics; 0 for any free port.",
 )
 @click.option("--uds", metavar="PATH", help="Listen on a Unix socket too (HTTP).")
+@click.option("--grpc-uds", metavar="PATH", help="Listen on a Unix socket too (gRPC).")
+@click.option(
+    "--grpc-engine",
+    default="own",
+    show_default=True,
+    type=click.Choice(["own", "grpcio"]),
+    help="What speaks gRPC: skerry's own HTTP/2, or the slower grpcio library.",
+)
 @json_option
 def command(
     repository: str,
@@ -49,6 +57,8 @@ def command(
     grpc_port: int,
     metrics_port: int,
     uds: str | None,
+    grpc_uds: str | None,
+    grpc_engine: Literal["own", "grpcio"],
     as_json: bool,
 ) -> int:
     """Serve a model repository: <DIR>/<model>/<version>/model.onnx.
@@ -69,6 +79,8 @@ def command(
         grpc_port=grpc_port,
         metrics_port=metrics_port,
         uds=uds,
+        grpc_uds=grpc_uds,
+        grpc_engine=grpc_engine,
     )
 
     def wrap(infer: "InferFunction") -> "InferFunction":

@@ -3,7 +3,7 @@
 Errors:  those of the extensions; UnsupportedError for memory of a GPU.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from skerry.schema import open_inference_pb2 as pb
@@ -11,6 +11,7 @@ from skerry.schema.oip_errors import UnsupportedError
 from skerry.schema.oip_grpc import parse
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import NotAdminError
+from skerry.serve.grpc_call import Work
 from skerry.serve.service import Service
 
 
@@ -20,9 +21,6 @@ class Caller(Protocol):
     @property
     def admin(self) -> bool:
         """Whether the listener it came through takes commands."""
-
-
-Work = Callable[[Buffer, Any], Awaitable[list[Buffer]]]
 
 
 def extension_works(service: Service) -> Mapping[str, Work]:

@@ -9,8 +9,6 @@ Errors:  ServeError and OipError and their kinds; `status_of` turns one into a s
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +19,13 @@ from skerry.schema.oip_documents import PARAMETER_FOLDER
 from skerry.schema.oip_facts import format_served_by, read_facts
 from skerry.schema.oip_grpc import decode_request, encode_reply, parse
 from skerry.schema.oip_tensors import Buffer
-from skerry.serve.errors import NotAdminError, facts_of
+from skerry.serve.grpc_call import FAILED, Call, Work, need_admin, status_of
 from skerry.serve.grpc_extensions import extension_works
 from skerry.serve.service import Service
 
 log = logging.getLogger("skerry.serve")
 
 STREAM_METHOD = "ModelStreamInfer"
-_PUSHBACK = "grpc-retry-pushback-ms"  # the name that gRPC's own retry policies read
-
-
-@dataclass(slots=True)
-class Call:
-    """What a door knows of a call beside its message."""
-
-    metadata: Mapping[str, str]
-    received_s: float
-    deadline_s: float | None = None
-    """The budget that `grpc-timeout` gives, in seconds from `received_s`."""
-    admin: bool = False
-    """Whether the listener it came through takes repository commands."""
-    peer_site: str | None = None
-    """The site of the node that forwarded it, from its certificate; None for a client."""
-    client: int = 0
-    """Tells the clients of a door apart, for fair queues."""
-    trailing: list[tuple[str, str]] = field(default_factory=list)
-    """Metadata for the end of the answer, which a work may add to."""
-
-
-Work = Callable[[Buffer, Call], Awaitable[list[Buffer]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a call failed: the name of a gRPC status, its text, and metadata beside it."""
-
-    name: str
-    text: str
-    trailing: list[tuple[str, str]]
 
 
 class GrpcWorks:
@@ -176,25 +143,6 @@ class GrpcWorks:
         need_admin(call, "unload of a model")
         await self._service.unload(wanted.model_name)
         return _pieces(pb.RepositoryModelUnloadResponse())
-
-
-FAILED = Status("INTERNAL", "the server failed on this request; its log says why", [])
-"""For an error that nobody foresaw; the door logs it."""
-
-
-def status_of(error: SkerryError) -> Status:
-    """Return an error as a status, with the hint and the time to wait where there are any."""
-    _, name, wait_s = facts_of(error)
-    trailing = [("skerry-error-code", error.code)]
-    if wait_s is not None:
-        trailing.append((_PUSHBACK, str(max(1, round(wait_s * 1000)))))
-    return Status(name, f"{error}; {error.hint}" if error.hint else str(error), trailing)
-
-
-def need_admin(call: Call, what: str) -> None:
-    """Refuse a command that came through a listener that takes none."""
-    if not call.admin:
-        raise NotAdminError(what)
 
 
 def _pieces(message: Any) -> list[Buffer]:

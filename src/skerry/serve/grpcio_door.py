@@ -20,7 +20,8 @@ from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.schema.oip_grpc import SERVICE
 from skerry.serve.errors import PortBusyError
-from skerry.serve.grpc_works import FAILED, STREAM_METHOD, Call, GrpcWorks, Work, status_of
+from skerry.serve.grpc_call import FAILED, Call, Work, status_of
+from skerry.serve.grpc_works import STREAM_METHOD, GrpcWorks
 from skerry.serve.http_door import Listener, bound_socket
 
 log = logging.getLogger("skerry.serve")

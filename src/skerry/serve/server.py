@@ -12,13 +12,14 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from skerry.base.clock import Clock, SystemClock
 from skerry.schema.oip import InferFunction
 from skerry.serve.errors import ServeError
+from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.http_door import HttpDoor, Listener
 from skerry.serve.http_message import HttpLimits
@@ -44,6 +45,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metrics_port: int | None = 8002
     uds: str | None = None
     """Path of a Unix socket for the HTTP door, beside its port."""
+    grpc_uds: str | None = None
+    """The same for the gRPC door."""
+    grpc_engine: Literal["own", "grpcio"] = "own"
+    """What the gRPC door runs on: skerry's own HTTP/2, or the slower grpcio library."""
     admin_over_tcp: bool = True
     """Whether loopback doors take repository commands; a Unix socket always does."""
     queue_len_max: int = 64
@@ -96,7 +101,7 @@ class Server:
         self._listeners = listeners
         self._http = HttpDoor(OipPaths(self.service, self._infer), clock=self._clock, limits=limits)
         self._metrics = HttpDoor(MetricsPage(self.service), clock=self._clock)
-        self._grpc: GrpcioDoor | None = None
+        self._grpc: GrpcDoor | GrpcioDoor | None = None
 
     async def start(self) -> None:
         """Open every door, then load every model; ready when this returns.
@@ -136,13 +141,20 @@ class Server:
                 Listener(host=host, port=settings.metrics_port, option="metrics-port")
             )
         if settings.grpc_port is not None:
-            from skerry.serve.grpcio_door import GrpcioDoor  # 20 MiB that not every server needs
-
-            works = GrpcWorks(self.service, self._infer)
-            self._grpc = GrpcioDoor(works, clock=self._clock)
+            self._grpc = self._grpc_door()
             self.ports.grpc = await self._grpc.listen(
                 Listener(host=host, port=settings.grpc_port, admin=admin, option="grpc-port")
             )
+            if settings.grpc_uds is not None:
+                await self._grpc.listen(Listener(uds=settings.grpc_uds, admin=True))
+
+    def _grpc_door(self) -> "GrpcDoor | GrpcioDoor":
+        works = GrpcWorks(self.service, self._infer)
+        if self.settings.grpc_engine == "own":
+            return GrpcDoor(works, clock=self._clock)
+        from skerry.serve.grpcio_door import GrpcioDoor  # 20 MiB that not every server needs
+
+        return GrpcioDoor(works, clock=self._clock)
 
 
 def _is_loopback(host: str) -> bool:
