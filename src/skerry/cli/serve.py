@@ -49,6 +49,16 @@ if TYPE_CHECKING:
     type=click.Choice(["own", "grpcio"]),
     help="What speaks gRPC: skerry's own HTTP/2, or the slower grpcio library.",
 )
+@click.option(
+    "--upstream-host",
+    "upstream_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="A host besides loopback that the server behind a model may be at; repeatable.",
+)
+@click.option(
+    "--upstream-secrets", default="", metavar="DIR", help="Folder of secrets for such servers."
+)
 @json_option
 def command(
     repository: str,
@@ -59,6 +69,8 @@ def command(
     uds: str | None,
     grpc_uds: str | None,
     grpc_engine: Literal["own", "grpcio"],
+    upstream_hosts: tuple[str, ...],
+    upstream_secrets: str,
     as_json: bool,
 ) -> int:
     """Serve a model repository: <DIR>/<model>/<version>/model.onnx.
@@ -81,6 +93,8 @@ def command(
         uds=uds,
         grpc_uds=grpc_uds,
         grpc_engine=grpc_engine,
+        upstream_hosts=upstream_hosts,
+        upstream_secrets=upstream_secrets,
     )
 
     def wrap(infer: "InferFunction") -> "InferFunction":

@@ -25,6 +25,7 @@ from skerry.schema.oip import Tensor
 from skerry.schema.oip_documents import IndexRow
 from skerry.schema.oip_errors import OipError, shown
 from skerry.schema.oip_tensors import tensor_from_raw
+from skerry.schema.upstream import UPSTREAM_FILE
 from skerry.serve.errors import (
     ModelFileError,
     RepositoryError,
@@ -33,9 +34,13 @@ from skerry.serve.errors import (
     UnknownModelError,
 )
 from skerry.serve.onnx_engine import OnnxModel
+from skerry.serve.runtime import Runtime
 from skerry.serve.scheduler import Lane
 from skerry.serve.sequences import Sequences
 from skerry.serve.states import check_states
+from skerry.serve.upstream import UpstreamLane
+from skerry.serve.upstream_health import UpstreamHealth
+from skerry.serve.upstreams import Upstreams
 from skerry.serve.window import Window
 
 CARD_BYTES_MAX = 64 * 1024**2
@@ -55,12 +60,19 @@ class Slot:
     name: str
     version: int
     folder: Path
-    model: OnnxModel
+    model: Runtime
     card: Card | None
-    lane: Lane
+    lane: Lane | UpstreamLane
     window: Window
     sequences: Sequences | None = None
     """The state of sequences under way, from the first request of one on."""
+    health: UpstreamHealth | None = None
+    """Of the server behind it, where another server is the runtime."""
+
+    @property
+    def why_not(self) -> str:
+        """Say why it cannot be asked just now; empty if it can."""
+        return "" if self.health is None else self.health.reason
 
 
 @dataclass(slots=True)
@@ -75,8 +87,16 @@ class _Entry:
 class Repository:
     """Which version answers for which model; loads and swaps, one at a time."""
 
-    def __init__(self, folder: Path, *, queue_len_max: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        queue_len_max: int,
+        clock: Clock,
+        upstreams: Upstreams | None = None,
+    ) -> None:
         self._folder = folder
+        self._upstreams = upstreams or Upstreams(clock=clock)
         self._queue_len_max = queue_len_max
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
@@ -118,8 +138,9 @@ class Repository:
         for name in sorted(self._entries.keys() | on_disk.keys()):
             entry = self._entries.get(name, _Entry())
             for version in sorted({*entry.slots, *entry.refused, *on_disk.get(name, [])}):
-                ready = version in entry.slots
-                reason = entry.refused.get(version, "" if ready else "not loaded")
+                slot = entry.slots.get(version)
+                reason = slot.why_not if slot else entry.refused.get(version, "not loaded")
+                ready = slot is not None and not reason
                 state = READY if ready else UNAVAILABLE
                 rows.append(IndexRow(name=name, version=str(version), state=state, reason=reason))
         return rows
@@ -131,20 +152,28 @@ class Repository:
         errors: list[ServeError] = []
         for name in self._names():
             try:
-                await self.load(name)
+                await self.load(name, wait=False)
             except ServeError as error:
                 errors.append(error)
         return errors
 
-    async def load(self, name: str) -> None:
-        """Bring a model's versions in service to what is on disk; the newest answers."""
+    async def load(self, name: str, *, wait: bool = True) -> None:
+        """Bring a model's versions in service to what is on disk; the newest answers.
+
+        With `wait`, a version whose runtime is another server must be ready first.
+        """
         async with self._one_at_a_time:
             versions = self._on_disk(name)
             if not versions:
                 raise UnknownModelError(name)
             made: dict[int, Slot] = {}
-            for version in versions:
-                made[version] = await self._make(name, version, self._folder / name / str(version))
+            try:
+                for version in versions:
+                    folder = self._folder / name / str(version)
+                    made[version] = await self._make(name, version, folder, wait=wait)
+            except BaseException:
+                self._let_go(made.values())
+                raise
             self._replace(name, made)
 
     async def load_folder(self, name: str, folder: Path) -> None:
@@ -186,8 +215,10 @@ class Repository:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    async def _make(self, name: str, version: int, folder: Path) -> Slot:
+    async def _make(self, name: str, version: int, folder: Path, *, wait: bool = True) -> Slot:
         try:
+            if (folder / UPSTREAM_FILE).is_file():
+                return await self._make_upstream(name, version, folder, wait=wait)
             model, card, run_s, batch_max = await asyncio.to_thread(_prepare, name, version, folder)
         except ServeError as error:
             entry = self._entries.setdefault(name, _Entry())
@@ -201,6 +232,15 @@ class Repository:
             clock=self._clock,
         )
         return Slot(name, version, folder, model, card, lane, Window(self._clock.monotonic_s()))
+
+    async def _make_upstream(self, name: str, version: int, folder: Path, *, wait: bool) -> Slot:
+        card = _read_card(folder / CARD_FILE)
+        opened = await self._upstreams.open(
+            name, folder, card, queue_len_max=self._queue_len_max, wait=wait
+        )
+        since = Window(self._clock.monotonic_s())
+        lane, health = opened.lane, opened.health
+        return Slot(name, version, folder, opened.runtime, card, lane, since, health=health)
 
     def _names(self) -> list[str]:
         if not self._folder.is_dir():

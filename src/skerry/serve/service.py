@@ -68,8 +68,7 @@ class Service:
 
     def model_ready(self, model: str, version: str = "") -> bool:
         """Say whether this model is served; raises `UnknownModelError` if not known."""
-        self.repository.get(model, version)
-        return not self._refuses_because
+        return not self.repository.get(model, version).why_not and not self._refuses_because
 
     def server_metadata(self) -> ServerMetadata:
         """Say who answers here."""
