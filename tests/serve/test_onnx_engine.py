@@ -113,3 +113,21 @@ def test_an_accelerator_that_cannot_take_the_model_gives_way_and_says_why(
     (path.parent / "bad.onnx").write_bytes(b"\x08")
     with pytest.raises(ModelFileError):
         OnnxModel("bad", path.parent / "bad.onnx")
+
+
+def test_bound_inputs_are_told_apart_by_name_in_whatever_order_they_come(
+    models: Any, tmp_path: Path
+) -> None:
+    from onnx import TensorProto, helper
+
+    models.save(
+        [helper.make_node("Identity", [n], [f"{n}_out"]) for n in ("a", "b")],
+        [(n, TensorProto.FLOAT, [f"n_{n}"]) for n in ("a", "b")],
+        [(f"{n}_out", TensorProto.FLOAT, [f"n_{n}"]) for n in ("a", "b")],
+        tmp_path / "m.onnx",
+    )
+    model = OnnxModel("m", tmp_path / "m.onnx", EngineSettings(io_binding=True))
+    two, three = np.ones(2, np.float32), np.zeros(3, np.float32)
+    for inputs in ({"a": two, "b": three}, {"b": two, "a": three}, {"b": three, "a": two}) * 2:
+        found = model.run(inputs, model.output_names)
+        assert [array.tolist() for array in found] == [inputs[n].tolist() for n in ("a", "b")]

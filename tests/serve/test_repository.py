@@ -9,8 +9,9 @@ from onnx import TensorProto, helper
 
 from skerry.base.clock import SystemClock
 from skerry.schema.model import CheckSample
+from skerry.serve.batch_axes import BatchAxes
 from skerry.serve.errors import ModelFileError, RepositoryError, SampleError, UnknownModelError
-from skerry.serve.onnx_engine import BatchAxes, OnnxModel
+from skerry.serve.onnx_engine import OnnxModel
 from skerry.serve.repository import Repository
 
 pytestmark = pytest.mark.anyio

@@ -50,14 +50,16 @@ if TYPE_CHECKING:
     help="What speaks gRPC: skerry's own HTTP/2, or the slower grpcio library.",
 )
 @click.option(
-    "--upstream-host",
-    "upstream_hosts",
-    multiple=True,
-    metavar="HOST",
-    help="A host besides loopback that the server behind a model may be at; repeatable.",
+    "--memory-max",
+    metavar="SIZE",
+    help="Bound for the memory of loaded models, such as '2 GiB'; older ones give way.",
 )
 @click.option(
-    "--upstream-secrets", default="", metavar="DIR", help="Folder of secrets for such servers."
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME[:OPTION=VALUE,...]",
+    help="Execution provider by preference, such as cuda; may be repeated.",
 )
 @json_option
 def command(
@@ -69,8 +71,8 @@ def command(
     uds: str | None,
     grpc_uds: str | None,
     grpc_engine: Literal["own", "grpcio"],
-    upstream_hosts: tuple[str, ...],
-    upstream_secrets: str,
+    memory_max: str | None,
+    providers: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Serve a model repository: <DIR>/<model>/<version>/model.onnx.
@@ -93,8 +95,8 @@ def command(
         uds=uds,
         grpc_uds=grpc_uds,
         grpc_engine=grpc_engine,
-        upstream_hosts=upstream_hosts,
-        upstream_secrets=upstream_secrets,
+        memory_bytes_max=_memory_bytes(memory_max),
+        providers=_known(providers),
     )
 
     def wrap(infer: "InferFunction") -> "InferFunction":
@@ -116,6 +118,22 @@ def command(
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(server, as_json=as_json))
     return Exit.DONE
+
+
+def _memory_bytes(text: str | None) -> int | None:
+    from skerry.base.quantity import parse_quantity
+
+    return None if text is None else int(parse_quantity(text, "B"))
+
+
+def _known(providers: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a slip before any port is opened."""
+    if providers:
+        from skerry.serve.providers import read_wanted
+
+        for text in providers:
+            read_wanted(text)
+    return providers
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -159,9 +177,16 @@ def _report(server: "Server", *, as_json: bool) -> None:
     if server.settings.uds:
         table.append(("uds", server.settings.uds))
     print_table(("DOOR", "ADDRESS"), table)
-    models = [(row.name, row.version, row.state.lower()) for row in rows]
+    runs_on = {
+        (slot.name, slot.version_text): slot.model.providers[0]
+        for slot in server.service.repository.slots()
+    }
+    models = [
+        (row.name, row.version, row.state.lower(), runs_on.get((row.name, row.version), "-"))
+        for row in rows
+    ]
     if models:
-        print_table(("MODEL", "VERSION", "STATE"), models)
+        print_table(("MODEL", "VERSION", "STATE", "RUNS ON"), models)
     else:
         say(f"warning: {server.settings.repository} holds no models")
     say_next(f"curl http://{host}:{ports.http}/v2")

@@ -23,7 +23,7 @@ from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock, write_private
 from skerry.base.http_client import HttpClient
-from skerry.base.ports import free_ports, is_loopback
+from skerry.base.ports import free_ports
 from skerry.base.sockets import socket_address
 from skerry.learn.explainer import Explainer
 from skerry.node.folder import NodeFolder
@@ -155,8 +155,6 @@ class Worker:
                 site=settings.site,
                 node=settings.node,
                 tier=settings.tier,
-                upstream_hosts=settings.upstream_hosts,
-                upstream_secrets=str(self._folder.secrets),
             ),
             clock=self._clock,
             wrap=self._wrap,
@@ -180,7 +178,6 @@ class Worker:
             rng=self._rng,
             local=local,
             settings=settings.route,
-            explains=settings.route.explain or is_loopback(settings.host),
         )
         recorder = Recorder(
             self._router.infer, self._journal, site=settings.site, clock=self._clock

@@ -36,10 +36,12 @@ class BoundRuns:
     def __init__(
         self,
         session: Any,
+        input_names: list[str],
         output_names: list[str],
         run: Callable[[list[str], dict[str, Array], None], list[Array]],
     ) -> None:
-        self._session, self._names, self._run = session, output_names, run
+        self._session, self._run = session, run
+        self._input_names, self._names = input_names, output_names
         self._run_bound = session._sess.run_with_iobinding
         self._free: dict[tuple[Any, ...], _Places] = {}
         self._seen: set[tuple[Any, ...]] = set()
@@ -48,7 +50,10 @@ class BoundRuns:
         """Run once; outputs come in the order asked for and belong to the caller."""
         if outputs != self._names:
             return self._run(outputs, inputs, None)
-        key = tuple([array.shape for array in inputs.values()])
+        try:
+            key = tuple([inputs[name].shape for name in self._input_names])
+        except KeyError:  # the session says it better
+            return self._run(outputs, inputs, None)
         places = self._free.pop(key, None)  # whoever takes them out has them alone
         if places is None:
             found = self._run(outputs, inputs, None)

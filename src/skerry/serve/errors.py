@@ -357,6 +357,65 @@ class ProviderError(ServeError):
         return f"known are {', '.join(self.known)}"
 
 
+class RestingError(ServeError):
+    """A model gave way to others in memory and could not be loaded again in time.
+
+    Its load goes on; the next request finds it loaded. `skerry model explain --url` shows
+    what made it give way. A larger `--memory-max`, or `pinned` in its settings, keeps it.
+    """
+
+    code = "E0423"
+    http_status = 503
+    grpc_code = "UNAVAILABLE"
+
+    def __init__(self, model: str, version: int, load_s: float) -> None:
+        super().__init__(model, version, load_s)
+        self.model, self.version, self.load_s = model, version, load_s
+        self.retry_after_s = max(load_s, 0.1)
+
+    def __str__(self) -> str:
+        return (
+            f"model {self.model} version {self.version} is not in memory now; "
+            f"loading it takes {self.load_s:.3g} s"
+        )
+
+    @property
+    def hint(self) -> str:
+        """Say when to come back."""
+        return f"try again in {self.retry_after_s:.3g} s, or allow more with skerry-deadline-ms"
+
+
+class MemoryFullError(ServeError):
+    """Loading a model needs more memory than the server's bound leaves, so it was refused.
+
+    Everything that may be unloaded would not make enough room: the rest is pinned, or is the
+    version that this one would replace, which serves until the swap. What served before
+    serves on. Raise `--memory-max`, or pin less.
+    """
+
+    code = "E0424"
+    exit_code = Exit.REFUSED
+    http_status = 503
+    grpc_code = "RESOURCE_EXHAUSTED"
+    retry_after_s = 10.0
+
+    def __init__(self, model: str, need_bytes: int, used_bytes: int, limit_bytes: int) -> None:
+        super().__init__(model, need_bytes, used_bytes, limit_bytes)
+        self.model, self.need_bytes = model, need_bytes
+        self.used_bytes, self.limit_bytes = used_bytes, limit_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"model {self.model} needs {self.need_bytes} bytes of memory; of the bound of "
+            f"{self.limit_bytes}, {self.used_bytes} are taken, and not enough of them may go"
+        )
+
+    @property
+    def hint(self) -> str:
+        """Name the two ways."""
+        return "raise --memory-max, or pin fewer models"
+
+
 def facts_of(error: BaseException) -> tuple[int, str, float | None]:
     """Return an error's HTTP status, gRPC code name and seconds to wait, with safe defaults."""
     status = getattr(error, "http_status", 500)

@@ -75,6 +75,8 @@ class OipPaths:
                 return _ready(self._service.ready())
             case ["v2", "models", model]:
                 return json_reply(self._service.metadata(model))
+            case ["v2", "models", model, "runtime"]:
+                return json_reply(self._service.runtime(model))
             case ["v2", "models", model, "ready"]:
                 return _ready(self._service.model_ready(model))
             case ["v2", "models", model, "versions", version]:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from skerry.schema.model import TensorSpec
 from skerry.schema.oip import DATATYPES
 from skerry.serve import providers
+from skerry.serve.batch_axes import BatchAxes, axes_of_symbols
 from skerry.serve.bfloat16 import run_as_values
 from skerry.serve.bound_runs import BoundRuns
 from skerry.serve.errors import MismatchError, ModelFileError, ModelRunError
@@ -33,6 +34,7 @@ Array = NDArray[Any]
 Run = Callable[[list[str], dict[str, Array], None], list[Array]]
 
 _WARM_RUNS = 5
+_WARM_S = 0.002  # of short runs there are more, so that one busy moment hides no best
 _DATATYPES = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -51,14 +53,6 @@ _DATATYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BatchAxes:
-    """Which axis of each input and of each output counts the items of a batch."""
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """How a session is made; the defaults suit most models on one core."""
@@ -70,6 +64,8 @@ class EngineSettings:
     """Keep freed memory for the next run. It keeps the largest batch's for ever (24 MB for
     a 3 MB model) and makes few models faster."""
     io_binding: bool = False
+    batch_axes: BatchAxes | None = None
+    """Which axes count items, found by trial, for a model whose symbols do not say."""
 
 
 class OnnxModel:
@@ -89,7 +85,7 @@ class OnnxModel:
         self.output_names = [spec.name for spec in self.outputs]
         input_shapes = [entry.shape for entry in self._session.get_inputs()]
         output_shapes = [entry.shape for entry in self._session.get_outputs()]
-        self.batch_axes = _batch_axes(input_shapes, output_shapes)
+        self.batch_axes = axes_of_symbols(input_shapes, output_shapes) or settings.batch_axes
         datatypes = {spec.datatype for spec in (*self.inputs, *self.outputs)}
         self._bf16 = "BF16" in datatypes
         self._translated = self._bf16 or "BYTES" in datatypes
@@ -98,7 +94,9 @@ class OnnxModel:
         self._call: Run = self._inner_run()
         foretold = _shapes_foretold(input_shapes, output_shapes) and not self._translated
         if settings.io_binding and foretold and self.providers == ("cpu",):
-            self._call = BoundRuns(self._session, self.output_names, self._call)
+            self._call = BoundRuns(
+                self._session, [spec.name for spec in self.inputs], self.output_names, self._call
+            )
 
     def run(self, inputs: dict[str, Array], outputs: list[str]) -> list[Array]:
         """Run once; BYTES tensors are object arrays of `bytes` on both sides."""
@@ -138,26 +136,37 @@ class OnnxModel:
             raise ModelRunError(self.name, _first_line(error)) from error
         return [_bytes(array) if array.dtype.kind == "O" else array for array in found]
 
-    def warm(self, items: int = 1) -> float:
-        """Run a batch of zeros until caches are filled; return the best run's time in seconds.
+    def warm(self, inputs: dict[str, Array] | None = None) -> float:
+        """Run some inputs, or zeros, until caches are filled; return the best run's seconds.
 
         A model that cannot run on zeros (a lookup, a reshape) is measured by its first
         real request instead: 0 is returned.
         """
-        axes = self.batch_axes.inputs if self.batch_axes else (-1,) * len(self.inputs)
-        inputs = {
-            spec.name: _zeros(spec, axis, items)
-            for spec, axis in zip(self.inputs, axes, strict=True)
-        }
+        fed = self.zeros() if inputs is None else inputs
         best_s = float("inf")
-        for _ in range(_WARM_RUNS):
+        runs, end_s = 0, time.perf_counter() + _WARM_S
+        while runs < _WARM_RUNS or time.perf_counter() < end_s:
+            runs += 1
             start_s = time.perf_counter()
             try:
-                self.run(inputs, self.output_names)
+                self.run(fed, self.output_names)
             except ModelRunError:
                 return 0.0
             best_s = min(best_s, time.perf_counter() - start_s)
         return best_s
+
+    def zeros(self, items: int = 1) -> dict[str, Array]:
+        """Return a batch of zeros; free axes that count no items are 1 long."""
+        axes = self.batch_axes.inputs if self.batch_axes else (-1,) * len(self.inputs)
+        return {
+            spec.name: _zeros(spec, axis, items)
+            for spec, axis in zip(self.inputs, axes, strict=True)
+        }
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether runs go through bound buffers, as was asked for."""
+        return isinstance(self._call, BoundRuns)
 
     def _texts(self, name: str, data: Array) -> Array:
         """ONNX strings are UTF-8 text, so other bytes stop here."""
@@ -213,25 +222,6 @@ def _spec(path: Path, entry: Any) -> TensorSpec:
         raise ModelFileError(str(path), f"{entry.name} is a {entry.type}, which OIP cannot carry")
     shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in entry.shape)
     return TensorSpec(name=entry.name, datatype=datatype, shape=shape)
-
-
-def _batch_axes(
-    inputs: Sequence[Sequence[Any]], outputs: Sequence[Sequence[Any]]
-) -> BatchAxes | None:
-    """Find the symbol that every input and output has exactly once; it counts the items.
-
-    The axis is not always the first (Silero's `state` is [2, n, 128]), so it is read from
-    the symbols. The first input decides among several: its foremost free axis.
-    """
-    if not inputs or not outputs:
-        return None
-    for symbol in inputs[0]:
-        if isinstance(symbol, str) and all(list(s).count(symbol) == 1 for s in (*inputs, *outputs)):
-            return BatchAxes(
-                inputs=tuple(list(shape).index(symbol) for shape in inputs),
-                outputs=tuple(list(shape).index(symbol) for shape in outputs),
-            )
-    return None
 
 
 def _zeros(spec: TensorSpec, batch_axis: int, items: int) -> Array:

@@ -4,50 +4,47 @@ A version serves only after it was loaded, warmed and repeated its card's check 
 only then does it replace what served before, between two requests. What was replaced
 goes when its last request is answered. A file that cannot be served changes nothing.
 
-Errors:  UnknownModelError, ModelFileError, SampleError, RepositoryError.
+Where memory has a bound, a load makes room by resting the versions that were asked for
+least recently. A resting version is known whole (it was loaded and checked before) and
+loads again when a request asks for it.
+
+Errors:  UnknownModelError, ModelFileError, SampleError, SettingsError, RepositoryError,
+         MemoryFullError; RestingError for what is not loaded now.
 """
 
 import asyncio
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
-
 from skerry.base.clock import Clock
 from skerry.base.processes import trim_memory
-from skerry.schema.model import CARD_FILE, MODEL_FILE, Card
-from skerry.schema.oip import Tensor
+from skerry.schema.model import MODEL_FILE, Card, TensorSpec
+from skerry.schema.oip import ServedBy
 from skerry.schema.oip_documents import IndexRow
-from skerry.schema.oip_errors import OipError, shown
-from skerry.schema.oip_tensors import tensor_from_raw
-from skerry.schema.upstream import UPSTREAM_FILE
+from skerry.schema.oip_errors import shown
+from skerry.schema.runtime import RuntimeEvent
 from skerry.serve.errors import (
-    ModelFileError,
+    MemoryFullError,
     RepositoryError,
-    SampleError,
+    RestingError,
     ServeError,
     UnknownModelError,
 )
+from skerry.serve.loading import Loaded, load_version
+from skerry.serve.memory import Held, give_way
+from skerry.serve.model_settings import read_model_settings
 from skerry.serve.onnx_engine import OnnxModel
-from skerry.serve.runtime import Runtime
 from skerry.serve.scheduler import Lane
 from skerry.serve.sequences import Sequences
-from skerry.serve.states import check_states
-from skerry.serve.upstream import UpstreamLane
-from skerry.serve.upstream_health import UpstreamHealth
-from skerry.serve.upstreams import Upstreams
 from skerry.serve.window import Window
 
-CARD_BYTES_MAX = 64 * 1024**2
-BATCHES_TRIED = (2, 8)
-BATCH_GAIN = 0.8  # a batch must cost at most this much per item; noise alone reaches 0.9
 READY = "READY"
 UNAVAILABLE = "UNAVAILABLE"
+EVENTS_MAX = 256
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
@@ -60,28 +57,71 @@ class Slot:
     name: str
     version: int
     folder: Path
-    model: Runtime
+    model: OnnxModel
     card: Card | None
-    lane: Lane | UpstreamLane
+    lane: Lane
     window: Window
+    version_text: str
+    loaded: Loaded
+    loaded_at_s: float
     sequences: Sequences | None = None
     """The state of sequences under way, from the first request of one on."""
-    health: UpstreamHealth | None = None
-    """Of the server behind it, where another server is the runtime."""
+    served_by: ServedBy | None = None
+    """What answers of this version say of who served them; made with the first."""
+    forms: dict[Any, tuple[list[str], list[str]]] = field(default_factory=dict)
+    """Names, datatypes and shapes of requests that passed, to the outputs that they get."""
 
     @property
-    def why_not(self) -> str:
-        """Say why it cannot be asked just now; empty if it can."""
-        return "" if self.health is None else self.health.reason
+    def keeps(self) -> bool:
+        """Whether it must not rest: it is pinned, or would forget the sequences under way."""
+        return self.loaded.settings.pinned or bool(self.sequences)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What it takes."""
+        return self.model.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What it gives."""
+        return self.model.outputs
+
+    @property
+    def used_at_s(self) -> float:
+        """When it was last asked for, or loaded."""
+        return max(self.window.used_at_s, self.loaded_at_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resting:
+    """A version that was loaded and checked, gave way to another, and loads when asked."""
+
+    folder: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    card: Card | None
+    memory_bytes: int
+    load_s: float
+    reason: str
 
 
 @dataclass(slots=True)
-class _Entry:
-    """One model: its versions in service, and why others are not."""
+class Entry:
+    """One model: its versions in service, those that rest, and why others are not."""
 
     slots: dict[int, Slot] = field(default_factory=dict)
+    resting: dict[int, Resting] = field(default_factory=dict)
     default: int = 0
     refused: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests for it are answered."""
+        return bool(self.slots or self.resting)
+
+    def version_of(self, text: str) -> int:
+        """Return the number of a version as a request writes it; 0 if it is none."""
+        return self.default if not text else int(text) if _VERSION.fullmatch(text) else 0
 
 
 class Repository:
@@ -93,54 +133,92 @@ class Repository:
         *,
         queue_len_max: int,
         clock: Clock,
-        upstreams: Upstreams | None = None,
+        memory_bytes_max: int | None = None,
+        providers: tuple[str, ...] = (),
     ) -> None:
         self._folder = folder
-        self._upstreams = upstreams or Upstreams(clock=clock)
         self._queue_len_max = queue_len_max
         self._clock = clock
-        self._entries: dict[str, _Entry] = {}
+        self.memory_bytes_max = memory_bytes_max
+        self._providers = providers
+        self._entries: dict[str, Entry] = {}
         self._one_at_a_time = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._waking: dict[tuple[str, int], asyncio.Task[Slot]] = {}
+        self.events: deque[RuntimeEvent] = deque(maxlen=EVENTS_MAX)
+        """The latest loads, unloads and refusals, oldest first."""
+        self.unloads = 0
+        """Versions that were unloaded to make room, since the start."""
 
     def get(self, model: str, version: str = "") -> Slot:
-        """Return the slot that answers; no version means the default one."""
+        """Return the slot that answers; no version means the default one.
+
+        Raises `RestingError` where that version is not loaded now: `wake` loads it.
+        """
         entry = self._entries.get(model)
-        if entry is None or not entry.slots:
+        if entry is None:
             raise UnknownModelError(model, version)
-        if not version:
-            return entry.slots[entry.default]
-        slot = entry.slots.get(int(version)) if _VERSION.fullmatch(version) else None
+        number = entry.version_of(version) if version else entry.default
+        slot = entry.slots.get(number)
         if slot is None:
+            resting = entry.resting.get(number)
+            if resting is not None:
+                raise RestingError(model, number, resting.load_s)
             raise UnknownModelError(model, version)
         return slot
 
+    def described(self, model: str, version: str = "") -> Slot | Resting:
+        """Return what is known of a version that serves, loaded or resting."""
+        entry = self._entries.get(model)
+        if entry is not None:
+            number = entry.version_of(version) if version else entry.default
+            found = entry.slots.get(number) or entry.resting.get(number)
+            if found is not None:
+                return found
+        raise UnknownModelError(model, version)
+
+    def entry(self, model: str) -> Entry:
+        """Return everything about one model's versions."""
+        entry = self._entries.get(model)
+        if entry is None:
+            raise UnknownModelError(model)
+        return entry
+
     def versions(self, model: str) -> list[str]:
         """Return a model's versions in service, newest last."""
-        return [str(version) for version in sorted(self._entries[model].slots)]
+        entry = self._entries[model]
+        return [str(version) for version in sorted({*entry.slots, *entry.resting})]
 
     def serving(self) -> list[Slot]:
-        """Return the default slot of every model in service."""
-        return [entry.slots[entry.default] for entry in self._entries.values() if entry.slots]
+        """Return the default slot of every model that is loaded."""
+        found = [entry.slots.get(entry.default) for entry in self._entries.values()]
+        return [slot for slot in found if slot is not None]
 
     def slots(self) -> list[Slot]:
-        """Return every slot in service."""
+        """Return every slot that is loaded."""
         return [slot for entry in self._entries.values() for slot in entry.slots.values()]
 
     def all_ready(self) -> bool:
         """Say whether every model that should serve does."""
-        return all(entry.slots or not entry.refused for entry in self._entries.values())
+        return all(entry.serves or not entry.refused for entry in self._entries.values())
+
+    def memory_bytes(self) -> int:
+        """Return what all loaded versions take together, as measured when they were loaded."""
+        return sum(slot.loaded.memory_bytes for slot in self.slots())
 
     def index(self) -> list[IndexRow]:
         """List versions in service, those that were refused, and those only on disk."""
         rows: list[IndexRow] = []
         on_disk = {name: self._on_disk(name) for name in self._names()}
         for name in sorted(self._entries.keys() | on_disk.keys()):
-            entry = self._entries.get(name, _Entry())
-            for version in sorted({*entry.slots, *entry.refused, *on_disk.get(name, [])}):
-                slot = entry.slots.get(version)
-                reason = slot.why_not if slot else entry.refused.get(version, "not loaded")
-                ready = slot is not None and not reason
+            entry = self._entries.get(name, Entry())
+            known = {*entry.slots, *entry.resting, *entry.refused, *on_disk.get(name, [])}
+            for version in sorted(known):
+                ready = version in entry.slots or version in entry.resting
+                reason = "" if ready else "not loaded"
+                if version in entry.resting:
+                    reason = f"{entry.resting[version].reason}; loads when asked"
+                reason = entry.refused.get(version, reason)
                 state = READY if ready else UNAVAILABLE
                 rows.append(IndexRow(name=name, version=str(version), state=state, reason=reason))
         return rows
@@ -152,29 +230,30 @@ class Repository:
         errors: list[ServeError] = []
         for name in self._names():
             try:
-                await self.load(name, wait=False)
+                await self.load(name)
             except ServeError as error:
                 errors.append(error)
         return errors
 
-    async def load(self, name: str, *, wait: bool = True) -> None:
-        """Bring a model's versions in service to what is on disk; the newest answers.
-
-        With `wait`, a version whose runtime is another server must be ready first.
-        """
+    async def load(self, name: str) -> None:
+        """Bring a model's versions in service to what is on disk; the newest answers."""
         async with self._one_at_a_time:
             versions = self._on_disk(name)
             if not versions:
                 raise UnknownModelError(name)
-            made: dict[int, Slot] = {}
             try:
-                for version in versions:
-                    folder = self._folder / name / str(version)
-                    made[version] = await self._make(name, version, folder, wait=wait)
-            except BaseException:
-                self._let_go(made.values())
+                chosen = read_model_settings(self._folder / name).chosen(versions)
+                if not chosen:
+                    where = str(self._folder / name)
+                    raise RepositoryError(where, "its settings choose none of its versions")
+            except ServeError as error:
+                self._refused(name, versions[-1], error)
                 raise
-            self._replace(name, made)
+            fresh = Entry(default=chosen[-1])
+            for version in chosen:
+                folder = self._folder / name / str(version)
+                fresh.slots[version] = await self._make(name, version, folder, fresh)
+            self._replace(name, fresh)
 
     async def load_folder(self, name: str, folder: Path) -> None:
         """Put one version from any folder into service, alone, in place of what serves now.
@@ -188,7 +267,31 @@ class Repository:
             raise RepositoryError(shown(str(folder)), "not an absolute path to a version folder")
         async with self._one_at_a_time:
             version = int(folder.name)
-            self._replace(name, {version: await self._make(name, version, folder)})
+            fresh = Entry(default=version)
+            fresh.slots[version] = await self._make(name, version, folder, fresh)
+            self._replace(name, fresh)
+
+    async def wake(self, model: str, version: str, left_s: float) -> Slot:
+        """Load a resting version for a request that has so long; needs a task.
+
+        A load that takes longer goes on, and the request hears when to come back.
+        """
+        number = self.entry(model).version_of(version)
+        key = (model, number)
+        task = self._waking.get(key)
+        if task is None:
+            resting = self.entry(model).resting.get(number)
+            if resting is None:
+                return self.get(model, version)
+            task = asyncio.get_running_loop().create_task(self._wake(model, number, resting))
+            self._waking[key] = task
+            task.add_done_callback(lambda done: self._woken(key, done))
+        try:
+            async with asyncio.timeout(max(left_s, 0.0)):
+                return await asyncio.shield(task)
+        except TimeoutError as error:
+            known = self.entry(model).resting.get(number)
+            raise RestingError(model, number, known.load_s if known else 0.0) from error
 
     async def unload(self, name: str) -> None:
         """Take a model out of service; its requests under way are still answered."""
@@ -196,60 +299,160 @@ class Repository:
             entry = self._entries.pop(name, None)
             if entry is None:
                 raise UnknownModelError(name)
+            for version in {*entry.slots, *entry.resting}:
+                self._note(name, version, "unloaded", "asked for")
             self._let_go(entry.slots.values())
 
     async def drain(self) -> None:
         """Wait until nothing waits or runs in any lane."""
+        for task in self._waking.values():
+            task.cancel()
         await asyncio.gather(*(slot.lane.drain() for slot in self.slots()), *self._leaving)
 
-    def _replace(self, name: str, made: dict[int, Slot]) -> None:
+    def _replace(self, name: str, fresh: Entry) -> None:
         """Swap; no other task can run between these lines, so a request sees old or new."""
         before = self._entries.get(name)
-        self._entries[name] = _Entry(slots=made, default=max(made))
+        self._entries[name] = fresh
         if before is not None:
             self._let_go(before.slots.values())
 
-    def _let_go(self, slots: Iterable[Slot]) -> None:
-        for slot in slots:
-            task = asyncio.get_running_loop().create_task(_leave(slot))
+    def _let_go(self, slots: Iterable[Slot]) -> list[asyncio.Task[None]]:
+        tasks = [asyncio.get_running_loop().create_task(_leave(slot)) for slot in slots]
+        for task in tasks:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+        return tasks
 
-    async def _make(self, name: str, version: int, folder: Path, *, wait: bool = True) -> Slot:
+    async def _make(
+        self, name: str, version: int, folder: Path, fresh: Entry, known_bytes: int = 0
+    ) -> Slot:
+        """Load one version beside everything that serves; `fresh` is what it will belong to.
+
+        `known_bytes` is what it took when it was loaded before; its file is a guess else.
+        """
         try:
-            if (folder / UPSTREAM_FILE).is_file():
-                return await self._make_upstream(name, version, folder, wait=wait)
-            model, card, run_s, batch_max = await asyncio.to_thread(_prepare, name, version, folder)
+            settings = read_model_settings(folder.parent)
+            await self._make_room(name, fresh, known_bytes or _length(folder / MODEL_FILE))
+            loaded = await asyncio.to_thread(
+                load_version,
+                name,
+                version,
+                folder,
+                settings,
+                queue_len_max=self._queue_len_max,
+                providers=self._providers,
+            )
+            if known_bytes > loaded.memory_bytes:  # it took what others had freed before
+                loaded = replace(loaded, memory_bytes=known_bytes)
+            await self._make_room(name, fresh, loaded.memory_bytes)
         except ServeError as error:
-            entry = self._entries.setdefault(name, _Entry())
-            entry.refused[version] = str(error)
+            self._refused(name, version, error)
             raise
-        lane = Lane(
-            model,
-            run_s=run_s,
-            batch_max=batch_max,
-            queue_len_max=self._queue_len_max,
-            clock=self._clock,
+        now_s = self._clock.monotonic_s()
+        self._note(name, version, "loaded", f"in {loaded.load_s:.3g} s, {loaded.profile_note}")
+        return Slot(
+            name=name,
+            version=version,
+            folder=folder,
+            model=loaded.model,
+            card=loaded.card,
+            lane=Lane(
+                loaded.model,
+                run_s=loaded.lane.run_s,
+                batch_max=loaded.lane.batch_max,
+                queue_len_max=loaded.lane.queue_len_max,
+                clock=self._clock,
+            ),
+            window=Window(now_s),
+            version_text=str(version),
+            loaded=loaded,
+            loaded_at_s=now_s,
         )
-        return Slot(name, version, folder, model, card, lane, Window(self._clock.monotonic_s()))
 
-    async def _make_upstream(self, name: str, version: int, folder: Path, *, wait: bool) -> Slot:
-        card = _read_card(folder / CARD_FILE)
-        opened = await self._upstreams.open(
-            name, folder, card, queue_len_max=self._queue_len_max, wait=wait
+    async def _make_room(self, name: str, fresh: Entry, need_bytes: int) -> None:
+        """Rest others until so much fits; what serves under this name stays until the swap."""
+        leaving = self._rest_others(name, fresh, need_bytes)
+        if leaving:  # their memory is there only when their last request is answered
+            await asyncio.wait(leaving)
+
+    def _rest_others(self, name: str, fresh: Entry, need_bytes: int) -> list[asyncio.Task[None]]:
+        limit_bytes = self.memory_bytes_max
+        if limit_bytes is None:
+            return []
+        entries = [entry for entry in self._entries.values() if entry is not fresh]
+        homes = [(entry, slot) for entry in (*entries, fresh) for slot in entry.slots.values()]
+        going = give_way(
+            [
+                Held(
+                    memory_bytes=slot.loaded.memory_bytes,
+                    used_at_s=slot.used_at_s,
+                    pinned=slot.keeps or (slot.name == name and entry is not fresh),
+                )
+                for entry, slot in homes
+            ],
+            need_bytes,
+            limit_bytes,
         )
-        since = Window(self._clock.monotonic_s())
-        lane, health = opened.lane, opened.health
-        return Slot(name, version, folder, opened.runtime, card, lane, since, health=health)
+        if going is None:
+            used_bytes = sum(slot.loaded.memory_bytes for _, slot in homes)
+            raise MemoryFullError(name, need_bytes, used_bytes, limit_bytes)
+        reason = f"unloaded to make room for {name}, being the one used least recently"
+        for number in going:
+            self._rest(*homes[number], reason)
+        return self._let_go([homes[number][1] for number in going])
+
+    def _rest(self, entry: Entry, slot: Slot, reason: str) -> None:
+        del entry.slots[slot.version]
+        entry.resting[slot.version] = Resting(
+            folder=slot.folder,
+            inputs=slot.inputs,
+            outputs=slot.outputs,
+            card=slot.card,
+            memory_bytes=slot.loaded.memory_bytes,
+            load_s=slot.loaded.load_s,
+            reason=reason,
+        )
+        self.unloads += 1
+        self._note(slot.name, slot.version, "unloaded", reason)
+
+    async def _wake(self, name: str, version: int, resting: Resting) -> Slot:
+        async with self._one_at_a_time:
+            entry = self._entries.get(name)
+            if entry is None or entry.resting.get(version) is not resting:
+                return self.get(name, str(version))  # changed meanwhile: what is true now counts
+            slot = await self._make(name, version, resting.folder, entry, resting.memory_bytes)
+            entry.refused.pop(version, None)
+            del entry.resting[version]
+            entry.slots[version] = slot
+            return slot
+
+    def _woken(self, key: tuple[str, int], done: "asyncio.Task[Slot]") -> None:
+        self._waking.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # whoever waited has it; where nobody did any more, it is noted
+
+    def _refused(self, name: str, version: int, error: ServeError) -> None:
+        self._entries.setdefault(name, Entry()).refused[version] = str(error)
+        self._note(name, version, "refused", str(error))
+
+    def _note(self, name: str, version: int, what: str, reason: str) -> None:
+        self.events.append(
+            RuntimeEvent(
+                at_unix_s=self._clock.unix_s(),
+                model=name,
+                version=version,
+                what=what,
+                reason=reason,
+            )
+        )
 
     def _names(self) -> list[str]:
-        if not self._folder.is_dir():
-            return []
-        return sorted(
-            path.name
-            for path in self._folder.iterdir()
-            if path.is_dir() and _MODEL_NAME.fullmatch(path.name) and self._on_disk(path.name)
-        )
+        return sorted(self._found()) if self._folder.is_dir() else []
+
+    def _found(self) -> Iterator[str]:
+        for path in self._folder.iterdir():
+            if path.is_dir() and _MODEL_NAME.fullmatch(path.name) and self._on_disk(path.name):
+                yield path.name
 
     def _on_disk(self, name: str) -> list[int]:
         folder = self._folder / name
@@ -262,93 +465,15 @@ class Repository:
         )
 
 
+def _length(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # the load says it better
+        return 0
+
+
 async def _leave(slot: Slot) -> None:
     """Wait for a version's last answer, then give its memory back to the system."""
     await slot.lane.drain()
     del slot
     await asyncio.to_thread(trim_memory)
-
-
-def _prepare(name: str, version: int, folder: Path) -> tuple[OnnxModel, Card | None, float, int]:
-    """Load, check and warm a version; runs on a thread, touches nothing in service."""
-    card = _read_card(folder / CARD_FILE)
-    model = OnnxModel(name, folder / MODEL_FILE)
-    if card is not None:
-        _check_card(card, name, version, model, folder)
-    run_s = model.warm()
-    if card is not None:
-        _check_samples(card, model, folder)
-    batch_max = card.max_batch if card is not None and model.batch_axes is not None else 1
-    # Two first: a model that gains nothing there costs no eight, while others want the core.
-    for items in BATCHES_TRIED:
-        if 1 < items <= batch_max and model.warm(items) / items > BATCH_GAIN * run_s:
-            batch_max = 1
-    return model, card, run_s, max(batch_max, 1)
-
-
-def _read_card(path: Path) -> Card | None:
-    try:
-        with path.open("rb") as file:
-            text = file.read(CARD_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return None
-    if len(text) > CARD_BYTES_MAX:
-        raise ModelFileError(str(path), f"larger than {CARD_BYTES_MAX} bytes")
-    try:
-        return msgspec.json.decode(text, type=Card)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ModelFileError(str(path), f"not a model card ({error})") from error
-
-
-def _check_card(card: Card, name: str, version: int, model: OnnxModel, folder: Path) -> None:
-    if (card.name, card.version) != (name, version):
-        raise ModelFileError(
-            str(folder), f"its card says {card.name} {card.version}, not {name} {version}"
-        )
-    for side, stated, found in (
-        ("inputs", card.inputs, model.inputs),
-        ("outputs", card.outputs, model.outputs),
-    ):
-        if [(s.name, s.datatype) for s in stated] != [(s.name, s.datatype) for s in found]:
-            raise ModelFileError(str(folder), f"its card lists other {side} than its model file")
-    check_states(card, model.inputs, model.outputs, folder)
-
-
-def _check_samples(card: Card, model: OnnxModel, folder: Path) -> None:
-    for number, sample in enumerate(card.samples, start=1):
-        where = f"check sample {number}"
-        try:
-            inputs = [
-                tensor_from_raw(spec.name, spec.datatype, shape, raw)
-                for spec, shape, raw in zip(
-                    model.inputs, sample.input_shapes, sample.inputs, strict=True
-                )
-            ]
-            wanted = [
-                tensor_from_raw(spec.name, spec.datatype, shape, raw)
-                for spec, shape, raw in zip(
-                    model.outputs, sample.output_shapes, sample.outputs, strict=True
-                )
-            ]
-            found = model.run({one.name: one.data for one in inputs}, model.output_names)
-        except (OipError, ServeError, ValueError) as error:
-            raise SampleError(str(folder), f"{where} cannot be run ({error})") from error
-        for tensor, array in zip(wanted, found, strict=True):
-            difference = _difference(tensor, array)
-            if not difference <= card.tolerance:  # so that NaN is refused too
-                raise SampleError(
-                    str(folder),
-                    f"{where} differs by {difference:.3g} in {tensor.name}, "
-                    f"allowed {card.tolerance:.3g}",
-                )
-
-
-def _difference(wanted: Tensor, found: NDArray[Any]) -> float:
-    """Return the largest absolute difference; infinite for other shapes or texts."""
-    if wanted.shape != found.shape:
-        return float("inf")
-    if wanted.datatype == "BYTES":
-        return 0.0 if bool((wanted.data == found).all()) else float("inf")
-    with np.errstate(invalid="ignore"):  # two like infinities do not differ
-        gap = np.abs(wanted.data.astype(np.float64) - found.astype(np.float64))
-    return float(np.where(wanted.data == found, 0.0, gap).max(initial=0.0))

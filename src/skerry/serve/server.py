@@ -8,6 +8,7 @@ Errors:  PortBusyError, RepositoryError; a model that cannot be served does not 
          others: it is in `refused` and in the repository index.
 """
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from skerry.base.clock import Clock, SystemClock
-from skerry.base.ports import is_loopback
 from skerry.schema.oip import InferFunction
 from skerry.serve.errors import ServeError
 from skerry.serve.grpc_door import GrpcDoor
@@ -26,7 +26,6 @@ from skerry.serve.http_message import HttpLimits
 from skerry.serve.oip_paths import MetricsPage, OipPaths
 from skerry.serve.repository import Repository
 from skerry.serve.service import Service
-from skerry.serve.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from skerry.serve.grpcio_door import GrpcioDoor
@@ -54,12 +53,12 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whether loopback doors take repository commands; a Unix socket always does."""
     queue_len_max: int = 64
     """Requests that may wait per model version; the next one is refused at once."""
+    memory_bytes_max: int | None = None
+    """Bound for the memory of all loaded models together; None for none."""
+    providers: tuple[str, ...] = ()
+    """Execution providers by preference, for models whose settings name none."""
     drain_s: float = 10.0
     """Longest time that requests under way get when the server stops."""
-    upstream_hosts: tuple[str, ...] = ()
-    """Hosts other than loopback that the server behind a model may be at."""
-    upstream_secrets: str = ""
-    """Folder of the files that hold secrets for such servers; empty: none is read."""
     site: str = "local"
     node: str = "local/1"
     tier: str = "edge"
@@ -92,16 +91,12 @@ class Server:
         self.refused: list[ServeError] = []
         """Why models of the repository are not served, as found by `start`."""
         self._clock = clock or SystemClock()
-        upstreams = Upstreams(
-            clock=self._clock,
-            hosts=settings.upstream_hosts,
-            secrets=Path(settings.upstream_secrets) if settings.upstream_secrets else None,
-        )
         repository = Repository(
             Path(settings.repository),
             queue_len_max=settings.queue_len_max,
             clock=self._clock,
-            upstreams=upstreams,
+            memory_bytes_max=settings.memory_bytes_max,
+            providers=settings.providers,
         )
         self.service = Service(
             repository,
@@ -143,7 +138,7 @@ class Server:
     async def _open_doors(self) -> None:
         settings = self.settings
         host = settings.host
-        admin = settings.admin_over_tcp and is_loopback(host)
+        admin = settings.admin_over_tcp and _is_loopback(host)
         plain = Listener(host=host, port=settings.http_port, admin=admin)
         self.ports.http = await self._http.listen(plain)
         if settings.uds is not None:  # only this user can open it, as on loopback
@@ -168,3 +163,12 @@ class Server:
         from skerry.serve.grpcio_door import GrpcioDoor  # 20 MiB that not every server needs
 
         return GrpcioDoor(works, clock=self._clock)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -14,14 +14,23 @@ from numpy.typing import NDArray
 
 from skerry import __version__
 from skerry.base.clock import Clock
+from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
 from skerry.schema.model import Card, TensorSpec
 from skerry.schema.oip import InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
 from skerry.schema.oip_errors import shown
 from skerry.schema.records import Outcome
-from skerry.serve.errors import MismatchError, NotReadyError, UnknownModelError, facts_of
+from skerry.schema.runtime import ModelRuntime
+from skerry.serve.errors import (
+    MismatchError,
+    NotReadyError,
+    RestingError,
+    UnknownModelError,
+    facts_of,
+)
 from skerry.serve.metrics import Metrics
+from skerry.serve.model_runtime import model_runtime, runtime_gauges
 from skerry.serve.repository import READY, Repository, Slot
 from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_of
 from skerry.serve.shared_memory import Regions
@@ -68,7 +77,8 @@ class Service:
 
     def model_ready(self, model: str, version: str = "") -> bool:
         """Say whether this model is served; raises `UnknownModelError` if not known."""
-        return not self.repository.get(model, version).why_not and not self._refuses_because
+        self.repository.described(model, version)
+        return not self._refuses_because
 
     def server_metadata(self) -> ServerMetadata:
         """Say who answers here."""
@@ -76,16 +86,20 @@ class Service:
 
     def metadata(self, model: str, version: str = "") -> ModelMetadata:
         """Describe a model's versions, inputs and outputs."""
-        slot = self.repository.get(model, version)
+        known = self.repository.described(model, version)
         versions = (version,) if version else tuple(self.repository.versions(model))
         return ModelMetadata(
-            name=model, versions=versions, inputs=slot.model.inputs, outputs=slot.model.outputs
+            name=model, versions=versions, inputs=known.inputs, outputs=known.outputs
         )
+
+    def runtime(self, model: str) -> ModelRuntime:
+        """Say how a model is run here, and why so."""
+        return model_runtime(self.repository, model, self._clock.monotonic_s())
 
     def card(self, model: str, version: str = "") -> Card | None:
         """Return the card of a version in service; None where there is none."""
         try:
-            return self.repository.get(model, version).card
+            return self.repository.described(model, version).card
         except UnknownModelError:
             return None
 
@@ -137,6 +151,7 @@ class Service:
                     (run, "Running mean of one model run.", labels, slot.lane.run_s)
                     for slot, labels in named
                 ),
+                *runtime_gauges(self.repository),
             ]
         )
 
@@ -147,7 +162,10 @@ class Service:
         try:
             if self._refuses_because == "starting":
                 raise NotReadyError(self._refuses_because)
-            slot = self.repository.get(request.model, request.version)
+            try:
+                slot = self.repository.get(request.model, request.version)
+            except RestingError:
+                slot = await self._woken(request, start_s)
             if request.parameters and SEQUENCE_ID in request.parameters:
                 outputs = await self._run_in_sequence(slot, request, start_s)
             else:
@@ -202,8 +220,19 @@ class Service:
 
     async def run_apart(self, request: InferRequest) -> list[Tensor]:
         """Run a model for the server's own ends, such as explanations; nothing is counted."""
-        slot = self.repository.get(request.model, request.version)
-        return await self._run(slot, request, request.received_s or self._clock.monotonic_s())
+        start_s = request.received_s or self._clock.monotonic_s()
+        try:
+            slot = self.repository.get(request.model, request.version)
+        except RestingError:
+            slot = await self._woken(request, start_s)
+        return await self._run(slot, request, start_s)
+
+    async def _woken(self, request: InferRequest, start_s: float) -> Slot:
+        """Load what rests, within the request's deadline."""
+        await in_task()
+        budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
+        left_s = start_s + budget_s - self._clock.monotonic_s()
+        return await self.repository.wake(request.model, request.version, left_s)
 
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
         inputs = _checked_inputs(slot, request)

@@ -30,6 +30,8 @@ class Window:
 
     def __init__(self, now_s: float) -> None:
         self._started_s = now_s
+        self.used_at_s = 0.0
+        """When the last request came, to the second; 0 before the first."""
         self._seconds: deque[_Second] = deque()
 
     def add(self, now_s: float, latency_s: float, outcome: Outcome) -> None:
@@ -37,6 +39,7 @@ class Window:
         second = int(now_s)
         if not self._seconds or self._seconds[-1].at_s != second:
             self._seconds.append(_Second(second))
+            self.used_at_s = now_s
             self._forget(second)
         bucket = self._seconds[-1]
         if outcome is Outcome.OK:
