@@ -10,6 +10,8 @@ from skerry.node.errors import SettingsError
 from skerry.node.settings import BOUNDS, NodeSettings, read_settings, write_settings
 from skerry.schema.route import BOUNDS as ROUTE_BOUNDS
 from skerry.schema.route import RouteSettings
+from skerry.schema.shadow import BOUNDS as SHADOW_BOUNDS
+from skerry.schema.shadow import ShadowRule
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "node-settings.md"
 
@@ -43,6 +45,12 @@ def test_what_was_written_is_read_and_private(tmp_path: Path, node_settings: Nod
         ({"host_name": "x"}, "host_name"),
         ({"route": {"retry_ratio": 7}}, "route.retry_ratio is 7, wanted 0 to 1"),
         ({"route": {"retries": 7}}, "retries"),
+        (
+            {"shadow": [{"model": "m", "to": "a/1", "share": 2}]},
+            "shadow[0]: share is 2, wanted 0 to 1",
+        ),
+        ({"shadow": [{"model": "m"}]}, "shadow[0]: it compares a model with itself"),
+        ({"shadow": [{"model": "m", "shares": 1}]}, "shares"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(
@@ -88,6 +96,20 @@ def test_the_reference_lists_every_setting_of_routing_with_its_bounds() -> None:
         if field.name in ROUTE_BOUNDS:
             low, high = ROUTE_BOUNDS[field.name]
             assert f"{low:g} to {high:.13g}" in rows[field.name], field.name
+
+
+def test_the_reference_lists_every_setting_of_a_shadow_with_its_bounds() -> None:
+    rows = dict(
+        re.findall(r"^\| `shadow\[\]\.(\w+)` \|(.*)\|$", PAGE.read_text(), flags=re.MULTILINE)
+    )
+    fields = msgspec.structs.fields(ShadowRule)
+    assert list(rows) == [field.name for field in fields]
+    for field in fields:
+        if not field.required:
+            assert f"`{_default(field)}`" in rows[field.name], field.name
+        if field.name in SHADOW_BOUNDS:
+            low, high, _ = SHADOW_BOUNDS[field.name]
+            assert (f"{low:.13g} to {high:.13g}" if high < 1e300 else "or more") in rows[field.name]
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

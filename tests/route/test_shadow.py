@@ -335,7 +335,7 @@ async def test_a_record_survives_its_process(tmp_path: Path) -> None:
     one = shadow(Candidate())
     await one.infer(request())
     await one.settle()
-    write_record(tmp_path, rule(), one.records[0])
+    write_record(tmp_path, rule(), msgspec.json.encode(one.records[0]))
     path = record_path(tmp_path, rule())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     found = read_record(path)

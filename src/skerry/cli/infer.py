@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from skerry.client.answer import Answer
     from skerry.client.endpoints import Endpoints
+    from skerry.schema.oip import Parameter
 
 ELEMENTS_SHOWN_MAX = 8
+SHARES_SHOWN_MAX = 10
+EXPLANATION = "explanation."
 
 
 @click.command()
@@ -44,6 +47,21 @@ ELEMENTS_SHOWN_MAX = 8
     help="Longest time to wait for the answer.",
 )
 @click.option("--roots", type=click.Path(exists=True, path_type=Path), help="CA file for https.")
+@click.option(
+    "--explain-answer", is_flag=True, help="Also ask what the answer rests on, and print the most."
+)
+@click.option(
+    "--explain-method",
+    type=click.Choice(["shapley", "occlusion"]),
+    help="How (with --explain-answer); occlusion for images by default, else shapley.",
+)
+@click.option(
+    "--explain-budget",
+    type=click.IntRange(2, 20_000),
+    default=1000,
+    show_default=True,
+    help="Most runs of the model for it (with --explain-answer).",
+)
 @json_option
 def command(
     model: str,
@@ -54,6 +72,9 @@ def command(
     data_class: str | None,
     deadline_ms: float,
     roots: Path | None,
+    explain_answer: bool,
+    explain_method: str | None,
+    explain_budget: int,
     as_json: bool,
 ) -> None:
     """Send one request to MODEL and say who served it.
@@ -77,11 +98,14 @@ def command(
             file=file if arrays is None else None,
             data_class=data_class,
             deadline_s=deadline_ms / 1000,
+            parameters=_wish(explain_method, explain_budget) if explain_answer else None,
         )
     if as_json:
         print_json("infer", _document(answer))
     else:
         _print(answer)
+        if explain_answer:
+            _print_explanation(answer)
 
 
 def _arrays(file: Path) -> "dict[str, NDArray[Any]] | None":
@@ -99,6 +123,11 @@ def _arrays(file: Path) -> "dict[str, NDArray[Any]] | None":
     return {file.stem: loaded}
 
 
+def _wish(method: str | None, budget: int) -> "dict[str, Parameter]":
+    wish: dict[str, Parameter] = {"explain": True, "explain_budget": budget}
+    return wish if method is None else wish | {"explain_method": method}
+
+
 def _print(answer: "Answer") -> None:
     if answer.label is not None and answer.score is not None:
         click.echo(f"{answer.label}  {answer.score:.3f}")
@@ -106,6 +135,8 @@ def _print(answer: "Answer") -> None:
         click.echo(answer.label)
     else:
         for name, data in answer.outputs.items():
+            if name.startswith(EXPLANATION):
+                continue
             flat = data.reshape(-1)
             shown = " ".join(str(value) for value in flat[:ELEMENTS_SHOWN_MAX].tolist())
             more = " ..." if flat.size > ELEMENTS_SHOWN_MAX else ""
@@ -113,6 +144,36 @@ def _print(answer: "Answer") -> None:
     say(
         f"served by {answer.served_by} in {answer.latency_ms:.1f} ms, tier {answer.tier}, "
         f"{answer.model} v{answer.version}, reason: {answer.fallback_reason or 'local'}"
+    )
+
+
+def _print_explanation(answer: "Answer") -> None:
+    """Print the shares that weigh most; elements of one patch or run count as one."""
+    import numpy as np
+
+    told = answer.parameters
+    found: list[tuple[float, str]] = []
+    for name, data in answer.outputs.items():
+        if not name.startswith(EXPLANATION):
+            continue
+        values, first, counts = np.unique(data, return_index=True, return_counts=True)
+        for value, index, count in zip(values, first, counts, strict=True):
+            place = ",".join(str(at) for at in np.unravel_index(int(index), data.shape))
+            more = f" and {count - 1} like it" if count > 1 else ""
+            found.append(
+                (float(value) * int(count), f"{name.removeprefix(EXPLANATION)}[{place}]{more}")
+            )
+    for share, place in sorted(found, key=lambda one: -abs(one[0]))[:SHARES_SHOWN_MAX]:
+        if share:
+            click.echo(f"{share:+.4g}  {place}")
+    if not found:
+        say("no explanation: time ran out before there was one; allow more with --deadline-ms")
+        return
+    say(
+        f"explained by {told.get('explain_method')} in {told.get('explain_runs')} runs: "
+        f"{told.get('explain_output')}[{told.get('explain_target')}] is "
+        f"{told.get('explain_value', 0):.4g}, and {told.get('explain_base_value', 0):.4g} for "
+        f"the baseline ({told.get('explain_baseline')})"
     )
 
 
@@ -134,4 +195,5 @@ def _document(answer: "Answer") -> dict[str, object]:
         "version": answer.version,
         "fallback_reason": answer.fallback_reason,
         "latency_ms": answer.latency_ms,
+        "parameters": answer.parameters,
     }

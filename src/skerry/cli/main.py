@@ -30,7 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "model": ("skerry.cli.model", "add a model, look at one"),
     "drill": ("skerry.cli.drill", "inject a fault on purpose and grade the outcome"),
     "pilot": ("skerry.cli.pilot", "compare the fleet with a central-cloud baseline"),
-    "report": ("skerry.cli.report", "make a report as one HTML page"),
+    "report": ("skerry.cli.report", "make a report: of the story, of a shadow"),
     "demo": ("skerry.cli.demo", "run the whole story, unattended, on this machine"),
     "help": ("skerry.cli.explain", "explain an error code"),
 }

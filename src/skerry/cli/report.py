@@ -1,15 +1,19 @@
-"""`skerry report`: make a report as one HTML page."""
+"""`skerry report`: the story as one HTML page, a shadow as figures."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from skerry.cli.output import json_option, print_json, say
+from skerry.cli.output import json_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from skerry.proof.agreement import Agreement, Figure
 
 
 @click.group("report")
 def command() -> None:
-    """Make a report as one HTML page that opens by double click and prints well."""
+    """Make a report: the story as an HTML page, a shadow as figures with intervals."""
 
 
 @command.command("story")
@@ -46,3 +50,68 @@ def story(record_path: Path, page_path: Path, as_json: bool) -> None:
         return
     click.echo(page_path)
     say(f"{len(page) / 1000:.0f} kB, self-contained; open it in any browser, or print it")
+
+
+@command.command("shadow")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the figures to this file, as JSON."
+)
+@json_option
+def shadow(paths: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Say how candidates compare with what serves, from the records below PATHS.
+
+    A path is a *.shadow.json file or a folder: a node's state, a client's shadow folder, or a
+    whole local fleet. Without one this folder is searched.
+
+    Example:  skerry report shadow .skerry/nodes/oslo-1
+    """
+    import msgspec
+
+    from skerry.base.files import write_atomic
+    from skerry.proof.agreement import agreement
+    from skerry.route.shadow_files import records_in
+
+    found = [agreement(record) for path in paths or (Path(),) for record in records_in(path)]
+    if out is not None:
+        document = {"schema": "skerry.shadow-report/1", "shadows": found}
+        write_atomic(out, msgspec.json.format(msgspec.json.encode(document), indent=2))
+        say(f"written to {out}")
+    if as_json:
+        print_json("report-shadow", {"shadows": found})
+    elif not found:
+        say("no shadow record here; rules are the setting `shadow` of a node, or `Client(shadow=)`")
+    else:
+        _print_shadows(found)
+
+
+def _print_shadows(found: "list[Agreement]") -> None:
+    heads = ("MODEL", "CANDIDATE", "AT", "COMPARED", "SAME", "WITHIN", "SLOWER BY, MS")
+    rows = [
+        (
+            one.model,
+            f"{one.candidate}{' v' + one.version if one.version else ''}",
+            one.to,
+            str(one.compared),
+            _percent(one.same),
+            _percent(one.within),
+            _range(one.latency_ms_median_difference),
+        )
+        for one in found
+    ]
+    print_table(heads, rows)
+    for one in found:
+        for why, count in one.not_compared.items():
+            say(f"{one.model} > {one.candidate}: {count} of {one.sampled} not compared, {why}")
+
+
+def _percent(figure: "Figure | None") -> str:
+    if figure is None:
+        return "-"
+    return f"{figure.value:.2%} ({figure.low:.2%} to {figure.high:.2%})"
+
+
+def _range(figure: "Figure | None") -> str:
+    if figure is None:
+        return "-"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -26,12 +26,14 @@ from skerry.base.http_client import CONNECT_S_MAX, HttpClient
 from skerry.client.answer import Answer, answer_of, tensors_of
 from skerry.client.endpoints import Endpoints, Trust, from_run_file, from_urls, open_endpoint
 from skerry.client.errors import ClientClosedError
+from skerry.client.shadow import ClientShadow
 from skerry.client.trace import current_traceparent
 from skerry.route.endpoint import Endpoint, ModelStatistics, probe
 from skerry.route.router import Router
 from skerry.schema.desired import Peer
-from skerry.schema.oip import InferReply, InferRequest, Parameter
+from skerry.schema.oip import InferFunction, InferReply, InferRequest, Parameter
 from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
+from skerry.schema.shadow import ShadowRecord, ShadowRule
 
 TIMEOUT_S: Final = 5.0
 CONCURRENCY: Final = 16
@@ -47,7 +49,9 @@ class AsyncClient:
     such as a `LocalEngine` or a fake; an object belongs to the client it is given to.
     `timeout_s` is the deadline of calls that name none. `roots` is a file of CA
     certificates in PEM for TLS; `identity` the caller's own certificate and key files,
-    where endpoints want one. `data_class` is sent with requests that name none.
+    where endpoints want one. `data_class` is sent with requests that name none. `shadow`
+    copies a share of the requests to a candidate (`skerry.client.shadow`); its records, and
+    the examples that a rule allows, go to `shadow_folder` where one is given.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class AsyncClient:
         roots: Path | None = None,
         identity: tuple[Path, Path] | None = None,
         insecure: bool = False,
+        shadow: ShadowRule | Sequence[ShadowRule] = (),
+        shadow_folder: Path | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -87,6 +93,24 @@ class AsyncClient:
             rng=rng or Random(),  # noqa: S311 - spreads retries, guards nothing
             forwards=False,
         )
+        self._infer: InferFunction = self._router.infer
+        self._shadow: ClientShadow | None = None
+        if shadow:
+            self._shadow = ClientShadow(
+                self._infer,
+                shadow,
+                ends=ends,
+                links=self._links,
+                open_link=lambda url: open_endpoint(
+                    from_urls(url, insecure=insecure).peers[0].url,
+                    self._http,
+                    trust,
+                    connect_timeout_s,
+                ),
+                folder=shadow_folder,
+                clock=self._clock,
+            )
+            self._infer = self._shadow.shadow.infer
         self._closed = False
 
     @classmethod
@@ -188,7 +212,14 @@ class AsyncClient:
             request.deadline_s = self._timeout_s
         request.data_class = request.data_class or self._data_class
         request.traceparent = request.traceparent or current_traceparent()
-        return await self._router.infer(request)
+        return await self._infer(request)
+
+    async def shadow_records(self) -> list[ShadowRecord]:
+        """Wait for the copies under way and return what came of each shadow rule."""
+        if self._shadow is None:
+            return []
+        await self._shadow.shadow.settle()
+        return self._shadow.shadow.records
 
     async def ready(self, model: str | None = None, version: Version = None) -> bool:
         """Say whether some endpoint would answer now: anything, or this model."""
@@ -253,6 +284,8 @@ class AsyncClient:
         if self._closed:
             return
         self._closed = True
+        if self._shadow is not None:
+            await self._shadow.aclose()
         await self._router.aclose()
         for link in self._links.values():
             await link.aclose()

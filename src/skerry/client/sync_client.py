@@ -20,6 +20,7 @@ from skerry.client.async_client import TIMEOUT_S, AsyncClient
 from skerry.client.endpoints import Endpoints, from_run_file
 from skerry.client.turns import Turns
 from skerry.route.endpoint import Endpoint
+from skerry.schema.shadow import ShadowRule
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +51,8 @@ class Client:
         roots: Path | None = None,
         identity: tuple[Path, Path] | None = None,
         insecure: bool = False,
+        shadow: ShadowRule | Sequence[ShadowRule] = (),
+        shadow_folder: Path | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -61,6 +64,8 @@ class Client:
             roots=roots,
             identity=identity,
             insecure=insecure,
+            shadow=shadow,
+            shadow_folder=shadow_folder,
             clock=clock,
             rng=rng,
         )
@@ -81,6 +86,7 @@ class Client:
     infer = _blocking(AsyncClient.infer)
     infer_many = _blocking(AsyncClient.infer_many)
     send = _blocking(AsyncClient.send)
+    shadow_records = _blocking(AsyncClient.shadow_records)
     ready = _blocking(AsyncClient.ready)
     server = _blocking(AsyncClient.server)
     metadata = _blocking(AsyncClient.metadata)

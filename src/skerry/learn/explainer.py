@@ -17,6 +17,7 @@ Errors:  ExplainError, BudgetError, ExplainBusyError, ExplainElsewhereError.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,14 +95,13 @@ class Explainer:
             if reply.served_by is not None and reply.served_by.node != self._node:
                 raise ExplainElsewhereError(reply.served_by.node, reply.model)
             budget_s = DEADLINE_S if request.deadline_s is None else request.deadline_s
-            await self._explain(request, reply, wish, started_s + budget_s)
-            return reply
+            return await self._explain(request, reply, wish, started_s + budget_s)
         finally:
             self._under_way -= 1
 
     async def _explain(
         self, request: InferRequest, reply: InferReply, wish: Wish, deadline_at_s: float
-    ) -> None:
+    ) -> InferReply:
         card = self._cards(reply.model, reply.version)
         subject = subject_of(request, reply, self._metadata(reply.model, reply.version), card, wish)
         baselines, baseline_name = baselines_of(
@@ -116,9 +116,12 @@ class Explainer:
             steps = occlusion(players.count, budget=wish.budget)
         runs = _Runs(self._run, subject, players, baselines, self._clock, deadline_at_s)
         found = await runs.follow(steps)
-        if found.values is not None:
-            reply.outputs = [*reply.outputs, *_tensors(subject, players, found.values)]
-        reply.parameters |= _facts(found, subject, method, baseline_name, runs.done, wish)
+        shares = [] if found.values is None else _tensors(subject, players, found.values)
+        facts = _facts(found, subject, method, baseline_name, runs.done, wish)
+        # A reply of its own: whoever gave this one may keep it for other requests.
+        return replace(
+            reply, outputs=[*reply.outputs, *shares], parameters={**reply.parameters, **facts}
+        )
 
 
 class _Runs:

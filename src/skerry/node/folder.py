@@ -15,6 +15,7 @@ whole, so the other side reads the old one or the new one.
     memory.json        how far a change has come          agent
     signals.json       what rules read                    meters, people, drills
     journal/           request records                    worker
+    shadow/            what shadows found, and examples   worker
     outbox.db          records on their way up            agent
     worker.json        ports and pid of the worker        worker
     worker.sock        the worker's admin door            worker
@@ -97,6 +98,11 @@ class NodeFolder:
     def journal(self) -> Path:
         """Request records, as the worker writes them."""
         return self.root / "journal"
+
+    @property
+    def shadow(self) -> Path:
+        """What shadows found, a record per rule, and the examples that rules allow."""
+        return self.root / "shadow"
 
     @property
     def outbox(self) -> Path:

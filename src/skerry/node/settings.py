@@ -9,6 +9,7 @@ from skerry.base.ids import IdError, token
 from skerry.node.errors import SettingsError
 from skerry.schema.route import RouteSettings, fault_of
 from skerry.schema.settings_file import read_settings_file, write_settings_file
+from skerry.schema.shadow import ShadowRule, wrong_in
 
 _MIB = 1024 * 1024
 _ADDRESS = re.compile(r"[A-Za-z0-9.\-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
@@ -74,6 +75,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Time between two status reports, in seconds."""
     route: RouteSettings = RouteSettings()
     """How requests are routed: retries, balance, cache, cascades, ensembles."""
+    shadow: tuple[ShadowRule, ...] = ()
+    """Shares of live requests that are copied to candidates and compared."""
 
     @property
     def node(self) -> str:
@@ -100,6 +103,10 @@ def read_settings(path: Path) -> NodeSettings:
     wrong = fault_of(settings.route)
     if wrong:
         raise SettingsError(str(path), wrong)
+    for index, rule in enumerate(settings.shadow):
+        wrong = wrong_in(rule)
+        if wrong:
+            raise SettingsError(str(path), f"shadow[{index}]: {wrong}")
     for name, address in settings.dial.items():
         if not _ADDRESS.fullmatch(address):
             raise SettingsError(str(path), f"dial.{name} is {address!r}, wanted host:port")

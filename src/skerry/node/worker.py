@@ -1,6 +1,6 @@
 """The worker: the data path of a node, from doors to models; no control plane.
 
-    door -> front (file to tensors) -> explainer -> recorder -> router -> models here, or a peer
+    door -> front (file to tensors) -> explainer -> shadow -> recorder -> router -> models
 
 It starts from what lies in the node's folder and needs no network, no region and no
 agent. SIGHUP makes it read desired state, policy, signals and identity again; requests
@@ -30,6 +30,7 @@ from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.recorder import Recorder
 from skerry.node.settings import PORTS, NodeSettings, read_settings, write_settings
+from skerry.node.shadow import NodeShadow
 from skerry.node.signals import read_signals
 from skerry.pipeline.errors import FileRefusedError
 from skerry.pipeline.folder_source import FolderSettings, FolderSource
@@ -80,6 +81,7 @@ class Worker:
         self._client = HttpClient()
         self._server_tls: LiveServerContext | None = None
         self._router: Router | None = None
+        self._shadow: NodeShadow | None = None
         self._signals: dict[str, str | float] = {}
         self._accepted: AcceptedDesired | None = None
         self._domain = settings.domain
@@ -99,6 +101,8 @@ class Worker:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._reload_on, reload)
                 tasks.start_soon(self._watch_signals)
+                if self._shadow is not None:
+                    tasks.start_soon(self._shadow.save_now_and_then)
                 if self._settings.intake_folder and self._settings.intake_model:
                     tasks.start_soon(self._intake)
                 await stop.wait()
@@ -106,6 +110,8 @@ class Worker:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._server.stop()
+                if self._shadow is not None:
+                    await self._shadow.aclose()
                 if self._router is not None:
                     await self._router.aclose()
                 self._journal.flush()
@@ -162,7 +168,7 @@ class Worker:
         )
 
     def _wrap(self, local: InferFunction) -> InferFunction:
-        """Put router, recorder, explainer and front before the models."""
+        """Put router, recorder, shadow, explainer and front before the models."""
         settings = self._settings
         peers = HttpPeers(self._client, server_name=self._server_name, dial=settings.dial)
         self._router = Router(
@@ -182,8 +188,22 @@ class Worker:
         recorder = Recorder(
             self._router.infer, self._journal, site=settings.site, clock=self._clock
         )
+        answer: InferFunction = recorder.infer
+        if settings.shadow:
+            self._shadow = NodeShadow(
+                answer,
+                settings.shadow,
+                here=local,
+                call_peer=peers.call,
+                accepted=lambda: self._accepted,
+                cards=self._card,
+                site=settings.site,
+                folder=self._folder.shadow,
+                clock=self._clock,
+            )
+            answer = self._shadow.infer
         explainer = Explainer(
-            recorder.infer,
+            answer,
             run=lambda request: self._server.service.run_apart(request),
             metadata=lambda *of: self._server.service.metadata(*of),
             cards=self._card,

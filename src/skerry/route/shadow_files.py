@@ -99,10 +99,10 @@ def record_path(folder: Path, rule: ShadowRule) -> Path:
     return folder / f"{rule_name(rule)}{RECORD_SUFFIX}"
 
 
-def write_record(folder: Path, rule: ShadowRule, record: ShadowRecord) -> None:
-    """Replace a rule's record, readable by this user only."""
+def write_record(folder: Path, rule: ShadowRule, record: bytes) -> None:
+    """Replace a rule's record (JSON), readable by this user only."""
     private_folder(folder)
-    write_private(record_path(folder, rule), msgspec.json.encode(record))
+    write_private(record_path(folder, rule), record)
 
 
 def read_record(path: Path) -> ShadowRecord:
