@@ -46,6 +46,8 @@ _STREAM_ANSWERS_BYTES_MAX = 1024**2  # unsent answers of a stream; then its next
 _TURN_MAX = 32  # requests of one stream that are answered before others have their turn
 _SERVING, _WARNED, _DRAINING = range(3)
 
+_message_head_of = MESSAGE_HEAD.unpack_from
+
 
 class H2Stream:
     """One call."""
@@ -101,6 +103,7 @@ class H2Connection(FrameReader):
         self._streams: dict[int, H2Stream] = {}
         self._last_id = 0
         self._unacked = 0
+        self._message_bytes_max = door.limits.message_bytes_max
         self._update_at = door.limits.connection_window_bytes // 2
         self._block: list[bytes] = []
         self._block_of = self._block_flags = self._block_bytes = 0
@@ -242,17 +245,19 @@ class H2Connection(FrameReader):
             and not stream.ended
             and not self._block_of
         ):
-            buffer = self._buffer
-            size = (
-                buffer[at + 1] << 24 | buffer[at + 2] << 16 | buffer[at + 3] << 8 | buffer[at + 4]
-            )
-            if not buffer[at] and size == length - MESSAGE_HEAD_BYTES and self._door.hold(size):
+            compressed, size = _message_head_of(self._buffer, at)
+            if (
+                not compressed
+                and size == length - MESSAGE_HEAD_BYTES
+                and size <= self._message_bytes_max
+                and self._door.hold(size)
+            ):
                 self._unacked += length
                 if self._unacked >= self._update_at:
                     self._acknowledge()
                 stream.ended = True
                 stream.held = size
-                message = buffer[at + MESSAGE_HEAD_BYTES : at + length].tobytes()
+                message = self._buffer[at + MESSAGE_HEAD_BYTES : at + length].tobytes()
                 work = stream.head.work
                 assert work is not None  # noqa: S101 - a head without work is refused or a stream
                 stream.begun = begin(work(message, stream.call), stream.answered)
