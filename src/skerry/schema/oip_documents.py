@@ -8,6 +8,8 @@ PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    "logging",
+    "model_configuration",
     "model_repository",
     "parameters",
     "sequence",

@@ -3,6 +3,8 @@
 Reading is for everybody who may ask; what changes the server is for admin listeners.
 """
 
+from typing import Any
+
 from skerry.schema.oip_documents import RegionRequest, RegionStatus
 from skerry.schema.oip_errors import UnsupportedError
 from skerry.serve.http_message import HttpReply, HttpRequest, json_reply
@@ -27,14 +29,57 @@ async def _region_unregister(service: Service, request: HttpRequest, values: Val
     return HttpReply()
 
 
+async def _config(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    return json_reply(service.config(values["model"], values.get("version", "")))
+
+
+async def _log(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    return json_reply(service.logs.values())
+
+
+async def _set_log(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    service.logs.change(decoded(request.body, dict[str, bool | int | str]))
+    return json_reply(service.logs.values())
+
+
 async def _cuda(service: Service, request: HttpRequest, values: Values) -> HttpReply:
     raise UnsupportedError("cudasharedmemory", "not offered", "systemsharedmemory")
 
 
+_MODEL = "/v2/models/{model}"
+_VERSION = "/versions/{version}"
 _SYSTEM = "/v2/systemsharedmemory"
 _CUDA = "/v2/cudasharedmemory"
 
 EXTENSION_ROUTES = (
+    *(
+        Route(
+            method="GET",
+            path=f"{_MODEL}{version}/config",
+            does=_config,
+            summary="Tell a model's configuration in Triton's words",
+            gives=dict[str, Any],
+            errors=(404,),
+        )
+        for version in ("", _VERSION)
+    ),
+    Route(
+        method="GET",
+        path="/v2/logging",
+        does=_log,
+        summary="Tell the log settings",
+        gives=dict[str, bool | int | str],
+    ),
+    Route(
+        method="POST",
+        path="/v2/logging",
+        does=_set_log,
+        summary="Change log settings",
+        takes=dict[str, bool | int | str],
+        gives=dict[str, bool | int | str],
+        errors=(400, 403),
+        admin=True,
+    ),
     Route(
         method="GET",
         path=f"{_SYSTEM}/status",

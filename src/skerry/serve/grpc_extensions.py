@@ -6,6 +6,8 @@ Errors:  those of the extensions; UnsupportedError for memory of a GPU.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from google.protobuf.json_format import ParseDict
+
 from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip_errors import UnsupportedError
 from skerry.schema.oip_grpc import parse
@@ -27,6 +29,8 @@ def extension_works(service: Service) -> Mapping[str, Work]:
     """Return the works of the extensions by RPC."""
     works = _Extensions(service)
     return {
+        "ModelConfig": works.config,
+        "LogSettings": works.log,
         "SystemSharedMemoryStatus": works.region_status,
         "SystemSharedMemoryRegister": works.region_register,
         "SystemSharedMemoryUnregister": works.region_unregister,
@@ -39,6 +43,30 @@ def extension_works(service: Service) -> Mapping[str, Work]:
 class _Extensions:
     def __init__(self, service: Service) -> None:
         self._service = service
+
+    async def config(self, data: Buffer, call: Caller) -> list[Buffer]:
+        wanted = parse(pb.ModelConfigRequest(), data)
+        message = pb.ModelConfigResponse()
+        ParseDict(self._service.config(wanted.name, wanted.version), message.config)
+        return _pieces(message)
+
+    async def log(self, data: Buffer, call: Caller) -> list[Buffer]:
+        settings = parse(pb.LogSettingsRequest(), data).settings
+        if settings:
+            _need_admin(call, "changing log settings")
+            kinds = {name: value.WhichOneof("parameter_choice") for name, value in settings.items()}
+            self._service.logs.change(
+                {name: getattr(settings[name], kind) for name, kind in kinds.items() if kind}
+            )
+        message = pb.LogSettingsResponse()
+        for name, value in self._service.logs.values().items():
+            if isinstance(value, bool):
+                message.settings[name].bool_param = value
+            elif isinstance(value, int):
+                message.settings[name].uint32_param = value
+            else:
+                message.settings[name].string_param = value
+        return _pieces(message)
 
     async def region_status(self, data: Buffer, call: Caller) -> list[Buffer]:
         wanted = parse(pb.SystemSharedMemoryStatusRequest(), data)

@@ -21,6 +21,7 @@ from skerry.schema.oip_grpc import decode_request, encode_reply, parse
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.grpc_call import FAILED, Call, Work, need_admin, status_of
 from skerry.serve.grpc_extensions import extension_works
+from skerry.serve.model_config import refuse_overrides
 from skerry.serve.service import Service
 
 log = logging.getLogger("skerry.serve")
@@ -133,6 +134,7 @@ class GrpcWorks:
     async def _load(self, data: Buffer, call: Call) -> list[Buffer]:
         wanted = parse(pb.RepositoryModelLoadRequest(), data)
         need_admin(call, "load of a model")
+        refuse_overrides(list(wanted.parameters))
         folder = wanted.parameters.get(PARAMETER_FOLDER)
         path = None if folder is None else Path(folder.string_param)
         await self._service.load(wanted.model_name, path)

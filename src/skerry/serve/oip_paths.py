@@ -29,6 +29,7 @@ from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import HttpError, NotAdminError
 from skerry.serve.extension_paths import extension_paths
 from skerry.serve.http_message import JSON, HttpReply, HttpRequest, json_reply
+from skerry.serve.model_config import refuse_overrides
 from skerry.serve.service import Service
 
 Document = TypeVar("Document")
@@ -123,6 +124,7 @@ class OipPaths:
         if verb == "unload":
             await self._service.unload(model)
             return HttpReply()
+        refuse_overrides(list(parameters))
         folder = parameters.get(PARAMETER_FOLDER)
         path = None if folder is None else Path(_decoded(bytes(folder), str))
         await self._service.load(model, path)

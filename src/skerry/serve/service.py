@@ -29,7 +29,9 @@ from skerry.serve.errors import (
     UnknownModelError,
     facts_of,
 )
+from skerry.serve.log_settings import LogSettings
 from skerry.serve.metrics import Metrics
+from skerry.serve.model_config import model_config
 from skerry.serve.model_runtime import model_runtime, runtime_gauges
 from skerry.serve.repository import READY, Repository, Slot
 from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_of
@@ -59,6 +61,7 @@ class Service:
         self.repository = repository
         self.metrics = Metrics()
         self.regions = Regions()
+        self.logs = LogSettings()
         self._clock = clock
         self._site, self._node, self._tier = site, node, tier
         self._refuses_because = "starting"
@@ -70,6 +73,7 @@ class Service:
     def close(self) -> None:
         """Stop being ready, so that callers go elsewhere; what comes is still answered."""
         self._refuses_because = "stopping"
+        self.logs.close()
 
     def ready(self) -> bool:
         """Say whether every model that should serve does, and requests are taken."""
@@ -95,6 +99,11 @@ class Service:
     def runtime(self, model: str) -> ModelRuntime:
         """Say how a model is run here, and why so."""
         return model_runtime(self.repository, model, self._clock.monotonic_s())
+
+    def config(self, model: str, version: str = "") -> dict[str, Any]:
+        """Tell a model's configuration in Triton's words."""
+        slot = self.repository.get(model, version)
+        return model_config(slot, self.repository.versions(model))
 
     def card(self, model: str, version: str = "") -> Card | None:
         """Return the card of a version in service; None where there is none."""
