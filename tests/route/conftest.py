@@ -84,6 +84,7 @@ class World:
         forwards: bool = True,
         site: str = "oslo",
         settings: RouteSettings | None = None,
+        explains: bool = False,
     ) -> Router:
         region, land = PLACES[site]
         return Router(
@@ -111,6 +112,7 @@ class World:
             standins={"magika": "magika-small"},
             forwards=forwards,
             settings=settings,
+            explains=explains,
         )
 
     async def call(self, peer: Peer, request: InferRequest, deadline_s: float) -> InferReply:

@@ -4,6 +4,7 @@ A port of that range (32768 and up on Linux) that is free now may be some connec
 own end a moment later, long before the process that it was meant for listens on it.
 """
 
+import ipaddress
 import random
 import socket
 from contextlib import ExitStack
@@ -48,3 +49,13 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
                 continue
             found.append(port)
     raise NoFreePortError(host, count)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -23,7 +23,7 @@ from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock, write_private
 from skerry.base.http_client import HttpClient
-from skerry.base.ports import free_ports
+from skerry.base.ports import free_ports, is_loopback
 from skerry.base.sockets import socket_address
 from skerry.learn.explainer import Explainer
 from skerry.node.folder import NodeFolder
@@ -184,6 +184,7 @@ class Worker:
             rng=self._rng,
             local=local,
             settings=settings.route,
+            explains=settings.route.explain or is_loopback(settings.host),
         )
         recorder = Recorder(
             self._router.infer, self._journal, site=settings.site, clock=self._clock

@@ -16,7 +16,7 @@ from skerry.route.journey import Journey, unanswered
 from skerry.route.outliers import JUDGED_S, eject_outliers
 from skerry.route.race import Race, Won
 from skerry.schema.desired import Peer
-from skerry.schema.oip import InferReply, InferRequest, ServedBy
+from skerry.schema.oip import HEADER_EXPLAIN_ROUTE, InferReply, InferRequest, ServedBy
 from skerry.schema.route_trace import CandidateSeen
 
 CallPeer = Callable[[Peer, InferRequest, float], Awaitable[InferReply]]
@@ -150,8 +150,12 @@ class Away:
             )
 
     def _forwarded(self, journey: Journey, left_s: float) -> InferRequest:
+        parameters = journey.request.parameters
+        if journey.trace is not None:
+            parameters = {**parameters, HEADER_EXPLAIN_ROUTE: True}
         return replace(
             journey.request,
+            parameters=parameters,
             data_class=journey.data_class,
             deadline_s=left_s,
             received_s=self._clock.monotonic_s(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from skerry.base.errors import Exit, SkerryError
+from skerry.schema.route_trace import RouteTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class RouteError(SkerryError):
     http_status: ClassVar[int] = 500
     grpc_code: ClassVar[str] = "INTERNAL"
     retry_after_s: float | None = None
+    trace: RouteTrace | None = None
+    """How the request was routed, where it was asked for."""
 
 
 class _UnansweredError(RouteError):
@@ -126,7 +129,8 @@ class NoCandidateError(_UnansweredError):
     """Every node that may take this data was tried or ruled out.
 
     The text names each candidate with its own reason: `down`, `breaker-open` (it failed
-    lately and is being probed), `queue-full`, `deadline`, `no-model`, `residency`, `hops`.
+    lately and is being probed), `queue-full`, `deadline`, `no-model`, `residency`, `hops`,
+    `ejected` (it stood out of its like), `retry-budget` (too much was retried lately).
     """
 
     code = "E0503"
@@ -168,6 +172,58 @@ class DeadlineExceededError(_UnansweredError):
     def hint(self) -> str:
         """Name the setting."""
         return "allow more time (deadline_s, header skerry-deadline-ms)"
+
+
+class NoQuorumError(_UnansweredError):
+    """Too few of an ensemble's members answered within its deadline.
+
+    The text names each member with its own reason. `quorum` and `deadline_s` of the
+    ensemble are in the node's `route` settings.
+    """
+
+    code = "E0509"
+    exit_code = Exit.UNREACHABLE
+    http_status = 503
+    grpc_code = "UNAVAILABLE"
+    retry_after_s = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.detail}: {self._reasons()}"
+
+
+class CombineError(RouteError):
+    """The answers of an ensemble's members do not fit together.
+
+    All members must have the same outputs, of the same type and shape; mean and median
+    need floats.
+    """
+
+    code = "E0510"
+    http_status = 502
+    grpc_code = "FAILED_PRECONDITION"
+
+    def __init__(self, output: str, found: str, wanted: str) -> None:
+        super().__init__(output, found, wanted)
+        self.output, self.found, self.wanted = output, found, wanted
+
+    def __str__(self) -> str:
+        return f"output {self.output!r} of an ensemble is {self.found}, wanted {self.wanted}"
+
+
+class CalibrationError(RouteError):
+    """Held-out data, or a level, that no threshold can be made from."""
+
+    code = "E0511"
+    exit_code = Exit.WRONG_USE
+    http_status = 400
+    grpc_code = "INVALID_ARGUMENT"
+
+    def __init__(self, name: str, found: str, wanted: str) -> None:
+        super().__init__(name, found, wanted)
+        self.name, self.found, self.wanted = name, found, wanted
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.found}, wanted {self.wanted}"
 
 
 class PeerAnsweredError(RouteError):

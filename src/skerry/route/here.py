@@ -109,6 +109,11 @@ class Here:
             return reply
         return None
 
+    async def small(self, journey: Journey, model: str) -> InferReply | None:
+        """Ask a cascade's small model; None where it does not fit or fails."""
+        _, reply = await self.ask(journey, model, "cascade")
+        return reply
+
     async def ask(self, journey: Journey, model: str, reason: str) -> tuple[int, InferReply | None]:
         """Run one local model; return the verdict on it, and the answer if there is one."""
         verdict = self._verdict(journey, model)

@@ -16,7 +16,10 @@ from skerry.route.errors import (
     UnknownDataClassError,
     UnknownModelError,
 )
+from skerry.route.health import Health
+from skerry.schema.desired import Peer
 from skerry.schema.oip import InferRequest
+from skerry.schema.policy import Policy
 from skerry.schema.route_trace import RouteTrace
 from skerry.trust.residency import MODEL_UNKNOWN, Refusal, ResidencyTable
 
@@ -40,6 +43,29 @@ class Table:
     peers: tuple[Candidate, ...]
     standins: Mapping[str, str]
     admitted: dict[Ticket, str] = field(default_factory=dict)
+
+
+def table_of(
+    policy: Policy | None,
+    tier_order: Sequence[str],
+    peers: Sequence[Peer],
+    standins: Mapping[str, str],
+    *,
+    node: str,
+    before: Sequence[Candidate] = (),
+) -> Table:
+    """Return new tables for a node; what is known of peers that stay is kept from `before`."""
+    known = {(old.peer.node, old.peer.url): old.health for old in before}
+    return Table(
+        None if policy is None else ResidencyTable(policy),
+        {tier: index for index, tier in enumerate(tier_order)},
+        tuple(
+            Candidate(peer, known.get((peer.node, peer.url)) or Health(peer.round_trip_ms / 1000))
+            for peer in peers
+            if peer.node != node
+        ),
+        dict(standins),
+    )
 
 
 @dataclass(slots=True)

@@ -18,23 +18,36 @@ Errors:  RefusedByResidencyError, UnknownDataClassError, NoCandidateError,
          or the peer said of it.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from random import Random
 
+import msgspec
+
 from skerry.base.clock import Clock
+from skerry.base.units import MS_PER_SECOND
 from skerry.route import decide
 from skerry.route.away import Away, CallPeer, ProbePeer
 from skerry.route.budget import RetryBudget
-from skerry.route.choose import Candidate
-from skerry.route.health import Health
+from skerry.route.cache import ResponseCache
+from skerry.route.cascade import CascadeState, ask_cascade
+from skerry.route.ensemble import ask_ensemble, part_of
+from skerry.route.errors import RouteError
 from skerry.route.here import LOCAL, Here
-from skerry.route.journey import DEADLINE_S, Journey, Table, admit
+from skerry.route.journey import DEADLINE_S, Journey, Table, admit, table_of
 from skerry.route.race import PARAMETER_LOAD
 from skerry.schema.desired import Desired, Peer
-from skerry.schema.oip import InferFunction, InferReply, InferRequest
+from skerry.schema.oip import (
+    HEADER_EXPLAIN_ROUTE,
+    PARAMETER_ROUTE,
+    InferFunction,
+    InferReply,
+    InferRequest,
+    ServedBy,
+)
 from skerry.schema.policy import Place, Policy
 from skerry.schema.route import RouteSettings
-from skerry.trust.residency import ResidencyTable
+from skerry.schema.route_trace import RouteTrace
 
 
 class Router:
@@ -60,9 +73,10 @@ class Router:
         standins: Mapping[str, str] | None = None,
         forwards: bool = True,
         settings: RouteSettings | None = None,
+        explains: bool = False,
     ) -> None:
         self._site, self._node, self._tier = place.site, node, tier
-        self._clock = clock
+        self._clock, self._explains = clock, explains
         self._settings = settings = settings or RouteSettings()
         self._forwards = forwards
         self._here = None
@@ -81,22 +95,36 @@ class Router:
             ),
             eject_ratio_max=settings.eject_ratio_max,
         )
-        self._at_length_always = self._here is None or settings.balance
-        self._special: set[str] = set()
-        self._table = Table(None, {}, (), {})
-        self._table = self._new_table(policy, tier_order, peers, standins or {})
+        self._cache = None
+        if settings.cache_s:
+            self._cache = ResponseCache(settings.cache_s, settings.cache_bytes_max)
+        self._cascades = {
+            large: CascadeState(cascade, rng) for large, cascade in settings.cascades.items()
+        }
+        self._at_length_always = settings.balance or bool(settings.cache_s)
+        self._special = self._find_special({})
+        self._table = table_of(policy, tier_order, peers, standins or {}, node=node)
 
     def update(self, desired: Desired, policy: Policy) -> None:
         """Take new desired state and policy; requests under way are not touched."""
         standins = {model.name: model.standin for model in desired.models if model.standin}
-        self._table = self._new_table(policy, desired.tier_order, desired.peers, standins)
-        self._find_special()
+        self._table = table_of(
+            policy,
+            desired.tier_order,
+            desired.peers,
+            standins,
+            node=self._node,
+            before=self._table.peers,
+        )
+        self._special = self._find_special(standins)
+        if self._cache is not None:
+            self._cache.clear()
 
     def prefer(self, models: Mapping[str, str]) -> None:
         """Ask these stand-ins first; each with the condition of the rule that says so."""
         if self._here is not None:
             self._here.preferred = {model: _header_safe(why) for model, why in models.items()}
-            self._find_special()
+            self._special = self._find_special(self._table.standins)
 
     async def infer(self, request: InferRequest) -> InferReply:
         """Return an answer that says who served it and why, or raise with every reason."""
@@ -113,6 +141,8 @@ class Router:
             )
         request.data_class = settled  # records and peers name the settled class
         if here is None or self._at_length_always or request.model in self._special:
+            return await self._at_length(request, table)
+        if request.parameters and HEADER_EXPLAIN_ROUTE in request.parameters:
             return await self._at_length(request, table)
         own = here.models.get(request.model)
         if own is None or own.breaker.phase != decide.CLOSED:
@@ -147,10 +177,60 @@ class Router:
     ) -> InferReply:
         """Answer with everything that the plain case leaves out."""
         journey = self._journey(request, table)
-        reply = await self._plainly(journey, failed)
+        try:
+            reply = await self._kept_or_made(journey, failed)
+        except RouteError as error:
+            if journey.trace is not None:
+                error.trace = self._told(journey, None)
+            raise
+        if journey.trace is not None:
+            encoded = msgspec.json.encode(self._told(journey, reply))
+            reply.parameters[PARAMETER_ROUTE] = encoded.decode()
         if request.hops and self._here is not None:
             reply.parameters[PARAMETER_LOAD] = self._here.in_flight
         return reply
+
+    async def _kept_or_made(self, journey: Journey, failed: Exception | None) -> InferReply:
+        cache, request = self._cache, journey.request
+        key = cache.key(request) if cache is not None else None
+        if cache is None or key is None:
+            return await self._made(journey, failed)
+        kept = cache.find(key, request, self._clock.monotonic_s())
+        if journey.trace is not None:
+            journey.trace.cache = "miss" if kept is None else "hit"
+        if kept is not None:
+            kept.served_by = self._own_name(kept.model, kept.version, "cache")
+            return kept
+        reply = await self._made(journey, failed)
+        cache.saw(reply)
+        cache.keep(key, reply, self._clock.monotonic_s())
+        return reply
+
+    async def _made(self, journey: Journey, failed: Exception | None) -> InferReply:
+        """Answer by an ensemble, a cascade or one model; who forwarded it has decided that."""
+        model, here = journey.request.model, self._here
+        if journey.request.hops or not (self._cascades or self._settings.ensembles):
+            return await self._plainly(journey, failed)
+        ensemble = self._settings.ensembles.get(model)
+        if ensemble is not None:
+
+            async def ask(member: str, node: int) -> InferReply:
+                part = part_of(journey, member)
+                if node == 0:
+                    return await self._plainly(part)
+                return await self._away.answer(part, (node - 1, ensemble.nodes - 1))
+
+            own = self._own_name(model, "", "")
+            return await ask_ensemble(journey, ensemble, ask, own, self._clock)
+        cascade = self._cascades.get(model)
+        if cascade is not None and here is not None:
+            return await ask_cascade(
+                journey,
+                cascade,
+                lambda small: here.small(journey, small),
+                lambda: self._plainly(journey),
+            )
+        return await self._plainly(journey, failed)
 
     async def _plainly(self, journey: Journey, failed: Exception | None = None) -> InferReply:
         """Answer by one model: here, by its stand-in, or elsewhere."""
@@ -170,35 +250,47 @@ class Router:
         budget_s = DEADLINE_S if request.deadline_s is None else request.deadline_s
         deadline_s = (request.received_s or now_s) + budget_s
         origin = request.origin_site or self._site
-        return Journey(request, table, request.data_class, origin, now_s, deadline_s)
+        journey = Journey(request, table, request.data_class, origin, now_s, deadline_s)
+        asked = request.parameters and request.parameters.pop(HEADER_EXPLAIN_ROUTE, False)
+        if asked and (self._explains or request.hops):
+            journey.trace = RouteTrace(
+                node=self._node,
+                site=self._site,
+                model=request.model,
+                data_class=request.data_class or "",
+                origin=origin,
+                deadline_ms=(deadline_s - now_s) * MS_PER_SECOND,
+            )
+        return journey
 
-    def _find_special(self) -> None:
-        """Name the models whose requests are never the plain case."""
-        preferred = self._here.preferred if self._here is not None else {}
-        self._special = {
-            model for model, standin in self._table.standins.items() if standin in preferred
-        }
+    def _told(self, journey: Journey, reply: InferReply | None) -> RouteTrace:
+        """Finish the trace: what came of it, and what the node that answered says."""
+        trace = journey.trace
+        assert trace is not None  # noqa: S101 - callers have looked
+        trace.took_ms = (self._clock.monotonic_s() - journey.started_s) * MS_PER_SECOND
+        if reply is not None:
+            trace.reason = reply.served_by.reason if reply.served_by else ""
+            there = reply.parameters.pop(PARAMETER_ROUTE, None)
+            if isinstance(there, str):
+                with contextlib.suppress(msgspec.DecodeError):
+                    trace.there = msgspec.json.decode(there, type=RouteTrace)
+        return trace
 
-    def _new_table(
-        self,
-        policy: Policy | None,
-        tier_order: Sequence[str],
-        peers: Sequence[Peer],
-        standins: Mapping[str, str],
-    ) -> Table:
-        known = {(old.peer.node, old.peer.url): old.health for old in self._table.peers}
-        return Table(
-            None if policy is None else ResidencyTable(policy),
-            {tier: index for index, tier in enumerate(tier_order)},
-            tuple(
-                Candidate(
-                    peer, known.get((peer.node, peer.url)) or Health(peer.round_trip_ms / 1000)
-                )
-                for peer in peers
-                if peer.node != self._node
-            ),
-            dict(standins),
+    def _own_name(self, model: str, version: str, reason: str) -> ServedBy:
+        return ServedBy(
+            site=self._site,
+            node=self._node,
+            tier=self._tier,
+            model=model,
+            version=version,
+            reason=reason,
         )
+
+    def _find_special(self, standins: Mapping[str, str]) -> frozenset[str]:
+        """Return the models whose requests are never the plain case."""
+        preferred = self._here.preferred if self._here is not None else {}
+        by_rule = {model for model, standin in standins.items() if standin in preferred}
+        return frozenset(by_rule | self._cascades.keys() | self._settings.ensembles.keys())
 
 
 def _header_safe(text: str) -> str:

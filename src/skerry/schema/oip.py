@@ -23,6 +23,9 @@ HEADER_SERVED_BY = "skerry-served-by"
 HEADER_HOPS = "skerry-hops"
 HEADER_ORIGIN = "skerry-origin"
 HEADER_TRACEPARENT = "traceparent"
+HEADER_EXPLAIN_ROUTE = "skerry-explain-route"
+PARAMETER_ROUTE = "skerry-route"
+"""The reply parameter that says how a request was routed, as JSON of a `RouteTrace`."""
 PRIORITY_LAST = 1_000_000
 """Of work that no client waits for, such as explanations and shadows: after everything else."""
 

@@ -1,9 +1,9 @@
 """Skerry's own facts on a request and an answer: headers, metadata keys and OIP parameters.
 
 A request may carry `skerry-data-class`, `skerry-deadline-ms`, `skerry-hops`,
-`skerry-origin` and `traceparent` as HTTP headers, as gRPC metadata or as OIP request
-parameters; a header wins over a parameter. Triton's parameter `timeout` (microseconds)
-is read as a deadline too. An answer carries `skerry-served-by`.
+`skerry-origin`, `skerry-explain-route` and `traceparent` as HTTP headers, as gRPC metadata
+or as OIP request parameters; a header wins over a parameter. Triton's parameter `timeout`
+(microseconds) is read as a deadline too. An answer carries `skerry-served-by`.
 
 Units:   milliseconds on the wire, seconds inside.
 Errors:  OipError, for a fact that cannot be what it should be.
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from skerry.schema.oip import (
     HEADER_DATA_CLASS,
     HEADER_DEADLINE_MS,
+    HEADER_EXPLAIN_ROUTE,
     HEADER_HOPS,
     HEADER_ORIGIN,
     HEADER_TRACEPARENT,
@@ -28,9 +29,11 @@ from skerry.schema.oip_errors import OipError, shown
 FACTS = (
     HEADER_DATA_CLASS,
     HEADER_DEADLINE_MS,
+    HEADER_EXPLAIN_ROUTE,
     HEADER_HOPS,
     HEADER_ORIGIN,
     HEADER_TRACEPARENT,
+    HEADER_EXPLAIN_ROUTE,
 )
 HOPS_MAX = 16
 DEADLINE_MS_MAX = 24 * 3600 * 1000.0
@@ -132,6 +135,12 @@ def _read_traceparent(request: InferRequest, value: Parameter) -> None:
         request.traceparent = value
 
 
+def _read_explain_route(request: InferRequest, value: Parameter) -> None:
+    if value not in (True, False, "true", "false"):
+        raise OipError(HEADER_EXPLAIN_ROUTE, shown(value), "true or false")
+    request.parameters[HEADER_EXPLAIN_ROUTE] = value in (True, "true")
+
+
 def _token(name: str, value: Parameter) -> str:
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise OipError(name, shown(value), "1 to 63 of a-z, 0-9 and '-'")
@@ -144,4 +153,5 @@ _READERS: dict[str, Callable[[InferRequest, Parameter], None]] = {
     HEADER_HOPS: _read_hops,
     HEADER_ORIGIN: _read_origin,
     HEADER_TRACEPARENT: _read_traceparent,
+    HEADER_EXPLAIN_ROUTE: _read_explain_route,
 }

@@ -8,7 +8,6 @@ Errors:  PortBusyError, RepositoryError; a model that cannot be served does not 
          others: it is in `refused` and in the repository index.
 """
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from skerry.base.clock import Clock, SystemClock
+from skerry.base.ports import is_loopback
 from skerry.schema.oip import InferFunction
 from skerry.serve.errors import ServeError
 from skerry.serve.grpc_door import GrpcDoor
@@ -138,7 +138,7 @@ class Server:
     async def _open_doors(self) -> None:
         settings = self.settings
         host = settings.host
-        admin = settings.admin_over_tcp and _is_loopback(host)
+        admin = settings.admin_over_tcp and is_loopback(host)
         plain = Listener(host=host, port=settings.http_port, admin=admin)
         self.ports.http = await self._http.listen(plain)
         if settings.uds is not None:  # only this user can open it, as on loopback
@@ -163,12 +163,3 @@ class Server:
         from skerry.serve.grpcio_door import GrpcioDoor  # 20 MiB that not every server needs
 
         return GrpcioDoor(works, clock=self._clock)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
