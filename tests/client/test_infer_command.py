@@ -62,3 +62,26 @@ def test_each_bad_outcome_has_its_exit_code(doors, file: str, tmp_path: Path, ca
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     bad = ["infer", "m", "--url", door.url, "--input", str(tmp_path / "bad.npy")]
     assert run(bad) == Exit.WRONG_USE
+
+
+def test_explain_shows_every_candidate_and_attempt(doors, file: str, capsys) -> None:
+    one, two = doors.open("oslo/1"), doors.open("oslo/2")
+    doors.shut(one)
+    to_both = ["infer", "magika", "--url", one.url, "--url", two.url, "--input", file]
+    assert run([*to_both, "--explain"]) == Exit.DONE
+    out = capsys.readouterr().out
+    assert "route of this client: magika" in out
+    assert f"asked {one.url} for magika: down" in out
+    assert f"asked {two.url} for magika after down: answered" in out
+    assert run([*to_both, "--explain", "--json"]) == Exit.DONE
+    route = json.loads(capsys.readouterr().out)["route"]
+    assert [attempt["verdict"] for attempt in route["attempts"]] == ["down", "answered"]
+    assert run([*to_both, "--json"]) == Exit.DONE
+    assert "route" not in json.loads(capsys.readouterr().out)
+
+
+def test_explain_shows_why_nobody_answered_too(doors, file: str, capsys) -> None:
+    door = doors.open("oslo/1")
+    doors.shut(door)
+    assert run(["infer", "m", "--url", door.url, "--input", file, "--explain"]) == Exit.UNREACHABLE
+    assert "for m: down" in capsys.readouterr().out

@@ -210,7 +210,7 @@ async def test_a_trace_names_every_candidate_verdict_and_attempt(world, policy, 
     ]
     assert [(one.node, one.cause, one.verdict) for one in trace.attempts] == [
         ("oslo/2", "", "down"),
-        ("bergen/1", "down", "fit"),
+        ("bergen/1", "down", "answered"),
     ]
     assert trace.candidates[1].expected_ms == 8.0
     assert (trace.data_class, trace.origin, trace.reason) == ("internal", "oslo", "down")

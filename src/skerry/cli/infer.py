@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from skerry.client.answer import Answer
     from skerry.client.endpoints import Endpoints
     from skerry.schema.oip import Parameter
+    from skerry.schema.route_trace import RouteTrace
 
 ELEMENTS_SHOWN_MAX = 8
 SHARES_SHOWN_MAX = 10
@@ -47,6 +48,7 @@ EXPLANATION = "explanation."
     help="Longest time to wait for the answer.",
 )
 @click.option("--roots", type=click.Path(exists=True, path_type=Path), help="CA file for https.")
+@click.option("--explain", is_flag=True, help="Show how the request was routed, and why.")
 @click.option(
     "--explain-answer", is_flag=True, help="Also ask what the answer rests on, and print the most."
 )
@@ -72,6 +74,7 @@ def command(
     data_class: str | None,
     deadline_ms: float,
     roots: Path | None,
+    explain: bool,
     explain_answer: bool,
     explain_method: str | None,
     explain_budget: int,
@@ -81,7 +84,10 @@ def command(
 
     Example:  skerry infer magika --site oslo --input scan.pdf
     """
+    from skerry.cli.route_table import print_route
     from skerry.client import Client
+    from skerry.route.errors import RouteError
+    from skerry.schema.oip import HEADER_EXPLAIN_ROUTE
 
     if bool(site) == bool(urls):
         raise UsageError("give --site or --url, one of them", "skerry infer MODEL --site oslo ...")
@@ -90,22 +96,43 @@ def command(
         from skerry.client.endpoints import from_run_file
 
         ends = from_run_file(fleet, site)
+    parameters = _wish(explain_method, explain_budget) if explain_answer else {}
+    if explain:
+        parameters[HEADER_EXPLAIN_ROUTE] = True
     with Client(ends, roots=roots) as client:
         arrays = _arrays(file)
-        answer = client.infer(
-            model,
-            arrays,
-            file=file if arrays is None else None,
-            data_class=data_class,
-            deadline_s=deadline_ms / 1000,
-            parameters=_wish(explain_method, explain_budget) if explain_answer else None,
-        )
+        try:
+            answer = client.infer(
+                model,
+                arrays,
+                file=file if arrays is None else None,
+                data_class=data_class,
+                deadline_s=deadline_ms / 1000,
+                parameters=parameters,
+            )
+        except RouteError as error:
+            if error.trace is not None and not as_json:
+                print_route(error.trace)
+            raise
+    trace = _trace(answer)
     if as_json:
-        print_json("infer", _document(answer))
-    else:
-        _print(answer)
-        if explain_answer:
-            _print_explanation(answer)
+        print_json("infer", {**_document(answer), "route": trace} if explain else _document(answer))
+        return
+    _print(answer)
+    if explain_answer:
+        _print_explanation(answer)
+    if trace is not None:
+        print_route(trace)
+
+
+def _trace(answer: "Answer") -> "RouteTrace | None":
+    import msgspec
+
+    from skerry.schema.oip import PARAMETER_ROUTE
+    from skerry.schema.route_trace import RouteTrace
+
+    told = answer.parameters.get(PARAMETER_ROUTE)
+    return msgspec.json.decode(told, type=RouteTrace) if isinstance(told, str) else None
 
 
 def _arrays(file: Path) -> "dict[str, NDArray[Any]] | None":

@@ -92,6 +92,7 @@ class AsyncClient:
             clock=self._clock,
             rng=rng or Random(),  # noqa: S311 - spreads retries, guards nothing
             forwards=False,
+            explains=True,
         )
         self._infer: InferFunction = self._router.infer
         self._shadow: ClientShadow | None = None

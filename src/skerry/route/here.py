@@ -11,7 +11,7 @@ from skerry.route.errors import Considered
 from skerry.route.health import MODELS_MAX
 from skerry.route.journey import Journey, class_allows
 from skerry.route.latency import Mean
-from skerry.route.race import verdict_of
+from skerry.route.race import ANSWERED, verdict_of
 from skerry.schema.oip import InferFunction, InferReply, ServedBy
 from skerry.schema.route_trace import AttemptSeen, CandidateSeen
 
@@ -199,6 +199,6 @@ class Here:
                 cause=journey.cause,
                 at_ms=(started_s - journey.started_s) * 1000,
                 took_ms=(now_s - started_s) * 1000,
-                verdict=VERDICT_WORDS[verdict],
+                verdict=ANSWERED if verdict == decide.FIT else VERDICT_WORDS[verdict],
             )
         )

@@ -27,6 +27,7 @@ _told: set[type[BaseException]] = set()
 HEDGES_MAX: Final = 2
 PARAMETER_LOAD: Final = "skerry-load"
 """What a node tells the one that forwarded to it: how many requests it has under way."""
+ANSWERED: Final = "answered"
 Send = Callable[[Peer, float], Awaitable[InferReply]]
 """Send the request to a peer with so many seconds left."""
 
@@ -186,6 +187,7 @@ class Race:
         now_s = self._clock.monotonic_s()
         verdict = decide.FIT if error is None else verdict_of(error)
         word = "refused" if verdict is None else decide.VERDICT_WORDS[verdict]
+        word = ANSWERED if verdict == decide.FIT else word
         self._over.append((attempt, now_s, word))
         if reply is not None:
             health.answered(self._model, now_s - attempt.started_s, now_s)
