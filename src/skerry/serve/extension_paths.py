@@ -3,12 +3,17 @@
 Reading is for everybody who may ask; what changes the server is for admin listeners.
 """
 
+from functools import cache
 from typing import Any
+
+import msgspec
 
 from skerry.schema.oip_documents import RegionRequest, RegionStatus
 from skerry.schema.oip_errors import UnsupportedError
+from skerry.serve.core_paths import CORE_ROUTES
 from skerry.serve.http_message import HttpReply, HttpRequest, json_reply
 from skerry.serve.http_routes import Route, Routes, decoded
+from skerry.serve.openapi import openapi_document
 from skerry.serve.service import Service
 
 Values = dict[str, str]
@@ -141,4 +146,27 @@ EXTENSION_ROUTES = (
     ),
 )
 
-extension_paths = Routes(EXTENSION_ROUTES)
+
+async def _openapi(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    return HttpReply(body=[_openapi_body()])
+
+
+@cache
+def _openapi_body() -> bytes:
+    return msgspec.json.encode(openapi_document(ROUTES))
+
+
+ROUTES = (
+    *CORE_ROUTES,
+    *EXTENSION_ROUTES,
+    Route(
+        method="GET",
+        path="/openapi.json",
+        does=_openapi,
+        summary="Tell every path, what it takes and what it gives",
+        gives=dict[str, Any],
+    ),
+)
+"""Every path of the door."""
+
+extension_paths = Routes(ROUTES)

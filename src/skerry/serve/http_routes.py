@@ -32,6 +32,8 @@ class Route:
     summary: str
     takes: Any = None
     """The type of the JSON body; None where there is none."""
+    may_be_empty: bool = False
+    """Whether the body may be left out."""
     gives: Any = None
     """The type of the JSON answer; None where it is empty."""
     gives_also: tuple[int, ...] = ()
