@@ -1,4 +1,4 @@
-"""`skerry model`: add a model to the repository, look at one, list them all."""
+"""`skerry model`: add a model to the repository, look at one, list them all, tune one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.model_explain import explain
+from skerry.cli.model_profile import profile
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
 
 if TYPE_CHECKING:
@@ -25,10 +27,14 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def command() -> None:
-    """Add a model, look at one.
+    """Add a model, look at one, measure it here.
 
     Example:  skerry model add classifier.onnx --name scans --licence MIT --source "our own"
     """
+
+
+command.add_command(profile)
+command.add_command(explain)
 
 
 @command.command()

@@ -87,6 +87,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     measured_at_unix_s: float
     run_us: float
     """One run of one item with the plain session: one thread, no arena, nothing bound."""
+    input_shapes: tuple[tuple[int, ...], ...]
+    """Of the one item that was run, in the model's order of inputs."""
     batch_curve: tuple[BatchPoint, ...]
     threads: tuple[ThreadPoint, ...]
     arena_run_us: float

@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from skerry.base.processes import rss_bytes
@@ -25,7 +24,7 @@ from skerry.schema.model import CARD_FILE, MODEL_FILE, Card, CheckSample, Tensor
 from skerry.schema.oip import Tensor
 from skerry.schema.oip_errors import OipError
 from skerry.schema.oip_tensors import tensor_from_raw
-from skerry.schema.profile import Machine, Profile, read_profile, unfit
+from skerry.schema.profile import Profile, read_profile, unfit
 from skerry.serve.batch_axes import BatchAxes, find_batch_axes, take
 from skerry.serve.errors import (
     ModelFileError,
@@ -35,7 +34,7 @@ from skerry.serve.errors import (
     SettingsError,
 )
 from skerry.serve.model_settings import LaneSettings, ModelSettings
-from skerry.serve.onnx_engine import EngineSettings, OnnxModel
+from skerry.serve.onnx_engine import EngineSettings, OnnxModel, this_machine, zeros
 from skerry.serve.states import check_states
 
 CARD_BYTES_MAX = 64 * 1024**2
@@ -80,7 +79,7 @@ def load_version(
     model = OnnxModel(name, folder / MODEL_FILE, _engine(settings, profile, providers))
     if card is not None:
         _check_card(card, name, version, model, folder)
-    inputs = (card_inputs(card, model.inputs) if card is not None else None) or model.zeros()
+    inputs = _item(model, card, profile)
     if settings.batching == "on" and model.batch_axes is None:
         model.batch_axes = find_batch_axes(model, inputs)
         if model.batch_axes is None:
@@ -93,7 +92,8 @@ def load_version(
     if card is not None:
         _check_samples(card, model, folder)
     batch_max = _batch_max(model, card, settings, profile, inputs, run_s)
-    _warm_batches(model, inputs, batch_max, folder)
+    if run_s:  # else these inputs are none that the model can run
+        _warm_batches(model, inputs, batch_max, folder)
     lane = msgspec.structs.replace(
         settings.lane(queue_len_max=queue_len_max),
         batch_max=batch_max,
@@ -128,6 +128,19 @@ def read_card(path: Path) -> Card | None:
         raise ModelFileError(str(path), f"not a model card ({error})") from error
 
 
+def _item(model: OnnxModel, card: Card | None, profile: Profile | None) -> Inputs:
+    """Return what to warm and measure with: a check sample, else zeros in a shape that runs."""
+    inputs = card_inputs(card, model.inputs) if card is not None else None
+    if inputs is not None:
+        return inputs
+    if profile is None or len(profile.input_shapes) != len(model.inputs):
+        return model.zeros()
+    return {
+        spec.name: zeros(spec, shape)
+        for spec, shape in zip(model.inputs, profile.input_shapes, strict=True)
+    }
+
+
 def card_inputs(card: Card, specs: Sequence[TensorSpec]) -> Inputs | None:
     """Return the inputs of a card's first check sample; None where they are not usable."""
     try:
@@ -151,7 +164,7 @@ def _profile(folder: Path) -> tuple[Profile | None, str]:
         return None, "no profile: measured quickly at load"
     if isinstance(found, str):
         return None, f"profile not used: {found}"
-    why = unfit(found, Machine.here(ort.__version__), folder / MODEL_FILE)
+    why = unfit(found, this_machine(), folder / MODEL_FILE)
     return (None, f"profile not used: {why}") if why else (found, "profile used")
 
 

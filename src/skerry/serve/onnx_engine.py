@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from skerry.schema.model import TensorSpec
 from skerry.schema.oip import DATATYPES
+from skerry.schema.profile import Machine
 from skerry.serve import providers
 from skerry.serve.batch_axes import BatchAxes, axes_of_symbols
 from skerry.serve.bfloat16 import run_as_values
@@ -159,7 +160,13 @@ class OnnxModel:
         """Return a batch of zeros; free axes that count no items are 1 long."""
         axes = self.batch_axes.inputs if self.batch_axes else (-1,) * len(self.inputs)
         return {
-            spec.name: _zeros(spec, axis, items)
+            spec.name: zeros(
+                spec,
+                [
+                    items if place == axis else 1 if length < 0 else length
+                    for place, length in enumerate(spec.shape)
+                ],
+            )
             for spec, axis in zip(self.inputs, axes, strict=True)
         }
 
@@ -180,6 +187,16 @@ class OnnxModel:
         return texts.reshape(data.shape)
 
 
+def offered_providers() -> list[str]:
+    """Return the execution providers that the installed ONNX Runtime was built with."""
+    return list(ort.get_available_providers())
+
+
+def this_machine() -> Machine:
+    """Return what a profile must have been measured on to hold here."""
+    return Machine.here(ort.__version__)
+
+
 def _session(
     path: Path, settings: EngineSettings
 ) -> tuple[ort.InferenceSession, tuple[providers.LeftOut, ...]]:
@@ -191,7 +208,7 @@ def _session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 4  # what fails is raised; nothing is printed beside it
-    choice = providers.choose(settings.providers, ort.get_available_providers())
+    choice = providers.choose(settings.providers, offered_providers())
     if any(name == providers.KNOWN["directml"] for name, _ in choice.providers):
         options.enable_mem_pattern = False  # that provider asks for it
     refused: tuple[providers.LeftOut, ...] = ()
@@ -224,10 +241,8 @@ def _spec(path: Path, entry: Any) -> TensorSpec:
     return TensorSpec(name=entry.name, datatype=datatype, shape=shape)
 
 
-def _zeros(spec: TensorSpec, batch_axis: int, items: int) -> Array:
-    shape = [1 if length < 0 else length for length in spec.shape]
-    if batch_axis >= 0:
-        shape[batch_axis] = items
+def zeros(spec: TensorSpec, shape: Sequence[int]) -> Array:
+    """Return zeros, or empty texts, of an input's type."""
     if spec.datatype == "BYTES":
         return np.full(shape, b"", dtype=np.object_)
     return np.zeros(shape, dtype=DATATYPES[spec.datatype])

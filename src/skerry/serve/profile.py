@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from skerry.schema.profile import (
     BatchPoint,
     Chosen,
-    Machine,
     Profile,
     ThreadPoint,
     sha256_of,
@@ -31,7 +29,7 @@ from skerry.schema.profile import (
 from skerry.serve.admission import INLINE_S_MAX
 from skerry.serve.batch_axes import BatchAxes, find_batch_axes, take
 from skerry.serve.errors import ModelRunError
-from skerry.serve.onnx_engine import EngineSettings, OnnxModel
+from skerry.serve.onnx_engine import EngineSettings, OnnxModel, this_machine
 
 Array = NDArray[Any]
 Inputs = dict[str, Array]
@@ -86,9 +84,10 @@ def measure(path: Path, samples: Inputs | None = None, *, latency: bool = False)
     )
     return Profile(
         model_sha256=sha256_of(path),
-        machine=Machine.here(ort.__version__),
+        machine=this_machine(),
         measured_at_unix_s=time.time(),
         run_us=times[0][0],
+        input_shapes=tuple(one[spec.name].shape for spec in plain.inputs),
         batch_curve=tuple(curve),
         threads=threads,
         arena_run_us=times[2][0],
