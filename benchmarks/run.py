@@ -1,6 +1,7 @@
 """Run benchmarks and print what they measured, with the goal beside each figure.
 
     python benchmarks/run.py [NAME ...]          names: those of BENCHMARKS; none: all
+                                               but those of ONLY_BY_NAME
 
 Not tests: a slow or busy machine makes them slow, and nothing fails for it. Take figures
 when the machine is quiet; the load is printed with them.
@@ -24,7 +25,12 @@ BENCHMARKS = {
     "failover": ("failover.py",),
     "residency": ("residency.py", "--decisions", "100000"),
     "kill-points": ("kill_points.py",),
+    "swap": ("swap.py",),
+    "overload": ("overload.py",),
+    "soak": ("soak.py",),
 }
+ONLY_BY_NAME = ("overload", "soak")
+"""Minutes of full load: they are run when they are asked for."""
 GOALS: dict[str, tuple[str, float]] = {
     "help": ("<=", 100),
     "serve-cold-start": ("<=", 0.35),
@@ -44,6 +50,13 @@ GOALS: dict[str, tuple[str, float]] = {
     "residency-leaked": ("<=", 0),
     "kill-points-lost": ("<=", 0),
     "kill-points-doubled": ("<=", 0),
+    "swap-failed": ("<=", 0),
+    "overload-p99-over-reference": ("<=", 1.5),
+    "overload-refused-p99": ("<=", 5),
+    "overload-failed": ("<=", 0),
+    "overload-memory-growth": ("<=", 5),
+    "soak-wrong": ("<=", 0),
+    "soak-memory-growth": ("<=", 5),
 }
 """Figure to what is wanted of it, in the figure's own unit."""
 
@@ -96,7 +109,7 @@ def row(figure: Figure) -> str:
 
 def main() -> int:
     """Run what was named, or everything."""
-    names = sys.argv[1:] or list(BENCHMARKS)
+    names = sys.argv[1:] or [name for name in BENCHMARKS if name not in ONLY_BY_NAME]
     if unknown := set(names) - set(BENCHMARKS):
         sys.stderr.write(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(BENCHMARKS)}\n")
         return 2
