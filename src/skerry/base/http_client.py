@@ -10,7 +10,10 @@ Errors:  PeerUnreachableError, PeerBrokenError; TimeoutError when the deadline p
 """
 
 import asyncio
+import contextlib
+import socket
 import ssl
+import struct
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -86,7 +89,8 @@ class _Connection(asyncio.Protocol):
             return await self._waiting
         finally:
             if self._waiting is None or not self._waiting.done() or self._waiting.cancelled():
-                self.close()
+                self.closed = True
+                hang_up(self._transport)
             self._waiting = None
 
     def close(self) -> None:
@@ -161,7 +165,7 @@ class HttpClient:
         deadline_s: float,
     ) -> Answer:
         """Send one request and return the whole answer, whatever its status."""
-        head = _head(address, method, path, headers, sum(len(piece) for piece in body))
+        head = request_head(address, method, path, headers, sum(len(piece) for piece in body))
         async with asyncio.timeout(deadline_s):
             connection = self._kept(address)
             if connection is not None:
@@ -232,9 +236,22 @@ class HttpClient:
         return connection
 
 
-def _head(
+def hang_up(transport: asyncio.Transport) -> None:
+    """Close so that the other side learns at once that nobody waits for its answer.
+
+    A plain close says only that nothing more is sent, and a server may well go on working.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        with contextlib.suppress(OSError):  # closed already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def request_head(
     address: Address, method: str, path: str, headers: Sequence[tuple[str, str]], length: int
 ) -> bytes:
+    """Return a request's head; raises `ValueError` for a line break in a header."""
     host = f"[{address.host}]" if ":" in address.host else address.host
     lines = [f"{method} {path} HTTP/1.1", f"host: {host}:{address.port}"]
     lines += [f"{name}: {value}" for name, value in headers]

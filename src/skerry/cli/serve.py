@@ -61,6 +61,16 @@ if TYPE_CHECKING:
     metavar="NAME[:OPTION=VALUE,...]",
     help="Execution provider by preference, such as cuda; may be repeated.",
 )
+@click.option(
+    "--upstream-host",
+    "upstream_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="A host besides loopback that the server behind a model may be at; repeatable.",
+)
+@click.option(
+    "--upstream-secrets", default="", metavar="DIR", help="Folder of secrets for such servers."
+)
 @json_option
 def command(
     repository: str,
@@ -73,6 +83,8 @@ def command(
     grpc_engine: Literal["own", "grpcio"],
     memory_max: str | None,
     providers: tuple[str, ...],
+    upstream_hosts: tuple[str, ...],
+    upstream_secrets: str,
     as_json: bool,
 ) -> int:
     """Serve a model repository: <DIR>/<model>/<version>/model.onnx.
@@ -97,6 +109,8 @@ def command(
         grpc_engine=grpc_engine,
         memory_bytes_max=_memory_bytes(memory_max),
         providers=_known(providers),
+        upstream_hosts=upstream_hosts,
+        upstream_secrets=upstream_secrets,
     )
 
     def wrap(infer: "InferFunction") -> "InferFunction":
@@ -157,6 +171,8 @@ async def _serve(server: "Server", *, as_json: bool) -> None:
 
 def _report(server: "Server", *, as_json: bool) -> None:
     """Print where the doors are and what serves; data on stdout, words on stderr."""
+    from skerry.serve.model_runtime import providers_of
+
     host, ports = server.settings.host, server.ports
     rows = server.service.index()
     for error in server.refused:
@@ -178,7 +194,7 @@ def _report(server: "Server", *, as_json: bool) -> None:
         table.append(("uds", server.settings.uds))
     print_table(("DOOR", "ADDRESS"), table)
     runs_on = {
-        (slot.name, slot.version_text): slot.model.providers[0]
+        (slot.name, slot.version_text): providers_of(slot)[0]
         for slot in server.service.repository.slots()
     }
     models = [

@@ -16,6 +16,7 @@ whole, so the other side reads the old one or the new one.
     signals.json       what rules read                    meters, people, drills
     journal/           request records                    worker
     shadow/            what shadows found, and examples   worker
+    secrets/           what upstream servers ask for      people
     outbox.db          records on their way up            agent
     worker.json        ports and pid of the worker        worker
     worker.sock        the worker's admin door            worker
@@ -35,7 +36,7 @@ class NodeFolder:
 
     def make(self) -> "NodeFolder":
         """Make the folders that do not exist yet."""
-        for name in ("", "identity", "trust", "blobs", "models", "serving", "journal"):
+        for name in ("", "identity", "trust", "blobs", "models", "serving", "journal", "secrets"):
             private_folder(self.root / name)
         return self
 
@@ -68,6 +69,11 @@ class NodeFolder:
     def serving(self) -> Path:
         """The model repository that the worker starts from, in Triton's layout."""
         return self.root / "serving"
+
+    @property
+    def secrets(self) -> Path:
+        """Files that hold what the servers behind models ask for, one secret each."""
+        return self.root / "secrets"
 
     @property
     def accepted(self) -> Path:

@@ -69,6 +69,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A folder whose files are answered as they arrive; empty for none."""
     intake_model: str = ""
     """The model that answers them; without one the folder is not watched."""
+    upstream_hosts: tuple[str, ...] = ()
+    """Hosts other than loopback that the server behind a model may be at."""
     tick_s: float = 10.0
     """Longest time between two looks at the region for a new desired state, in seconds."""
     status_s: float = 2.0

@@ -161,6 +161,8 @@ class Worker:
                 site=settings.site,
                 node=settings.node,
                 tier=settings.tier,
+                upstream_hosts=settings.upstream_hosts,
+                upstream_secrets=str(self._folder.secrets),
             ),
             clock=self._clock,
             wrap=self._wrap,

@@ -135,20 +135,25 @@ def encode_reply(reply: InferReply, call: HttpCall) -> tuple[int | None, list[Bu
     return _encode(head, "outputs", reply.outputs, chosen, reply.placed)
 
 
-def encode_request(request: InferRequest) -> tuple[int | None, list[Buffer]]:
-    """Return the JSON length and the body of a request whose tensors all travel raw."""
+def encode_request(
+    request: InferRequest, *, binary: bool = True
+) -> tuple[int | None, list[Buffer]]:
+    """Return the JSON length and the body of a request whose tensors all travel raw, or as lists.
+
+    Without `binary` the request is JSON alone, for servers that lack the extension.
+    """
     head: dict[str, Any] = {}
     if request.id:
         head["id"] = request.id
     parameters = dict(request.parameters)
-    if request.outputs is None:
+    if request.outputs is not None:
+        wish = {"parameters": {"binary_data": request.binary_outputs}} if binary else {}
+        head["outputs"] = [{"name": name, **wish} for name in request.outputs]
+    elif binary:
         parameters["binary_data_output"] = request.binary_outputs
-    else:
-        wish = {"binary_data": request.binary_outputs}
-        head["outputs"] = [{"name": name, "parameters": wish} for name in request.outputs]
     if parameters:
         head["parameters"] = parameters
-    return _encode(head, "inputs", request.inputs, [True] * len(request.inputs))
+    return _encode(head, "inputs", request.inputs, [binary] * len(request.inputs))
 
 
 def decode_reply(body: Buffer, json_length: int | None) -> InferReply:

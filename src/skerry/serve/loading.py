@@ -35,6 +35,7 @@ from skerry.serve.errors import (
 )
 from skerry.serve.model_settings import LaneSettings, ModelSettings
 from skerry.serve.onnx_engine import EngineSettings, OnnxModel, this_machine, zeros
+from skerry.serve.runtime import Runtime
 from skerry.serve.states import check_states
 
 CARD_BYTES_MAX = 64 * 1024**2
@@ -50,7 +51,7 @@ Inputs = dict[str, NDArray[Any]]
 class Loaded:
     """A version that may enter service."""
 
-    model: OnnxModel
+    model: Runtime
     card: Card | None
     settings: ModelSettings
     lane: LaneSettings

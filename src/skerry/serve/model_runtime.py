@@ -13,8 +13,10 @@ from skerry.schema.runtime import (
     ProviderLeftOut,
     VersionRuntime,
 )
+from skerry.serve.onnx_engine import EngineSettings, OnnxModel
 from skerry.serve.repository import Entry, Repository, Slot
 
+UPSTREAM = "upstream"
 Gauge = tuple[str, str, dict[str, str], float]
 
 
@@ -49,7 +51,9 @@ def _version(entry: Entry, number: int, now_s: float) -> VersionRuntime:
 
 
 def _loaded(slot: Slot, *, is_default: bool, now_s: float) -> VersionRuntime:
-    loaded, engine = slot.loaded, slot.model.settings
+    loaded = slot.loaded
+    model = slot.model if isinstance(slot.model, OnnxModel) else None
+    engine = model.settings if model is not None else EngineSettings()
     return VersionRuntime(
         version=slot.version,
         state=LOADED,
@@ -58,9 +62,11 @@ def _loaded(slot: Slot, *, is_default: bool, now_s: float) -> VersionRuntime:
         memory_bytes=loaded.memory_bytes,
         load_s=loaded.load_s,
         idle_s=max(now_s - slot.used_at_s, 0.0),
-        providers=slot.model.providers,
+        reason=slot.why_not,
+        providers=providers_of(slot),
         left_out=tuple(
-            ProviderLeftOut(provider=one.provider, reason=one.reason) for one in slot.model.left_out
+            ProviderLeftOut(provider=one.provider, reason=one.reason)
+            for one in (model.left_out if model is not None else ())
         ),
         run_us=slot.lane.run_s * 1e6,
         batch_max=slot.lane.batch_max,
@@ -68,7 +74,7 @@ def _loaded(slot: Slot, *, is_default: bool, now_s: float) -> VersionRuntime:
         concurrency=loaded.lane.concurrency,
         threads=engine.threads,
         arena=engine.arena,
-        io_binding=slot.model.is_bound,
+        io_binding=model is not None and model.is_bound,
         queue_len_max=loaded.lane.queue_len_max,
         priority_default=loaded.lane.priority_default,
         rate_per_s=loaded.lane.rate_per_s,
@@ -76,6 +82,11 @@ def _loaded(slot: Slot, *, is_default: bool, now_s: float) -> VersionRuntime:
         profile_note=loaded.profile_note,
         profile=loaded.profile,
     )
+
+
+def providers_of(slot: Slot) -> tuple[str, ...]:
+    """Return what runs a version: execution providers, or `upstream` for another server."""
+    return slot.model.providers if isinstance(slot.model, OnnxModel) else (UPSTREAM,)
 
 
 def runtime_gauges(repository: Repository) -> Iterator[Gauge]:
@@ -94,7 +105,7 @@ def runtime_gauges(repository: Repository) -> Iterator[Gauge]:
         yield (
             "skerry_model_provider",
             "1 for the execution provider that runs a version.",
-            {**labels, "provider": slot.model.providers[0]},
+            {**labels, "provider": providers_of(slot)[0]},
             1.0,
         )
     yield (

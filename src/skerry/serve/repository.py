@@ -22,11 +22,12 @@ from typing import Any
 
 from skerry.base.clock import Clock
 from skerry.base.processes import trim_memory
-from skerry.schema.model import MODEL_FILE, Card, TensorSpec
+from skerry.schema.model import CARD_FILE, MODEL_FILE, Card, TensorSpec
 from skerry.schema.oip import ServedBy
 from skerry.schema.oip_documents import IndexRow
 from skerry.schema.oip_errors import shown
 from skerry.schema.runtime import RuntimeEvent
+from skerry.schema.upstream import UPSTREAM_FILE
 from skerry.serve.errors import (
     MemoryFullError,
     RepositoryError,
@@ -34,12 +35,16 @@ from skerry.serve.errors import (
     ServeError,
     UnknownModelError,
 )
-from skerry.serve.loading import Loaded, load_version
+from skerry.serve.loading import Loaded, load_version, read_card
 from skerry.serve.memory import Held, give_way
-from skerry.serve.model_settings import read_model_settings
+from skerry.serve.model_settings import ModelSettings, read_model_settings
 from skerry.serve.onnx_engine import OnnxModel
+from skerry.serve.runtime import Runtime
 from skerry.serve.scheduler import Lane
 from skerry.serve.sequences import Sequences
+from skerry.serve.upstream import UpstreamLane
+from skerry.serve.upstream_health import UpstreamHealth
+from skerry.serve.upstreams import Upstreams
 from skerry.serve.window import Window
 
 READY = "READY"
@@ -57,9 +62,9 @@ class Slot:
     name: str
     version: int
     folder: Path
-    model: OnnxModel
+    model: Runtime
     card: Card | None
-    lane: Lane
+    lane: Lane | UpstreamLane
     window: Window
     version_text: str
     loaded: Loaded
@@ -71,10 +76,18 @@ class Slot:
     forms: dict[Any, tuple[list[str], list[str]]] = field(default_factory=dict)
     """Names, datatypes and shapes of requests that passed, to the outputs that they get."""
 
+    health: UpstreamHealth | None = None
+    """Of the server behind it, where another server is the runtime."""
+
+    @property
+    def why_not(self) -> str:
+        """Say why it cannot be asked just now; empty if it can."""
+        return "" if self.health is None else self.health.reason
+
     @property
     def keeps(self) -> bool:
-        """Whether it must not rest: it is pinned, or would forget the sequences under way."""
-        return self.loaded.settings.pinned or bool(self.sequences)
+        """Whether it must not rest: it is pinned, runs elsewhere, or has sequences under way."""
+        return self.loaded.settings.pinned or self.health is not None or bool(self.sequences)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -103,6 +116,8 @@ class Resting:
     memory_bytes: int
     load_s: float
     reason: str
+    why_not: str = ""
+    """Nothing keeps it from answering: it loads when asked."""
 
 
 @dataclass(slots=True)
@@ -135,8 +150,10 @@ class Repository:
         clock: Clock,
         memory_bytes_max: int | None = None,
         providers: tuple[str, ...] = (),
+        upstreams: Upstreams | None = None,
     ) -> None:
         self._folder = folder
+        self._upstreams = upstreams or Upstreams(clock=clock)
         self._queue_len_max = queue_len_max
         self._clock = clock
         self.memory_bytes_max = memory_bytes_max
@@ -216,7 +233,10 @@ class Repository:
             for version in sorted(known):
                 ready = version in entry.slots or version in entry.resting
                 reason = "" if ready else "not loaded"
-                if version in entry.resting:
+                if version in entry.slots:
+                    reason = entry.slots[version].why_not
+                    ready = not reason
+                elif version in entry.resting:
                     reason = f"{entry.resting[version].reason}; loads when asked"
                 reason = entry.refused.get(version, reason)
                 state = READY if ready else UNAVAILABLE
@@ -230,13 +250,16 @@ class Repository:
         errors: list[ServeError] = []
         for name in self._names():
             try:
-                await self.load(name)
+                await self.load(name, wait=False)
             except ServeError as error:
                 errors.append(error)
         return errors
 
-    async def load(self, name: str) -> None:
-        """Bring a model's versions in service to what is on disk; the newest answers."""
+    async def load(self, name: str, *, wait: bool = True) -> None:
+        """Bring a model's versions in service to what is on disk; the newest answers.
+
+        With `wait`, a version whose runtime is another server must be ready first.
+        """
         async with self._one_at_a_time:
             versions = self._on_disk(name)
             if not versions:
@@ -250,9 +273,14 @@ class Repository:
                 self._refused(name, versions[-1], error)
                 raise
             fresh = Entry(default=chosen[-1])
-            for version in chosen:
-                folder = self._folder / name / str(version)
-                fresh.slots[version] = await self._make(name, version, folder, fresh)
+            try:
+                for version in chosen:
+                    folder = self._folder / name / str(version)
+                    made = await self._make(name, version, folder, fresh, wait=wait)
+                    fresh.slots[version] = made
+            except BaseException:
+                self._let_go(fresh.slots.values())
+                raise
             self._replace(name, fresh)
 
     async def load_folder(self, name: str, folder: Path) -> None:
@@ -324,7 +352,14 @@ class Repository:
         return tasks
 
     async def _make(
-        self, name: str, version: int, folder: Path, fresh: Entry, known_bytes: int = 0
+        self,
+        name: str,
+        version: int,
+        folder: Path,
+        fresh: Entry,
+        known_bytes: int = 0,
+        *,
+        wait: bool = True,
     ) -> Slot:
         """Load one version beside everything that serves; `fresh` is what it will belong to.
 
@@ -332,6 +367,8 @@ class Repository:
         """
         try:
             settings = read_model_settings(folder.parent)
+            if (folder / UPSTREAM_FILE).is_file():
+                return await self._make_upstream(name, version, folder, settings, wait=wait)
             await self._make_room(name, fresh, known_bytes or _length(folder / MODEL_FILE))
             loaded = await asyncio.to_thread(
                 load_version,
@@ -348,16 +385,18 @@ class Repository:
         except ServeError as error:
             self._refused(name, version, error)
             raise
+        model = loaded.model
+        assert isinstance(model, OnnxModel)  # noqa: S101 - that is what `load_version` loads
         now_s = self._clock.monotonic_s()
         self._note(name, version, "loaded", f"in {loaded.load_s:.3g} s, {loaded.profile_note}")
         return Slot(
             name=name,
             version=version,
             folder=folder,
-            model=loaded.model,
+            model=model,
             card=loaded.card,
             lane=Lane(
-                loaded.model,
+                model,
                 run_s=loaded.lane.run_s,
                 batch_max=loaded.lane.batch_max,
                 queue_len_max=loaded.lane.queue_len_max,
@@ -367,6 +406,29 @@ class Repository:
             version_text=str(version),
             loaded=loaded,
             loaded_at_s=now_s,
+        )
+
+    async def _make_upstream(
+        self, name: str, version: int, folder: Path, settings: ModelSettings, *, wait: bool
+    ) -> Slot:
+        lane = settings.lane(queue_len_max=self._queue_len_max)
+        opened = await self._upstreams.open(
+            name, folder, read_card(folder / CARD_FILE), settings, lane, wait=wait
+        )
+        now_s = self._clock.monotonic_s()
+        self._note(name, version, "loaded", opened.loaded.profile_note)
+        return Slot(
+            name=name,
+            version=version,
+            folder=folder,
+            model=opened.loaded.model,
+            card=opened.loaded.card,
+            lane=opened.lane,
+            window=Window(now_s),
+            version_text=str(version),
+            loaded=opened.loaded,
+            loaded_at_s=now_s,
+            health=opened.health,
         )
 
     async def _make_room(self, name: str, fresh: Entry, need_bytes: int) -> None:

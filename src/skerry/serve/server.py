@@ -26,6 +26,7 @@ from skerry.serve.http_message import HttpLimits
 from skerry.serve.oip_paths import MetricsPage, OipPaths
 from skerry.serve.repository import Repository
 from skerry.serve.service import Service
+from skerry.serve.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from skerry.serve.grpcio_door import GrpcioDoor
@@ -59,6 +60,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Execution providers by preference, for models whose settings name none."""
     drain_s: float = 10.0
     """Longest time that requests under way get when the server stops."""
+    upstream_hosts: tuple[str, ...] = ()
+    """Hosts other than loopback that the server behind a model may be at."""
+    upstream_secrets: str = ""
+    """Folder of the files that hold secrets for such servers; empty: none is read."""
     site: str = "local"
     node: str = "local/1"
     tier: str = "edge"
@@ -91,12 +96,18 @@ class Server:
         self.refused: list[ServeError] = []
         """Why models of the repository are not served, as found by `start`."""
         self._clock = clock or SystemClock()
+        upstreams = Upstreams(
+            clock=self._clock,
+            hosts=settings.upstream_hosts,
+            secrets=Path(settings.upstream_secrets) if settings.upstream_secrets else None,
+        )
         repository = Repository(
             Path(settings.repository),
             queue_len_max=settings.queue_len_max,
             clock=self._clock,
             memory_bytes_max=settings.memory_bytes_max,
             providers=settings.providers,
+            upstreams=upstreams,
         )
         self.service = Service(
             repository,

@@ -81,8 +81,8 @@ class Service:
 
     def model_ready(self, model: str, version: str = "") -> bool:
         """Say whether this model is served; raises `UnknownModelError` if not known."""
-        self.repository.described(model, version)
-        return not self._refuses_because
+        found = self.repository.described(model, version)
+        return not found.why_not and not self._refuses_because
 
     def server_metadata(self) -> ServerMetadata:
         """Say who answers here."""
