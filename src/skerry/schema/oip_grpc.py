@@ -53,7 +53,7 @@ def decode_request(data: Buffer, regions: RegionReader | None = None) -> InferRe
     wishes: dict[str, OutputWish] | None = None
     for wanted in message.outputs:
         if wanted.parameters:
-            wish = output_wish(wanted.name, _parameters(wanted.parameters), regions)
+            wish = output_wish(wanted.name, parameters_of(wanted.parameters), regions)
             if wish is not None:
                 wishes = wishes or {}
                 wishes[wanted.name] = wish
@@ -63,7 +63,7 @@ def decode_request(data: Buffer, regions: RegionReader | None = None) -> InferRe
         id=message.id,
         inputs=_tensors(message.inputs, message.raw_input_contents, regions),
         outputs=[wanted.name for wanted in message.outputs] or None,
-        parameters=_parameters(message.parameters),
+        parameters=parameters_of(message.parameters),
         body_bytes=len(data),
         wishes=wishes,
     )
@@ -92,7 +92,7 @@ def decode_reply(data: bytes) -> InferReply:
         version=message.model_version,
         id=message.id,
         outputs=_tensors(message.outputs, message.raw_output_contents),
-        parameters=_parameters(message.parameters),
+        parameters=parameters_of(message.parameters),
     )
 
 
@@ -139,7 +139,7 @@ def _tensors(heads: Any, raw: Any, regions: RegionReader | None = None) -> list[
         if (raw or elsewhere) and head.HasField("contents"):
             raise OipError(f"tensor {shown(name)}", "both lists and raw", "one of them")
         if elsewhere:
-            data = input_bytes(name, _parameters(head.parameters), regions)
+            data = input_bytes(name, parameters_of(head.parameters), regions)
             tensors.append(tensor_from_raw(name, datatype, shape, data))
             continue
         if raw:
@@ -153,7 +153,8 @@ def _tensors(heads: Any, raw: Any, regions: RegionReader | None = None) -> list[
     return tensors
 
 
-def _parameters(found: Mapping[str, Any]) -> dict[str, Parameter]:
+def parameters_of(found: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return a message's map of parameters as plain values."""
     parameters: dict[str, Parameter] = {}
     for name, value in found.items():
         kind = value.WhichOneof("parameter_choice")

@@ -26,6 +26,8 @@ class Call:
     """Whether the listener it came through takes repository commands."""
     peer_site: str | None = None
     """The site of the node that forwarded it, from its certificate; None for a client."""
+    facts: bool = True
+    """Whether the metadata may hold facts of skerry's own."""
     client: int = 0
     """Tells the clients of a door apart, for fair queues."""
     trailing: list[tuple[str, str]] = field(default_factory=list)

@@ -39,6 +39,8 @@ class Head:
     """How compressed messages of the call are compressed."""
     reply_encoding: str = "identity"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    facts: bool = False
+    """Whether the metadata holds facts of skerry's own."""
     refusal: ServeError | None = None
     """Why the call is not taken: an `HttpError` to what is no gRPC call, else a `GrpcError`."""
     malformed: str = ""
@@ -111,4 +113,5 @@ class Heads:
                 head.refusal = error
         rest.pop("te", None)
         head.metadata = rest
+        head.facts = not rest.keys().isdisjoint(FACTS)
         return head

@@ -8,6 +8,7 @@ Units:   seconds, on the clock's monotonic scale.
 Errors:  ServeError and OipError and their kinds; `status_of` turns one into a status.
 """
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferReply
 from skerry.schema.oip_documents import PARAMETER_FOLDER
 from skerry.schema.oip_facts import format_served_by, read_facts
-from skerry.schema.oip_grpc import decode_request, encode_reply, parse
+from skerry.schema.oip_grpc import parse
+from skerry.schema.oip_grpc_forms import decode, encode, encode_streamed
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.grpc_call import FAILED, Call, Work, need_admin, status_of
 from skerry.serve.grpc_extensions import extension_works
@@ -50,34 +52,30 @@ class GrpcWorks:
 
     async def stream_infer(self, data: Buffer, call: Call) -> list[Buffer]:
         """Answer one request of a stream; an error is an answer too, and ends nothing."""
-        answer = pb.ModelStreamInferResponse()
-        request_id = ""
         try:
-            request = pb.ModelInferRequest()
-            request_id = parse(request, data).id
-            reply = await self._answer(data, call)
+            return encode_streamed(await self._answer(data, call))
         except SkerryError as error:
-            answer.error_message = status_of(error).text
+            text = status_of(error).text
         except Exception:
             log.exception("a request of a gRPC stream failed")
-            answer.error_message = FAILED.text
-        else:
-            answer.infer_response.ParseFromString(b"".join(encode_reply(reply)))
-            return _pieces(answer)
-        answer.infer_response.id = request_id
+            text = FAILED.text
+        answer = pb.ModelStreamInferResponse(error_message=text)
+        with contextlib.suppress(SkerryError):  # a message that cannot be read has no id
+            answer.infer_response.id = parse(pb.ModelInferRequest(), data).id
         return _pieces(answer)
 
     async def _model_infer(self, data: Buffer, call: Call) -> list[Buffer]:
-        return encode_reply(await self._answer(data, call))
+        return encode(await self._answer(data, call))
 
     async def _answer(self, data: Buffer, call: Call) -> InferReply:
         regions = self._service.regions
-        request = decode_request(data, regions.read if call.admin else None)
+        request = decode(data, regions.read if call.admin else None)
         if request.wishes:
             regions.check(request.wishes)
         request.received_s = call.received_s
         request.client = call.client
-        read_facts(request, call.metadata.get, peer_site=call.peer_site)
+        if call.facts or request.parameters or call.peer_site is not None:
+            read_facts(request, call.metadata.get, peer_site=call.peer_site)
         if call.deadline_s is not None:
             stated_s = request.deadline_s
             request.deadline_s = (

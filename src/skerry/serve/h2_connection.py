@@ -381,7 +381,13 @@ class H2Connection(FrameReader):
             raise H2StreamError(stream_id, Code.PROTOCOL_ERROR, head.malformed)
         now_s = self._moved_s = self._now_s()
         call = Call(
-            head.metadata, now_s, head.timeout_s, self._admin, self._peer_site, self._client
+            head.metadata,
+            now_s,
+            head.timeout_s,
+            self._admin,
+            self._peer_site,
+            head.facts,
+            self._client,
         )
         stream = H2Stream(self, stream_id, head, call, self._out.stream_window)
         self._streams[stream_id] = stream
@@ -516,7 +522,15 @@ class H2Connection(FrameReader):
             self._calm.earn(2)
             self._release(stream, len(message) + MESSAGE_HEAD_BYTES)
             call = stream.call
-            call = Call(call.metadata, self._now_s(), None, call.admin, call.peer_site, call.client)
+            call = Call(
+                call.metadata,
+                self._now_s(),
+                None,
+                call.admin,
+                call.peer_site,
+                call.facts,
+                call.client,
+            )
             stream.busy = True
             self._run(stream, self._door.works.stream_infer, message, call, compressed=compressed)
         stream.feeding = False
