@@ -50,9 +50,10 @@ def examples(page: str) -> list[str]:
     return found
 
 
-def test_python_examples_run(served: tuple[Path, str]) -> None:
+@pytest.mark.parametrize("page", ["serve-a-repository", "come-from-tritonclient"])
+def test_python_examples_run(served: tuple[Path, str], page: str) -> None:
     folder, address = served
-    for code in examples("how-to/serve-a-repository.md"):
+    for code in examples(f"how-to/{page}.md"):
         code = code.replace("127.0.0.1:8000", address)
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()

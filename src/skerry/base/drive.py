@@ -13,6 +13,7 @@ of this works as well, and costs what asyncio costs.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,7 +21,14 @@ Answer = TypeVar("Answer")
 Done = Callable[["Answer | None", "BaseException | None"], None]
 """Called once with the answer, or with the error that the request ended with."""
 
-_stepping = False  # whether a request is being stepped by `begin` or a `Later`, not by a Task
+
+class _Here(threading.local):
+    """What this thread does: other threads may step requests of other loops meanwhile."""
+
+    stepping = False  # whether a request is being stepped by `begin` or a `Later`, not by a Task
+
+
+_here = _Here()
 
 
 class Later(Generic[Answer]):
@@ -52,7 +60,7 @@ class Later(Generic[Answer]):
     def __await__(self) -> Generator[Any, None, Answer]:
         """Wait for the answer."""
         if not self.settled:
-            if _stepping:
+            if _here.stepping:
                 yield self
             else:
                 waiting = asyncio.get_running_loop().create_future()
@@ -127,7 +135,7 @@ class _InTask:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, None, None]:
-        if _stepping:
+        if _here.stepping:
             yield _IN_TASK
 
 
@@ -142,8 +150,8 @@ _IN_TASK: Any = object()
 
 def _step(work: Coroutine[Any, Any, Answer], done: "Done[Answer]") -> object:
     """Run a request up to its next wait and return what it waits for, or _ENDED."""
-    global _stepping
-    before, _stepping = _stepping, True
+    here = _here
+    before, here.stepping = here.stepping, True
     value: Answer | None = None
     failed: BaseException | None = None
     try:
@@ -153,7 +161,7 @@ def _step(work: Coroutine[Any, Any, Answer], done: "Done[Answer]") -> object:
     except Exception as error:
         failed = error
     finally:
-        _stepping = before
+        here.stepping = before
     done(value, failed)
     return _ENDED
 

@@ -80,7 +80,7 @@ def tensors_of(
     if (inputs is None) == (file is None):
         raise InputError("the request", "of both kinds or none", "inputs= or file=, one of them")
     if inputs is not None:
-        return [_tensor(name, value) for name, value in inputs.items()]
+        return [as_tensor(name, value) for name, value in inputs.items()]
     if isinstance(file, Path):
         file = file.read_bytes()
     contents = [file] if isinstance(file, bytes) else list(file or ())
@@ -89,7 +89,8 @@ def tensors_of(
     return [Tensor(FILE_INPUT, "BYTES", data.shape, data)]
 
 
-def _tensor(name: str, value: ArrayLike) -> Tensor:
+def as_tensor(name: str, value: ArrayLike) -> Tensor:
+    """Return one input as a tensor; text and bytes become BYTES. Raises `InputError`."""
     try:
         array = np.asarray(value)
     except ValueError as error:

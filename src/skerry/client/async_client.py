@@ -12,11 +12,12 @@ Errors:  those of `skerry.client.errors` and `skerry.route.errors`.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
@@ -29,6 +30,7 @@ from skerry.client.errors import ClientClosedError
 from skerry.client.shadow import ClientShadow
 from skerry.client.trace import current_traceparent
 from skerry.route.endpoint import Endpoint, ModelStatistics, probe
+from skerry.route.peer_http import HttpEndpoint
 from skerry.route.router import Router
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, Parameter
@@ -49,9 +51,11 @@ class AsyncClient:
     such as a `LocalEngine` or a fake; an object belongs to the client it is given to.
     `timeout_s` is the deadline of calls that name none. `roots` is a file of CA
     certificates in PEM for TLS; `identity` the caller's own certificate and key files,
-    where endpoints want one. `data_class` is sent with requests that name none. `shadow`
-    copies a share of the requests to a candidate (`skerry.client.shadow`); its records, and
-    the examples that a rule allows, go to `shadow_folder` where one is given.
+    where endpoints want one; `tls` a context of its own for https in place of both.
+    `headers` go with every call, as metadata over gRPC. `data_class` is sent with
+    requests that name none.
+    `shadow` copies a share of the requests to a candidate (`skerry.client.shadow`); its
+    records, and the examples that a rule allows, go to `shadow_folder` where one is given.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class AsyncClient:
         data_class: str | None = None,
         roots: Path | None = None,
         identity: tuple[Path, Path] | None = None,
+        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
         insecure: bool = False,
         shadow: ShadowRule | Sequence[ShadowRule] = (),
         shadow_folder: Path | None = None,
@@ -73,10 +79,11 @@ class AsyncClient:
             ends = from_urls(ends, insecure=insecure)
         self._timeout_s, self._data_class = timeout_s, data_class
         self._http = HttpClient(connect_s_max=connect_timeout_s)
-        trust = Trust(roots=roots, identity=identity)
+        trust = Trust(roots=roots, identity=identity, made=tls)
+        sent = tuple((headers or {}).items())
         self._links: dict[str, Endpoint] = {
             peer.node: ends.links.get(peer.node)
-            or open_endpoint(peer.url, self._http, trust, connect_timeout_s)
+            or open_endpoint(peer.url, self._http, trust, connect_s=connect_timeout_s, headers=sent)
             for peer in ends.peers
         }
         self._clock = clock or _clock_of(ends)
@@ -106,7 +113,7 @@ class AsyncClient:
                     from_urls(url, insecure=insecure).peers[0].url,
                     self._http,
                     trust,
-                    connect_timeout_s,
+                    connect_s=connect_timeout_s,
                 ),
                 folder=shadow_folder,
                 clock=self._clock,
@@ -154,7 +161,7 @@ class AsyncClient:
             data_class=data_class,
             deadline_s=deadline_s,
             priority=priority,
-            parameters=dict(parameters or {}),
+            parameters={**(parameters or {}), **({"priority": priority} if priority else {})},
             id=request_id,
             traceparent=traceparent,
         )
@@ -185,6 +192,7 @@ class AsyncClient:
 
         async def work() -> None:
             for number, inputs in waiting:
+                await asyncio.sleep(0)  # an end in this process may answer without a wait
                 answers[number] = await self.infer(
                     model,
                     inputs,
@@ -279,6 +287,16 @@ class AsyncClient:
     ) -> None:
         """Have one endpoint, the first unless named, take a model out of service."""
         await self._link(end).unload(model, deadline_s or self._timeout_s)
+
+    async def call(self, path: str, body: object = None, *, end: str | None = None) -> Any:
+        """Ask an HTTP endpoint's own path, for what has no name here: JSON in and out.
+
+        GET, or POST where there is a body. The first endpoint unless one is named.
+        """
+        link = self._link(end)
+        if not isinstance(link, HttpEndpoint):
+            raise UsageError(f"{link.url} has no paths", "an http(s):// or unix:// endpoint")
+        return await link.document(path, body, self._timeout_s)
 
     async def aclose(self) -> None:
         """Close every connection; a second call does nothing."""

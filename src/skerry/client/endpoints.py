@@ -65,13 +65,19 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """For TLS: a file of CA certificates (None: the system's), one's own certificate and key."""
+    """For TLS: a file of CA certificates (None: the system's), one's own certificate and key.
+
+    `made` is a context made elsewhere, for https in place of the two.
+    """
 
     roots: Path | None = None
     identity: tuple[Path, Path] | None = None
+    made: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
         """Return it as the standard library wants it."""
+        if self.made is not None:
+            return self.made
         context = ssl.create_default_context(cafile=None if self.roots is None else str(self.roots))
         if self.identity is not None:
             context.load_cert_chain(*self.identity)
@@ -103,7 +109,14 @@ def from_urls(
     )
 
 
-def open_endpoint(url: str, http: HttpClient, trust: Trust, connect_s: float) -> Endpoint:
+def open_endpoint(
+    url: str,
+    http: HttpClient,
+    trust: Trust,
+    *,
+    connect_s: float,
+    headers: Sequence[tuple[str, str]] = (),
+) -> Endpoint:
     """Return the endpoint of a URL; its scheme says what carries the requests."""
     scheme = url.partition(":")[0]
     if scheme in ("grpc", "grpcs"):
@@ -115,14 +128,14 @@ def open_endpoint(url: str, http: HttpClient, trust: Trust, connect_s: float) ->
             chain=None if own is None else own[0].read_bytes(),
             key=None if own is None else own[1].read_bytes(),
         )
-        return GrpcEndpoint(url, roots, connect_s_max=connect_s)
+        return GrpcEndpoint(url, roots, connect_s_max=connect_s, headers=headers)
     if scheme == "local":
         from skerry.client.local_engine import LocalEngine  # and so is ONNX Runtime
 
         return LocalEngine(urlsplit(url).path)
     if http.tls is None and scheme == "https":
         http.tls = trust.context()
-    return HttpEndpoint(http, url, address_of(url))
+    return HttpEndpoint(http, url, address_of(url), headers)
 
 
 def _check(url: str, *, insecure: bool) -> None:

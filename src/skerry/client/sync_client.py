@@ -8,7 +8,8 @@ may share a client. Its methods are those of `AsyncClient`, made blocking one by
 """
 
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+import ssl
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -50,6 +51,8 @@ class Client:
         data_class: str | None = None,
         roots: Path | None = None,
         identity: tuple[Path, Path] | None = None,
+        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
         insecure: bool = False,
         shadow: ShadowRule | Sequence[ShadowRule] = (),
         shadow_folder: Path | None = None,
@@ -63,6 +66,8 @@ class Client:
             data_class=data_class,
             roots=roots,
             identity=identity,
+            tls=tls,
+            headers=headers,
             insecure=insecure,
             shadow=shadow,
             shadow_folder=shadow_folder,
@@ -94,6 +99,7 @@ class Client:
     statistics = _blocking(AsyncClient.statistics)
     load = _blocking(AsyncClient.load)
     unload = _blocking(AsyncClient.unload)
+    call = _blocking(AsyncClient.call)
 
     def close(self) -> None:
         """Close every connection; a second call does nothing."""

@@ -6,6 +6,7 @@ is opened with the first call and belongs to the event loop of that call.
 Errors:  PeerUnreachableError, PeerAnsweredError, PeerBrokenError, TimeoutError.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,11 +60,17 @@ class GrpcEndpoint:
     """One server's gRPC door; see `route.endpoint.Endpoint`."""
 
     def __init__(
-        self, url: str, trust: GrpcRoots | None = None, *, connect_s_max: float = CONNECT_S_MAX
+        self,
+        url: str,
+        trust: GrpcRoots | None = None,
+        *,
+        connect_s_max: float = CONNECT_S_MAX,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.url = url
         self._target, self._tls = _target(url)
         self._trust = trust or GrpcRoots()
+        self._metadata = tuple((name.lower(), value) for name, value in headers)
         self._connect_ms_max = round(connect_s_max * 1000)
         self._channel: grpc.aio.Channel | None = None
         self._methods: dict[str, Any] = {}
@@ -178,8 +185,16 @@ class GrpcEndpoint:
     ) -> tuple[bytes, dict[str, Any]]:
         """Return the answer's bytes and its trailing metadata."""
         call = self._method(method)(
-            data, timeout=max(deadline_s, DEADLINE_S_MIN), metadata=tuple(facts)
+            data, timeout=max(deadline_s, DEADLINE_S_MIN), metadata=(*self._metadata, *facts)
         )
+        # grpcio raises a cancellation of its own in place of the one that hit the caller, and
+        # whoever asked for that one would not know it again: so a future of ours is awaited.
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        call.add_done_callback(lambda _: None if done.done() else done.set_result(None))
+        try:
+            await done
+        finally:
+            call.cancel()  # does nothing to a call that is over
         try:
             answer = await call
             return answer, dict(await call.trailing_metadata() or ())

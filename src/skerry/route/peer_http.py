@@ -6,8 +6,8 @@ node behind an https address must show a certificate with its own site's name.
 Errors:  PeerUnreachableError, PeerAnsweredError, PeerBrokenError, TimeoutError.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -36,6 +36,7 @@ from skerry.schema.oip_http import (
 )
 
 Document = TypeVar("Document")
+Headers = Sequence[tuple[str, str]]
 
 ERROR_CHARS_MAX: Final = 400
 READY_PATH: Final = "/v2/health/ready"
@@ -59,14 +60,16 @@ def address_of(url: str, server_name: str = "") -> Address:
 class HttpEndpoint:
     """One server's HTTP door; see `route.endpoint.Endpoint`. The client is not closed by it."""
 
-    def __init__(self, client: HttpClient, url: str, address: Address) -> None:
+    def __init__(
+        self, client: HttpClient, url: str, address: Address, headers: Headers = ()
+    ) -> None:
         self.url = url
-        self._client, self._address = client, address
+        self._client, self._address, self._headers = client, address, tuple(headers)
 
     async def infer(self, request: InferRequest, deadline_s: float) -> InferReply:
         """Send one inference request."""
         json_length, body = encode_request(request)
-        headers = [("content-type", "application/octet-stream")]
+        headers = [("content-type", "application/octet-stream"), *self._headers]
         if json_length is not None:
             headers.append((HEADER_JSON_LENGTH, str(json_length)))
         headers += write_facts(request, deadline_s).items()
@@ -93,8 +96,7 @@ class HttpEndpoint:
     async def ready(self, model: str, version: str, deadline_s: float) -> bool:
         """Say whether it would answer."""
         path = _path(model, version) + "/ready" if model else READY_PATH
-        answer = await self._client.call(self._address, "GET", path, deadline_s=deadline_s)
-        return answer.status == 200
+        return (await self._exchange("GET", path, deadline_s)).status == 200
 
     async def server(self, deadline_s: float) -> ServerMetadata:
         """Say who answers there."""
@@ -125,6 +127,14 @@ class HttpEndpoint:
         """Take a model out of service."""
         await self._command(model, "unload", {}, deadline_s)
 
+    async def document(self, path: str, body: object, deadline_s: float) -> Any:
+        """Ask one of its own paths: GET, or POST where there is a body; JSON both ways."""
+        if body is None:
+            answer = await self._ask("GET", path, deadline_s)
+        else:
+            answer = await self._ask("POST", path, deadline_s, msgspec.json.encode(body))
+        return self._read(answer, object) if answer.body else None
+
     async def aclose(self) -> None:
         """Do nothing: connections belong to the client."""
 
@@ -136,12 +146,22 @@ class HttpEndpoint:
         await self._ask("POST", path, deadline_s, body)
 
     async def _ask(self, method: str, path: str, deadline_s: float, body: bytes = b"") -> Answer:
-        answer = await self._client.call(
-            self._address, method, path, body=(body,) if body else (), deadline_s=deadline_s
-        )
+        answer = await self._exchange(method, path, deadline_s, body)
         if answer.status != 200:
             raise self._error_of(answer)
         return answer
+
+    async def _exchange(
+        self, method: str, path: str, deadline_s: float, body: bytes = b""
+    ) -> Answer:
+        return await self._client.call(
+            self._address,
+            method,
+            path,
+            headers=self._headers,
+            body=(body,) if body else (),
+            deadline_s=deadline_s,
+        )
 
     def _read(self, answer: Answer, kind: type[Document]) -> Document:
         try:

@@ -119,6 +119,10 @@ class InferRequest:
     """Who asks, as the door tells clients apart; requests of one client wait behind each other."""
     wishes: dict[str, OutputWish] | None = None
     """By output; what the door itself does to the answer, wherever it came from."""
+    wanted: dict[str, OutputWish] | None = None
+    """By output, for a sender: the wishes to send. A door never sets it, so none is forwarded."""
+    placed: dict[str, OutputWish] | None = None
+    """By input, for a sender: those that lie in shared memory already; only where is sent."""
 
 
 @dataclass(slots=True, kw_only=True)

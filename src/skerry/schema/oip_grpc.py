@@ -23,7 +23,14 @@ from skerry.schema.oip import (
 from skerry.schema.oip_errors import OipError, UnsupportedError, shown
 from skerry.schema.oip_http import ID_CHARS_MAX, PARAMETERS_MAX, TENSORS_MAX
 from skerry.schema.oip_tensors import Buffer, raw_from_tensor, tensor_from_list, tensor_from_raw
-from skerry.schema.oip_wishes import REGION, input_bytes, output_wish, placed_parameters
+from skerry.schema.oip_wishes import (
+    REGION,
+    input_bytes,
+    output_wish,
+    placed_at,
+    placed_parameters,
+    wish_parameters,
+)
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -75,24 +82,40 @@ def encode_request(request: InferRequest) -> bytes:
         model_name=request.model, model_version=request.version, id=request.id
     )
     _set_parameters(message.parameters, request.parameters)
+    wanted, placed = request.wanted or {}, request.placed or {}
     for name in request.outputs or ():
-        message.outputs.add(name=name)
+        output = message.outputs.add(name=name)
+        _set_parameters(output.parameters, wish_parameters(wanted.get(name)))
     for tensor in request.inputs:
-        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        message.raw_input_contents.append(bytes(raw_from_tensor(tensor)))
+        head = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        if tensor.name in placed:
+            _set_parameters(head.parameters, placed_parameters(placed[tensor.name]))
+        else:
+            message.raw_input_contents.append(bytes(raw_from_tensor(tensor)))
     return message.SerializeToString()
 
 
 def decode_reply(data: bytes) -> InferReply:
-    """Read a serialised `ModelInferResponse`."""
+    """Read a serialised `ModelInferResponse`; outputs in shared memory are in `placed` alone."""
     message = _parsed(pb.ModelInferResponse(), data)
     _check_sizes(len(message.outputs), message.id, len(message.parameters))
+    placed = {
+        output.name: placed_at(output.name, parameters_of(output.parameters))
+        for output in message.outputs
+        if output.parameters and REGION in output.parameters
+    }
+    outputs, raw = message.outputs, message.raw_output_contents
+    if placed:  # an answer has a raw entry for each output, empty where it lies elsewhere
+        both = zip(outputs, raw, strict=False)
+        sent = [(output, data) for output, data in both if output.name not in placed]
+        outputs, raw = [output for output, _ in sent], [data for _, data in sent]
     return InferReply(
         model=message.model_name,
         version=message.model_version,
         id=message.id,
-        outputs=_tensors(message.outputs, message.raw_output_contents),
+        outputs=_tensors(outputs, raw),
         parameters=parameters_of(message.parameters),
+        placed=placed or None,
     )
 
 

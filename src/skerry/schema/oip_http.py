@@ -29,7 +29,14 @@ from skerry.schema.oip_tensors import (
     tensor_from_list,
     tensor_from_raw,
 )
-from skerry.schema.oip_wishes import REGION, input_bytes, output_wish, placed_parameters
+from skerry.schema.oip_wishes import (
+    REGION,
+    input_bytes,
+    output_wish,
+    placed_at,
+    placed_parameters,
+    wish_parameters,
+)
 
 HEADER_JSON_LENGTH = "inference-header-content-length"
 TENSORS_MAX = 256
@@ -147,29 +154,41 @@ def encode_request(
         head["id"] = request.id
     parameters = dict(request.parameters)
     if request.outputs is not None:
-        wish = {"parameters": {"binary_data": request.binary_outputs}} if binary else {}
-        head["outputs"] = [{"name": name, **wish} for name in request.outputs]
+        plain: dict[str, Parameter] = {"binary_data": request.binary_outputs} if binary else {}
+        wanted = request.wanted or {}
+        head["outputs"] = [
+            {"name": name, "parameters": {**plain, **wish_parameters(wanted.get(name))}}
+            for name in request.outputs
+        ]
     elif binary:
         parameters["binary_data_output"] = request.binary_outputs
     if parameters:
         head["parameters"] = parameters
-    return _encode(head, "inputs", request.inputs, [binary] * len(request.inputs))
+    raw = [binary] * len(request.inputs)
+    return _encode(head, "inputs", request.inputs, raw, request.placed)
 
 
 def decode_reply(body: Buffer, json_length: int | None) -> InferReply:
-    """Read an answer; its tensors alias `body`."""
+    """Read an answer; its tensors alias `body`. Outputs in shared memory are in `placed` alone."""
     head_bytes, tail = _split(body, json_length)
     try:
         head = _reply_decoder.decode(head_bytes)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OipError("answer body", f"not an inference answer ({error})", "OIP JSON") from error
     _check_sizes(head.outputs, head.id, head.parameters)
+    placed = {
+        output.name: placed_at(output.name, output.parameters)
+        for output in head.outputs
+        if output.parameters and REGION in output.parameters
+    }
+    sent = [output for output in head.outputs if output.name not in placed]
     return InferReply(
         model=head.model_name,
         version=head.model_version,
         id=head.id,
-        outputs=_tensors(head.outputs, tail),
+        outputs=_tensors(sent if placed else head.outputs, tail),
         parameters=_kept(head.parameters),
+        placed=placed or None,
     )
 
 

@@ -49,12 +49,28 @@ def output_wish(
     return wish
 
 
+def wish_parameters(wish: OutputWish | None) -> dict[str, Parameter]:
+    """Return the parameters by which a request asks for an output."""
+    if wish is None:
+        return {}
+    found = placed_parameters(wish) if wish.region else {}
+    if wish.classes:
+        found[CLASSES] = wish.classes
+    return found
+
+
 def placed_parameters(wish: OutputWish) -> dict[str, Parameter]:
-    """Return the parameters by which an answer says where an output lies."""
+    """Return the parameters that say where an input or an output lies."""
     found: dict[str, Parameter] = {REGION: wish.region, BYTE_SIZE: wish.region_bytes}
     if wish.region_offset:
         found[OFFSET] = wish.region_offset
     return found
+
+
+def placed_at(name: str, parameters: Parameters) -> OutputWish:
+    """Read where an answer says that an output lies."""
+    region, size, offset = _where(name, parameters)
+    return OutputWish(region=region, region_bytes=size, region_offset=offset)
 
 
 def _place(name: str, parameters: Parameters, regions: RegionReader | None) -> tuple[str, int, int]:
@@ -62,6 +78,10 @@ def _place(name: str, parameters: Parameters, regions: RegionReader | None) -> t
         raise UnsupportedError(
             f"tensor {shown(name)}", f"asking for {REGION}", "plain data on this listener"
         )
+    return _where(name, parameters)
+
+
+def _where(name: str, parameters: Parameters) -> tuple[str, int, int]:
     region = parameters[REGION]
     if not isinstance(region, str):
         raise OipError(f"{REGION} of {shown(name)}", shown(region), "the name of a region")
