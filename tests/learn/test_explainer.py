@@ -19,7 +19,7 @@ from skerry.learn.errors import ExplainBusyError, ExplainElsewhereError, Explain
 from skerry.learn.explain_wish import wish_of
 from skerry.learn.explainer import UNDER_WAY_MAX, Explainer
 from skerry.pipeline.front import wrap as with_front
-from skerry.schema.model import Card, CheckSample, TensorSpec
+from skerry.schema.model import Card, CheckSample, Step, TensorSpec
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_documents import ModelMetadata
 from skerry.serve.server import Server, ServeSettings
@@ -108,6 +108,49 @@ def card(name: str, **changes: Any) -> Card:
     return Card(**{**fields, **changes})
 
 
+def scaled(path: Path) -> None:
+    """y = x * k of [n, 2] and a scalar: an input without axes."""
+    save(
+        path,
+        [helper.make_node("Mul", ["x", "k"], ["y"])],
+        [("x", TensorProto.FLOAT, ["n", 2]), ("k", TensorProto.FLOAT, [])],
+        [("y", TensorProto.FLOAT, ["n", 2])],
+        {},
+    )
+
+
+def random(path: Path) -> None:
+    """x plus noise, another at every run."""
+    save(
+        path,
+        [
+            helper.make_node("RandomNormalLike", ["x"], ["noise"], scale=100.0),
+            helper.make_node("Add", ["x", "noise"], ["y"]),
+        ],
+        [("x", TensorProto.FLOAT, ["n", 4])],
+        [("y", TensorProto.FLOAT, ["n", 4])],
+        {},
+    )
+
+
+def file_card() -> Card:
+    return card(
+        "files",
+        inputs=(TensorSpec(name="image", datatype="FP32", shape=(-1, 3, 16, 16)),),
+        outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 1)),),
+        labels=("light",),
+        samples=(),
+        pre=(
+            Step(step="decode_image"),
+            Step(
+                step="resize", options={"width": msgspec.Raw(b"16"), "height": msgspec.Raw(b"16")}
+            ),
+            Step(step="normalise"),
+        ),
+        post=(Step(step="argmax_label"),),
+    )
+
+
 def texts(path: Path) -> None:
     save(
         path,
@@ -120,13 +163,17 @@ def texts(path: Path) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """`free`, `fixed` (no batch axis), `carded` (with samples), `picture`, `texts`, `files`."""
+    """`fixed` has no batch axis, `carded` has check samples, `files` takes image files."""
     folder = tmp_path / "models"
     linear(folder / "free" / "1" / "model.onnx", "n")
     linear(folder / "fixed" / "1" / "model.onnx", 1)
     linear(folder / "carded" / "1" / "model.onnx", "n")
     picture(folder / "picture" / "1" / "model.onnx")
     texts(folder / "texts" / "1" / "model.onnx")
+    scaled(folder / "scaled" / "1" / "model.onnx")
+    random(folder / "random" / "1" / "model.onnx")
+    picture(folder / "files" / "1" / "model.onnx")
+    (folder / "files" / "1" / "card.json").write_bytes(msgspec.json.encode(file_card()))
     (folder / "carded" / "1" / "card.json").write_bytes(msgspec.json.encode(card("carded")))
     return folder
 
@@ -282,6 +329,59 @@ async def test_texts_and_several_rows_are_refused(post: Post) -> None:
     status, document = await post("free", [fp32("x", X * 2)], explain=True)
     assert (status, document["code"]) == (400, "E0707")
     assert "input x is of 2 rows" in document["error"]
+
+
+async def test_an_input_without_axes_has_its_share_too(post: Post) -> None:
+    """2 * 3 from (0, 0): neither does anything alone, so each gets half."""
+    k = {"name": "k", "datatype": "FP32", "shape": [], "data": [3.0]}
+    status, found = await post("scaled", [fp32("x", [[1.0, 2.0]]), k], explain=True)
+    assert status == 200, found
+    outputs, facts = found
+    assert facts["explain_target"] == 1
+    np.testing.assert_allclose(outputs["explanation.x"], [[0.0, 3.0]], atol=1e-6)
+    np.testing.assert_allclose(outputs["explanation.k"], 3.0, atol=1e-6)
+
+
+async def test_an_image_file_gets_its_map_beside_its_label(post: Post) -> None:
+    grey = b"P6 16 16 255 " + bytes([127]) * 768  # text, as JSON wants it
+    file = {"name": "file", "datatype": "BYTES", "shape": [1], "data": [grey.decode()]}
+    status, found = await post("files", [file], explain=True, explain_baseline="zeros")
+    assert status == 200, found
+    outputs, _ = found
+    assert outputs["label"].tolist() == ["light"]
+    heat = outputs["explanation.image"]
+    assert heat.shape == (3, 16, 16)
+    assert abs(heat[:, 8:, :]).max() < 1e-4 < abs(heat[:, :8, :8]).max()
+
+
+async def test_an_answer_that_another_run_does_not_give_is_not_explained(post: Post) -> None:
+    status, document = await post("random", [fp32("x", X)], explain=True)
+    assert (status, document["code"]) == (501, "E0711")
+
+
+async def test_a_sequence_is_not_explained(post: Post) -> None:
+    status, document = await post("free", [fp32("x", X)], explain=True, sequence_id=7)
+    assert (status, document["code"]) == (400, "E0707")
+
+
+async def test_the_command_line_prints_what_weighs_most(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from skerry.cli.main import run
+
+    np.save(tmp_path / "x.npy", np.array(X, np.float32))
+    url = f"http://127.0.0.1:{server.ports.http}"
+    arguments = ["infer", "free", "--url", url, "--input", str(tmp_path / "x.npy")]
+    assert await anyio.to_thread.run_sync(run, [*arguments, "--explain-answer"]) == 0
+    data, words = capsys.readouterr()
+    assert data.splitlines() == ["y [1, 2]: -11.0 9.0", "+9  x[2]", "-1  x[0]", "+1  x[1]"]
+    assert (
+        "explained by shapley-exact in 16 runs: y[1] is 9, and 0 for the baseline (zeros)" in words
+    )
+    assert await anyio.to_thread.run_sync(run, [*arguments, "--explain-answer", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["parameters"]["explain_method"] == "shapley-exact"
+    assert document["outputs"]["explanation.x"] == pytest.approx([-1, 1, 9, 0])
 
 
 async def test_a_short_deadline_ends_it_early_and_says_so(post: Post) -> None:

@@ -1,13 +1,24 @@
 """A node's shadows: the signed policy decides what is copied, and records outlive the process."""
 
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from skerry.base.clock import SystemClock
+from skerry.client import Client
+from skerry.node.folder import NodeFolder
+from skerry.node.settings import NodeSettings, write_settings
 from skerry.node.shadow import NodeShadow
 from skerry.route.shadow_files import read_record, record_path
 from skerry.schema.desired import Peer
@@ -15,8 +26,6 @@ from skerry.schema.oip import InferReply, InferRequest, Tensor
 from skerry.schema.policy import Place, Policy, Residency, Stays
 from skerry.schema.shadow import ShadowRule
 from skerry.trust.acceptance import AcceptedDesired
-
-pytestmark = pytest.mark.anyio
 
 POLICY = Policy(
     fleet="clinic",
@@ -100,6 +109,7 @@ class Setting:
         await self.node.shadow.settle()
 
 
+@pytest.mark.anyio
 async def test_a_candidate_here_sees_only_the_classes_it_takes(
     tmp_path: Path, served_by: AcceptedDesired
 ) -> None:
@@ -111,6 +121,7 @@ async def test_a_candidate_here_sees_only_the_classes_it_takes(
     assert record.refused == {"new takes public, internal, not personal": 1}
 
 
+@pytest.mark.anyio
 async def test_another_node_gets_what_may_go_to_its_site_and_hears_where_it_is_from(
     tmp_path: Path, served_by: AcceptedDesired
 ) -> None:
@@ -125,6 +136,7 @@ async def test_another_node_gets_what_may_go_to_its_site_and_hears_where_it_is_f
     assert refused == [1, 2]
 
 
+@pytest.mark.anyio
 async def test_what_came_from_another_site_is_judged_from_there(
     tmp_path: Path, served_by: AcceptedDesired
 ) -> None:
@@ -135,6 +147,7 @@ async def test_what_came_from_another_site_is_judged_from_there(
     assert next(iter(record.refused)).startswith("internal data from boston stays in its region")
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("to", ["bergen/1", "nobody/1"])
 async def test_with_no_policy_or_no_such_node_nothing_leaves(
     tmp_path: Path, served_by: AcceptedDesired, to: str
@@ -146,6 +159,7 @@ async def test_with_no_policy_or_no_such_node_nothing_leaves(
     assert sum(one.node.shadow.records[0].refused.values()) == 1
 
 
+@pytest.mark.anyio
 async def test_a_record_is_written_and_goes_on_with_the_next_process(
     tmp_path: Path, served_by: AcceptedDesired
 ) -> None:
@@ -159,3 +173,62 @@ async def test_a_record_is_written_and_goes_on_with_the_next_process(
     changed = msgspec.structs.replace(rule, share=0.5)
     one = Setting(tmp_path, served_by, changed)
     assert one.node.shadow.records[0].requests == 0, "another rule starts afresh"
+
+
+X = {"x": np.ones((1, 1), np.float32)}
+
+
+def _save_scale(folder: Path, factor: float) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "k"], ["y"])],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
+        initializer=[helper.make_tensor("k", TensorProto.FLOAT, [1], [factor])],
+    )
+    folder.mkdir(parents=True)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        str(folder / "model.onnx"),
+    )
+
+
+def test_a_worker_shadows_by_its_settings_and_leaves_its_record(
+    node_folder: NodeFolder, node_settings: NodeSettings
+) -> None:
+    """As a process: a candidate beside the model, and a record in the state folder at the end."""
+    _save_scale(node_folder.serving / "m" / "1", 2.0)
+    _save_scale(node_folder.serving / "new" / "1", 2.5)
+    rule = ShadowRule(model="m", candidate="new", share=1.0)
+    write_settings(node_folder.settings, msgspec.structs.replace(node_settings, shadow=(rule,)))
+    command = [sys.executable, "-m", "skerry.node", "worker", "--state", str(node_folder.root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        ready = msgspec.json.decode(process.stdout.readline())
+        with Client(f"http://127.0.0.1:{ready['http_port']}") as client:
+            for _ in range(20):
+                assert client.infer("m", X).outputs["y"].tolist() == [[2.0]]
+            until_s = time.monotonic() + 10
+            while (count := _answered(ready["metrics_port"])) < 20 and time.monotonic() < until_s:
+                time.sleep(0.01)
+            assert count == 20
+            explained = client.infer("m", X, parameters={"explain": True})
+            assert explained.outputs["explanation.x"].tolist() == [2.0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    record = read_record(record_path(node_folder.shadow, rule))
+    assert (record.requests, record.same, record.within) == (21, 0, 0)
+    assert record.compared >= 20
+    assert record.abs_difference_max == pytest.approx(0.5)
+    assert record.rel_difference_max == pytest.approx(0.25)
+
+
+def _answered(port: int) -> int:
+    """Return how many requests the candidate answered, as its metrics say."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    found = re.search(r'^skerry_requests_total{model="new",outcome="ok"} (\d+)', text, re.MULTILINE)
+    return int(found[1]) if found else 0

@@ -274,6 +274,15 @@ def test_whole_numbers_are_compared_exactly() -> None:
     assert not compare(one, other, rows=2, tolerance=5).same
 
 
+def test_bf16_is_compared_as_the_numbers_it_stands_for() -> None:
+    def bf16(*numbers: float) -> list[Tensor]:
+        bits = (np.array([numbers], np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        return [Tensor("y", "BF16", bits.shape, bits)]
+
+    found = compare(bf16(1.0, 2.0), bf16(1.0, 2.25), rows=1, tolerance=0.5)
+    assert (found.same, found.within, found.abs_max) == (True, True, 0.25)
+
+
 @pytest.mark.parametrize(
     ("theirs", "why"),
     [

@@ -48,7 +48,7 @@ class Players:
         flat = np.concatenate([of.reshape(-1) for of in self.of]) % (self.count + 1)
         sizes = np.bincount(flat, minlength=self.count + 1)[:-1]
         each = np.append(shares / sizes, 0.0)
-        return [each[of].astype(np.float32) for of in self.of]
+        return [np.asarray(each[of], dtype=np.float32) for of in self.of]
 
 
 def players_of(rows: Sequence[Array], baselines: Sequence[Array]) -> Players:

@@ -243,3 +243,28 @@ class ExplainElsewhereError(LearnError):
     def hint(self) -> str:
         """Name the ways out."""
         return "update that node, or ask for the answer without explain"
+
+
+class UnexplainableError(LearnError):
+    """Running the model again did not give the answer that was to be explained.
+
+    The answer was put together from several models (an ensemble), or the model is random, or
+    keeps state. An explanation of another number would mislead.
+    """
+
+    code = "E0711"
+    exit_code = Exit.BAD_OUTCOME
+    http_status: ClassVar[int] = 501
+    grpc_code: ClassVar[str] = "UNIMPLEMENTED"
+
+    def __init__(self, model: str, answered: float, again: float) -> None:
+        super().__init__(model, answered, again)
+        self.model, self.answered, self.again = model, answered, again
+
+    def __str__(self) -> str:
+        return f"{self.model} answered {self.answered:g}, and {self.again:g} when run again"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return "ask for the answer without explain, or one model of an ensemble by its own name"

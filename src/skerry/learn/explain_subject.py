@@ -35,6 +35,8 @@ class Subject:
     rows_max: int
     output: str
     target: int
+    answered: float
+    """The number that is explained, as the caller has it."""
 
     def picked(self, output: Tensor, rows: int) -> Values:
         """Return the one number of each of an answer's rows."""
@@ -49,12 +51,16 @@ class Subject:
         return picked
 
 
-def check_inputs(request: InferRequest) -> None:
-    """Refuse what has no elements to give shares to."""
+def check_request(request: InferRequest) -> None:
+    """Refuse what has no elements to give shares to, and what cannot be run again alone."""
+    if "sequence_id" in request.parameters:
+        raise ExplainError("explain", "asked of a sequence", "a request that stands alone")
     for tensor in request.inputs:
-        if tensor.datatype == "BYTES":
+        if tensor.datatype in ("BYTES", "BF16"):
             raise ExplainError(
-                f"input {tensor.name}", "of BYTES", "numbers, which a baseline can replace"
+                f"input {tensor.name}",
+                f"of {tensor.datatype}",
+                "plain numbers, which a baseline can replace",
             )
 
 
@@ -75,7 +81,8 @@ def subject_of(
             raise ExplainError(
                 f"input {tensor.name}", f"of {tensor.shape[0]} rows", "one row, to be explained"
             )
-    output = _output(reply, metadata, wish)
+    output = _output(reply, wish)
+    target = _target(output, card, wish)
     return Subject(
         model=reply.model,
         version=reply.version,
@@ -85,13 +92,18 @@ def subject_of(
         batched=batched,
         rows_max=min(card.max_batch if card is not None else ROWS_MAX, ROWS_MAX),
         output=output.name,
-        target=_target(output, card, wish),
+        target=target,
+        answered=float(output.data.reshape(-1)[target]),
     )
 
 
-def _output(reply: InferReply, metadata: ModelMetadata, wish: Wish) -> Tensor:
+def _output(reply: InferReply, wish: Wish) -> Tensor:
     """Return the output that is explained: the one named, else the first of real numbers."""
-    numeric = [output for output in reply.outputs if output.data.dtype.kind in "fiub"]
+    numeric = [
+        output
+        for output in reply.outputs
+        if output.data.dtype.kind in "fiub" and output.datatype != "BF16"
+    ]
     if wish.output:
         for output in numeric:
             if output.name == wish.output:
@@ -106,8 +118,10 @@ def _output(reply: InferReply, metadata: ModelMetadata, wish: Wish) -> Tensor:
 def _target(output: Tensor, card: Card | None, wish: Wish) -> int:
     """Return which number of an output is explained: the class asked for, else the largest."""
     flat = output.data.reshape(-1)
+    if not flat.size:
+        raise ExplainError(f"output {output.name}", "empty", "a number to explain")
     if wish.target is None:
-        return int(np.argmax(flat)) if flat.size else 0
+        return int(np.argmax(flat))
     if isinstance(wish.target, str):
         labels = card.labels if card is not None else ()
         if wish.target not in labels or labels.index(wish.target) >= flat.size:

@@ -11,7 +11,8 @@ requests keep their latency. It works on any model, for it only runs it.
 
 Units:   seconds, on the clock's monotonic scale; budgets in runs of one row.
 Shapes:  an explanation has its input's shape, without the batch axis where there is one.
-Errors:  ExplainError, BudgetError, ExplainBusyError, ExplainElsewhereError.
+Errors:  ExplainError, BudgetError, ExplainBusyError, ExplainElsewhereError,
+         UnexplainableError.
 """
 
 import asyncio
@@ -29,8 +30,8 @@ from skerry.base.errors import SkerryError
 from skerry.learn.attribution import Attribution, Coalitions, Steps, Values, occlusion, shapley
 from skerry.learn.attribution_baseline import baselines_of
 from skerry.learn.attribution_players import Players, players_of
-from skerry.learn.errors import ExplainBusyError, ExplainElsewhereError
-from skerry.learn.explain_subject import Subject, check_inputs, subject_of
+from skerry.learn.errors import ExplainBusyError, ExplainElsewhereError, UnexplainableError
+from skerry.learn.explain_subject import Subject, check_request, subject_of
 from skerry.learn.explain_wish import Wish, wish_of
 from skerry.schema.model import Card
 from skerry.schema.oip import (
@@ -52,6 +53,8 @@ UNDER_WAY_MAX = 4
 DEADLINE_S = 30.0
 PIECE_S = 0.0005
 """Longest that one piece should hold a model: half of what may hold the event loop."""
+SAME_VALUE = 1e-3
+"""How far, relative to numbers above 1, a second run may be from the answer: batches round."""
 _RETRY_S = 0.005
 _RESERVE_S = 0.005  # of a deadline, for the answer's way back
 _BUSY, _TOO_LATE = 503, 504
@@ -83,7 +86,7 @@ class Explainer:
         if wish is None:
             return await self._infer(request)
         started_s = request.received_s or self._clock.monotonic_s()
-        check_inputs(request)
+        check_request(request)
         if self._under_way >= UNDER_WAY_MAX:
             raise ExplainBusyError(self._under_way)
         self._under_way += 1
@@ -116,6 +119,8 @@ class Explainer:
             steps = occlusion(players.count, budget=wish.budget)
         runs = _Runs(self._run, subject, players, baselines, self._clock, deadline_at_s)
         found = await runs.follow(steps)
+        if abs(found.value - subject.answered) > SAME_VALUE * max(1.0, abs(subject.answered)):
+            raise UnexplainableError(reply.model, subject.answered, found.value)
         shares = [] if found.values is None else _tensors(subject, players, found.values)
         facts = _facts(found, subject, method, baseline_name, runs.done, wish)
         # A reply of its own: whoever gave this one may keep it for other requests.
@@ -196,7 +201,7 @@ class _Runs:
             model=subject.model,
             version=subject.version,
             inputs=[
-                Tensor(name, datatype, array.shape, np.ascontiguousarray(array))
+                Tensor(name, datatype, array.shape, np.asarray(array, order="C"))
                 for name, datatype, array in zip(
                     subject.names, subject.datatypes, arrays, strict=True
                 )

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.schema.oip import Tensor
+from skerry.schema.oip_tensors import floats_of_bf16
 
 Array = NDArray[Any]
 TOLERANCE = 1e-3
@@ -47,17 +48,22 @@ def compare(
         why = _unlike(tensor, other)
         if why or other is None:
             return Comparison(same=False, within=False, unlike=why)
-        if tensor.data.dtype.kind != "f":
-            equal = bool(np.array_equal(tensor.data, other.data))
+        mine, its = _numbers(tensor), _numbers(other)
+        if mine.dtype.kind != "f":
+            equal = bool(np.array_equal(mine, its))
             decisive.append(equal)
             found.within &= equal
             continue
-        found.within &= _measure(found, tensor.data, other.data, tolerance)
-        if _is_scores(tensor.data, rows):
-            first, second = _classes(tensor.data, rows), _classes(other.data, rows)
-            decisive.append(bool(np.array_equal(first, second)))
+        found.within &= _measure(found, mine, its, tolerance)
+        if _is_scores(mine, rows):
+            decisive.append(bool(np.array_equal(_classes(mine, rows), _classes(its, rows))))
     found.same = all(decisive) if decisive else found.within
     return found
+
+
+def _numbers(tensor: Tensor) -> Array:
+    """Return a tensor's elements as what they mean: BF16 travels as bits."""
+    return floats_of_bf16(tensor.data) if tensor.datatype == "BF16" else tensor.data
 
 
 def _unlike(tensor: Tensor, other: Tensor | None) -> str:
