@@ -482,3 +482,52 @@ def test_a_wish_that_says_false_is_none() -> None:
     assert wish_of({"explain": False}) is None
     with pytest.raises(ExplainError):
         wish_of({"explain": "yes"})
+
+
+class Steady(SystemClock):
+    """A clock that moves by what runs cost."""
+
+    def __init__(self) -> None:
+        self.now_s = 1.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(("row_s", "rows"), [(1e-5, 32), (1e-4, 4), (1.0, 1)])
+async def test_pieces_grow_where_rows_are_quick_and_stay_short(row_s: float, rows: int) -> None:
+    """A piece may take half a millisecond; one that took longer is followed by a shorter one."""
+    clock, sizes = Steady(), list[int]()
+
+    async def run(request: InferRequest) -> list[Tensor]:
+        x = request.inputs[0].data
+        sizes.append(len(x))
+        clock.now_s += row_s * len(x)
+        y = x.sum(axis=1, keepdims=True)
+        return [Tensor("y", "FP32", y.shape, y)]
+
+    async def answer(request: InferRequest) -> InferReply:
+        y = Tensor("y", "FP32", (1, 1), np.full((1, 1), 30, np.float32))
+        return InferReply(model="m", version="1", outputs=[y])
+
+    spec = {"datatype": "FP32", "shape": (-1, 30)}
+    one = Explainer(
+        answer,
+        run=run,
+        metadata=lambda *_: ModelMetadata(
+            name="m",
+            versions=("1",),
+            inputs=(TensorSpec(name="x", **spec),),
+            outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 1)),),
+        ),
+        cards=lambda *_: None,
+        node="here/1",
+        clock=clock,
+    )
+    x = Tensor("x", "FP32", (1, 30), np.ones((1, 30), np.float32))
+    asked = InferRequest(
+        model="m", inputs=[x], parameters={"explain": True}, deadline_s=1e6, received_s=1.0
+    )
+    reply = await one.infer(asked)
+    np.testing.assert_allclose(reply.outputs[1].data, 1, atol=1e-5)
+    assert max(sizes[6:]) == rows
