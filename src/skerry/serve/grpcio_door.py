@@ -107,6 +107,8 @@ class GrpcioDoor:
             received_s=self._now_s(),
             deadline_s=context.time_remaining(),
             admin=listener.admin,
+            # grpcio numbers no connections; an address and port is as good, and below 0.
+            client=-1 - (hash(context.peer()) & 0x7FFF_FFFF_FFFF),
         )
 
 
