@@ -4,7 +4,6 @@ Each way serves the same two models: `double` ([n, 4] FP32 times two, version 2)
 which answers only after half a second.
 """
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 import anyio
 import anyio.from_thread
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -63,7 +63,7 @@ class Seen:
 
     def around(self, infer: InferFunction) -> InferFunction:
         async def note(request: InferRequest) -> InferReply:
-            self.requests.append(dataclasses.replace(request))
+            self.requests.append(msgspec.structs.replace(request))
             if request.model == "slow":
                 await in_task()
                 await anyio.sleep(SLOW_S)

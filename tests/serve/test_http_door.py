@@ -1,15 +1,21 @@
 """The HTTP door at the level of bytes: framing, order, limits, and what attackers try."""
 
 import json
+import socket
+import struct
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 
+from skerry.base.clock import SystemClock
+from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
+from skerry.serve.compression import compress, decompress
 from skerry.serve.errors import NotAdminError, PortBusyError
 from skerry.serve.http_door import HttpDoor, Listener
-from skerry.serve.http_message import HttpLimits
+from skerry.serve.http_message import HttpLimits, HttpReply
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +52,7 @@ async def test_pipelined_requests_are_answered_in_order(
 async def test_a_deep_pipeline_stops_reading_and_still_answers_all(
     start: Any, repository: Any, exchange: Any
 ) -> None:
-    server = await start(repository, HttpLimits(pipeline_max=2))
+    server = await start(repository, HttpLimits(early_bytes_max=64))
     got = await exchange(server.ports.http, LIVE * 200 + LAST)
     assert statuses(got) == [200] * 201
 
@@ -70,6 +76,112 @@ async def test_a_chunked_body_is_taken(start: Any, repository: Any, exchange: An
         server.ports.http, head + b"Connection: close\r\n\r\n" + chunks + b"0\r\n\r\n"
     )
     assert statuses(got) == [200]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("size", [4, 40_000])
+async def test_bodies_may_be_compressed_both_ways(
+    start: Any, repository: Any, exchange: Any, coding: str, size: int
+) -> None:
+    server = await start(repository)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [size // 4, 4], "data": [1.5] * size}
+    whole = json.dumps({"inputs": [tensor]}).encode()
+    packed = compress([whole], coding)
+    codings = f"Content-Encoding: {coding}\r\nAccept-Encoding: {coding}\r\n"
+    got = await exchange(server.ports.http, post(packed, head=CLOSE + codings))
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert statuses(head) == [200]
+    assert (f"content-encoding: {coding}".encode() in head) == (size > 4)
+    text = decompress(body, coding, bytes_max=10**7) if size > 4 else body
+    assert json.loads(text)["outputs"][0]["data"] == [3.0] * size
+    assert b"skerry-served-by: site=local" in head
+
+
+async def test_a_reply_may_come_in_pieces_and_the_connection_lives_on(exchange: Any) -> None:
+    async def pieces() -> Any:
+        for piece in (b"one", b"", b"two"):
+            await anyio.sleep(0)
+            yield piece
+
+    async def handler(request: Any) -> HttpReply:
+        return HttpReply(stream=pieces(), content_type="text/event-stream")
+
+    door = HttpDoor(handler, clock=SystemClock())
+    port = await door.listen(Listener())
+    got = await exchange(port, LIVE + LAST)
+    await door.stop(1)
+    assert got.count(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n") == 2
+    assert got.count(b"transfer-encoding: chunked") == 2
+
+
+async def test_a_reply_that_breaks_off_is_not_taken_for_a_whole_one(
+    exchange: Any, caplog: Any
+) -> None:
+    async def pieces() -> Any:
+        yield b"one"
+        raise KeyError("secret")
+
+    async def handler(request: Any) -> HttpReply:
+        return HttpReply(stream=pieces())
+
+    door = HttpDoor(handler, clock=SystemClock())
+    port = await door.listen(Listener())
+    got = await exchange(port, LIVE)
+    await door.stop(1)
+    assert got.endswith(b"3\r\none\r\n")
+    assert "while it was sent" in caplog.text
+
+
+async def test_who_leaves_ends_its_request(start: Any, repository: Any) -> None:
+    """A reset says that nobody reads; a closed side may still be read from (see below)."""
+    arrived, left = anyio.Event(), anyio.Event()
+
+    async def handler(request: Any) -> HttpReply:
+        await in_task()
+        arrived.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            left.set()
+        raise AssertionError
+
+    door = HttpDoor(handler, clock=SystemClock())
+    port = await door.listen(Listener())
+    with anyio.fail_after(5):
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await stream.send(LIVE)
+            await arrived.wait()
+        await left.wait()
+    await door.stop(1)
+
+
+async def test_a_large_body_lies_aligned_and_is_read_in_place(start: Any, repository: Any) -> None:
+    seen: list[Any] = []
+
+    def wrap(infer: Any) -> Any:
+        async def watched(request: Any) -> Any:
+            seen.append(request.inputs[0].data)
+            return await infer(request)
+
+        return watched
+
+    server = await start(repository, wrap=wrap)
+    x = np.arange(400_000, dtype=np.float32).reshape(-1, 4)
+    size = {"binary_data_size": x.nbytes}
+    tensor = {"name": "x", "datatype": "FP32", "shape": list(x.shape), "parameters": size}
+    for blanks in range(3):
+        text = json.dumps({"inputs": [tensor]}).encode() + b" " * blanks
+        head = f"{CLOSE}Inference-Header-Content-Length: {len(text)}\r\n"
+        with anyio.fail_after(10):
+            async with await anyio.connect_tcp("127.0.0.1", server.ports.http) as stream:
+                await stream.send(post(text + x.tobytes(), head=head))
+                got = b"".join([part async for part in stream])
+        assert statuses(got) == [200]
+        assert seen[-1].ctypes.data % 64 == 0
+        assert not seen[-1].flags.owndata
+        assert (seen[-1] == x).all()
 
 
 async def test_a_body_that_waits_for_100_is_asked_for(start: Any, repository: Any) -> None:
@@ -101,8 +213,9 @@ async def test_a_chunked_body_too_large_is_refused(
 
 
 async def test_all_bodies_together_have_a_limit(start: Any, repository: Any, exchange: Any) -> None:
-    server = await start(repository, HttpLimits(held_bytes_max=50, linger_s=0.05))
-    assert statuses(await exchange(server.ports.http, post())) == [503]
+    """What one read brought is held by its connection; more is counted for all of them."""
+    server = await start(repository, HttpLimits(held_bytes_max=50_000, linger_s=0.05))
+    assert statuses(await exchange(server.ports.http, post(bytes(100_000)))) == [503]
     assert statuses(await exchange(server.ports.http, LAST)) == [200]
 
 
@@ -149,7 +262,8 @@ async def test_what_can_be_read_in_two_ways_is_refused_and_the_connection_ends(
         (b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (b"GET /v2 HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 3000, 431),
         (b"GET /v2 HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 100 + b"\r\n", 431),
-        (post(head="Content-Encoding: gzip\r\n"), 415),
+        (post(head="Content-Encoding: br\r\n"), 415),
+        (post(head="Content-Encoding: gzip\r\n"), 400),
         (post(head="Expect: miracles\r\n"), 417),
         (post(path="/v3"), 404),
         (post(path="/v2/models/double"), 405),
@@ -269,8 +383,6 @@ async def test_a_unix_socket_serves_and_is_private(
 async def test_a_socket_left_by_a_killed_process_is_replaced_and_a_file_is_not(
     start: Any, repository: Any, tmp_path: Any
 ) -> None:
-    import socket
-
     path = tmp_path / "s.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -311,8 +423,6 @@ async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(exchange: Any, ca
 
 
 async def check_one_reply(handler: Any, exchange: Any, status: int, text: bytes) -> None:
-    from skerry.base.clock import SystemClock
-
     door = HttpDoor(handler, clock=SystemClock())
     port = await door.listen(Listener())
     got = await exchange(port, LAST)
@@ -327,8 +437,6 @@ async def test_a_stop_lets_requests_end_and_idle_connections_go(
 ) -> None:
     models.slow(repository / "slow" / "1" / "model.onnx")
     server = await start(repository)
-    import numpy as np
-
     x = np.zeros((500, 500), np.float32).tobytes()
     head = json.dumps(
         {

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from skerry.base.clock import SystemClock
-from skerry.serve.errors import DeadlineError, ModelRunError, QueueFullError
+from skerry.serve.errors import (
+    DeadlineError,
+    ModelRunError,
+    QueueFullError,
+    RateLimitError,
+    ServeError,
+)
+from skerry.serve.model_settings import LaneSettings
 from skerry.serve.onnx_engine import OnnxModel
 from skerry.serve.scheduler import Lane
+from skerry.testing.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
 CLOCK = SystemClock()
@@ -18,13 +26,13 @@ X = np.ones((1, 4), np.float32)
 BIG = np.zeros((500, 500), np.float32)
 
 
-def lane_of(model: Any, *, run_s: float = 0.0, batch_max: int = 1, queue_len_max: int = 64) -> Lane:
-    return Lane(model, run_s=run_s, batch_max=batch_max, queue_len_max=queue_len_max, clock=CLOCK)
+def lane_of(model: Any, clock: Any = CLOCK, **settings: Any) -> Lane:
+    return Lane(model, LaneSettings(**settings), clock=clock)
 
 
-async def ask(lane: Lane, x: Any = X, left_s: float = 30.0) -> Any:
+async def ask(lane: Lane, x: Any = X, left_s: float = 30.0, **who: int) -> Any:
     end_s = CLOCK.monotonic_s() + left_s
-    (y,) = await lane.submit({"x": x}, ["y"], deadline_at_s=end_s, deadline_s=left_s)
+    (y,) = await lane.submit({"x": x}, ["y"], deadline_at_s=end_s, deadline_s=left_s, **who)
     return y
 
 
@@ -62,7 +70,7 @@ async def together(calls: list[Any]) -> list[Any]:
     async def one(i: int) -> None:
         try:
             found[i] = await calls[i]
-        except (DeadlineError, QueueFullError, ModelRunError) as error:
+        except ServeError as error:
             found[i] = error
 
     async with anyio.create_task_group() as group:
@@ -137,7 +145,7 @@ async def test_a_deadline_that_the_queue_cannot_keep_is_refused_unrun(slow: Onnx
 
 
 async def test_a_run_that_outlasts_its_deadline_is_answered_by_then(slow: OnnxModel) -> None:
-    lane = lane_of(slow, run_s=0.002)  # wrong on purpose: a run takes several times that
+    lane = lane_of(slow, run_s=0.0, run_on="thread")  # no time was measured yet
     with pytest.raises(DeadlineError, match="did not answer"):
         await ask(lane, BIG, left_s=0.003)
     await lane.drain()
@@ -179,3 +187,65 @@ async def test_the_lane_learns_where_its_runs_belong(double: OnnxModel) -> None:
         await ask(lane)
     assert lane.run_s < 0.001
     assert (await ask(lane)).tolist() == (X * 2).tolist()
+
+
+async def test_who_sends_much_waits_behind_who_sends_one(slow: OnnxModel) -> None:
+    lane = lane_of(slow, run_s=0.02)
+    order: list[int] = []
+
+    async def one(client: int) -> None:
+        await ask(lane, BIG, client=client)
+        order.append(client)
+
+    async with anyio.create_task_group() as group:
+        for client in (1, 1, 1, 1, 2):
+            group.start_soon(one, client)
+    assert order.index(2) <= 2
+
+
+async def test_urgent_requests_run_first(slow: OnnxModel) -> None:
+    lane = lane_of(slow, run_s=0.02)
+    order: list[int] = []
+
+    async def one(priority: int) -> None:
+        await ask(lane, BIG, priority=priority)
+        order.append(priority)
+
+    async with anyio.create_task_group() as group:
+        for priority in (0, 0, 2, 1):
+            group.start_soon(one, priority)
+    assert [priority for priority in order if priority] == [1, 2]
+    assert order[-1] == 0
+
+
+async def test_a_rate_is_held_and_says_when_to_come_back(double: OnnxModel) -> None:
+    clock = ManualClock()
+    lane = lane_of(double, clock, rate_per_s=10.0, burst=2)
+
+    async def one() -> None:
+        await lane.submit({"x": X}, ["y"], deadline_at_s=9.0, deadline_s=9.0)
+
+    await one()
+    await one()
+    with pytest.raises(RateLimitError) as caught:
+        await one()
+    assert caught.value.retry_after_s == pytest.approx(0.1)
+    clock.advance(0.1)
+    await one()
+
+
+async def test_several_runs_are_under_way_where_the_settings_say_so(slow: OnnxModel) -> None:
+    under_way, most = 0, 0
+
+    class Watching(Counting):
+        def run(self, inputs: dict[str, Any], outputs: list[str]) -> Any:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            found = super().run(inputs, outputs)
+            under_way -= 1
+            return found
+
+    lane = lane_of(Watching(slow), run_s=0.02, concurrency=3, run_on="thread")
+    await together([ask(lane, BIG) for _ in range(6)])
+    assert most == 3

@@ -28,13 +28,9 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
-    def unix_s(self) -> float:
-        """Return wall time, in seconds since 1970-01-01 UTC."""
-        return time.time()
-
-    def monotonic_s(self) -> float:
-        """Return a time that never goes back."""
-        return time.monotonic()
+    # Bound as they are, without a frame of Python around each: a request asks several times.
+    unix_s = staticmethod(time.time)
+    monotonic_s = staticmethod(time.monotonic)
 
     async def sleep(self, duration_s: float) -> None:
         """Let a duration pass."""

@@ -18,9 +18,9 @@ Errors:  ExplainError, BudgetError, ExplainBusyError, ExplainElsewhereError,
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -124,7 +124,7 @@ class Explainer:
         shares = [] if found.values is None else _tensors(subject, players, found.values)
         facts = _facts(found, subject, method, baseline_name, runs.done, wish)
         # A reply of its own: whoever gave this one may keep it for other requests.
-        return replace(
+        return msgspec.structs.replace(
             reply, outputs=[*reply.outputs, *shares], parameters={**reply.parameters, **facts}
         )
 

@@ -11,7 +11,6 @@ Units:   seconds.
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -102,7 +101,7 @@ class NodeShadow:
         peer = self._peer(rule.to)
         if peer is None:
             raise NoCandidateError(rule.tried, [], f"there is no node {rule.to}")
-        copy = replace(
+        copy = msgspec.structs.replace(
             request, hops=request.hops + 1, origin_site=request.origin_site or self._site
         )
         return await self._call_peer(peer, copy, deadline_s)

@@ -9,10 +9,10 @@ Errors:  FilesRequestError, FileRefusedError, AnswerError, MissingLibraryError.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import anyio
 import anyio.to_thread
+import msgspec
 import numpy as np
 
 from skerry.pipeline.errors import AnswerError, FilesRequestError
@@ -58,7 +58,7 @@ class _Front:
         arrays = [output.data for output in reply.outputs]
         answers = _answers(pipeline.outputs_to_labels(arrays), request, files)
         answers += [output for output in reply.outputs if output.name.startswith(EXPLANATION)]
-        return replace(reply, outputs=answers)
+        return msgspec.structs.replace(reply, outputs=answers)
 
     def _pipeline(self, request: InferRequest) -> Pipeline | None:
         card = self._cards(request.model, request.version)
@@ -101,7 +101,7 @@ def _rows(pipeline: Pipeline, files: Sequence[bytes]) -> Array:
 def _with_rows(request: InferRequest, card: Card, rows: Array) -> InferRequest:
     spec = card.inputs[0]
     tensor = Tensor(spec.name, spec.datatype, rows.shape, rows)
-    return replace(
+    return msgspec.structs.replace(
         request, inputs=[tensor], outputs=[card.outputs[0].name], body_bytes=int(rows.nbytes)
     )
 

@@ -68,12 +68,12 @@ class Replayed:
 class _Node:
     """One server: when it is free, who waits, and what its answers have taken lately."""
 
-    __slots__ = ("free_s", "models", "site", "tier", "waiting")
+    __slots__ = ("free_s", "models", "queued_since_s", "site", "tier", "waiting")
 
     def __init__(self, site: Site, models: frozenset[str]) -> None:
         self.site, self.tier = site.name, site.tier
         self.models = models
-        self.free_s = 0.0
+        self.free_s = self.queued_since_s = 0.0
         self.waiting: deque[float] = deque()  # ends of the runs ahead, the one under way first
 
     def offer(self, at_s: float, run_s: float, expected_run_s: float, left_s: float) -> float:
@@ -83,7 +83,17 @@ class _Node:
             waiting.popleft()
         running = 1 if waiting else 0
         queue_len = len(waiting) - running
-        verdict = admission.admit(queue_len, QUEUE_LEN_MAX, running, expected_run_s, 1, left_s)
+        if not queue_len:
+            self.queued_since_s = at_s
+        verdict = admission.admit(
+            queue_len,
+            QUEUE_LEN_MAX,
+            running,
+            expected_run_s,
+            1,
+            left_s,
+            at_s - self.queued_since_s,
+        )
         if verdict != admission.ADMIT:
             return -float(verdict)
         ready_s = max(at_s, self.free_s) + run_s

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from random import Random
+
+import msgspec
 
 from skerry.base.clock import Clock
 from skerry.base.drive import in_task
@@ -153,7 +154,7 @@ class Away:
         parameters = journey.request.parameters
         if journey.trace is not None:
             parameters = {**parameters, HEADER_EXPLAIN_ROUTE: True}
-        return replace(
+        return msgspec.structs.replace(
             journey.request,
             parameters=parameters,
             data_class=journey.data_class,

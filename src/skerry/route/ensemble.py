@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
+
 from skerry.base.clock import Clock
 from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
@@ -60,8 +62,11 @@ async def ask_ensemble(
     if len(answers) < settings.quorum:
         detail = f"{len(answers)} of {len(members)} answered, {settings.quorum} are needed"
         raise NoQuorumError(journey.request.model, journey.considered, detail)
-    own.reason = f"ensemble {len(answers)}/{len(members)}"
-    own.version = "+".join(dict.fromkeys(reply.version for reply in answers))
+    own = msgspec.structs.replace(
+        own,
+        reason=f"ensemble {len(answers)}/{len(members)}",
+        version="+".join(dict.fromkeys(reply.version for reply in answers)),
+    )
     return InferReply(
         model=journey.request.model,
         version=own.version,
@@ -78,7 +83,7 @@ def part_of(journey: Journey, member: str) -> Journey:
     if not class_allows(journey, member):
         raise UnknownDataClassError(member, journey.data_class, f"not a class of {member}")
     if member != request.model:
-        request = replace(request, model=member, version="")
+        request = msgspec.structs.replace(request, model=member, version="")
     return replace(journey, request=request, considered=[])
 
 

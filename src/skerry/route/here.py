@@ -1,8 +1,9 @@
 """The answers of this very node: the model, or the stand-in before anything leaves the site."""
 
-from dataclasses import replace
 from random import Random
 from typing import Final
+
+import msgspec
 
 from skerry.base.clock import Clock
 from skerry.route import decide
@@ -123,7 +124,7 @@ class Here:
         own = self.model(model)
         request = journey.request
         if model != request.model:
-            request = replace(request, model=model, version="")
+            request = msgspec.structs.replace(request, model=model, version="")
         started_s = self._clock.monotonic_s()
         self.in_flight += 1
         try:

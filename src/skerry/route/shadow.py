@@ -17,8 +17,10 @@ import asyncio
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
+
+import msgspec
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
@@ -205,7 +207,7 @@ class _Copying:
     def _copy_of(self, request: InferRequest) -> InferRequest:
         """The receive buffer may be used again once the caller has its answer."""
         rule = self.rule
-        return replace(
+        return msgspec.structs.replace(
             request,
             model=rule.tried,
             version=rule.version,

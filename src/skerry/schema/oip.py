@@ -3,13 +3,14 @@
 The words are those of the Open Inference Protocol v2. Tensors hold their data as a
 numpy array that may alias a receive buffer: nobody writes to it, and nobody reuses
 the buffer before the answer is out. Skerry's own facts ride in fields here, as
-`skerry-*` headers on HTTP and as parameters or metadata on gRPC.
+`skerry-*` headers on HTTP and as parameters or metadata on gRPC. They are structs because
+every request makes several, and msgspec makes those in a fraction of a dataclass's time.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,8 +52,7 @@ RegionReader = Callable[[str, int, int], memoryview]
 """Looks bytes of a registered shared memory region up: its name, how many bytes, from where."""
 
 
-@dataclass(slots=True)
-class Tensor:
+class Tensor(msgspec.Struct, gc=False):
     """One named array. `data` has the tensor's shape and the dtype of `DATATYPES`."""
 
     name: str
@@ -61,8 +61,7 @@ class Tensor:
     data: NDArray[Any]
 
 
-@dataclass(slots=True, kw_only=True)
-class OutputWish:
+class OutputWish(msgspec.Struct, kw_only=True):
     """What shall become of an output beyond being sent; 0 and "" ask for nothing.
 
     `classes` asks for the top k as text (Triton's classification extension); `region`
@@ -75,8 +74,7 @@ class OutputWish:
     region_offset: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class ServedBy:
+class ServedBy(msgspec.Struct, frozen=True, kw_only=True):
     """Who answered and why: the facts behind `skerry-served-by`."""
 
     site: str
@@ -88,8 +86,7 @@ class ServedBy:
     """`local`, or why it was not: `local-down`, `hedge`, `queue-full`, `stand-in`, `rule:...`"""
 
 
-@dataclass(slots=True, kw_only=True)
-class InferRequest:
+class InferRequest(msgspec.Struct, kw_only=True, gc=False):
     """One inference request.
 
     `deadline_s` is the budget left, in seconds, counted from `received_s` (monotonic);
@@ -104,7 +101,7 @@ class InferRequest:
     id: str = ""
     outputs: list[str] | None = None
     binary_outputs: bool = True
-    parameters: dict[str, Parameter] = field(default_factory=dict)
+    parameters: dict[str, Parameter] = {}
     data_class: str | None = None
     deadline_s: float | None = None
     traceparent: str | None = None
@@ -125,15 +122,14 @@ class InferRequest:
     """By input, for a sender: those that lie in shared memory already; only where is sent."""
 
 
-@dataclass(slots=True, kw_only=True)
-class InferReply:
+class InferReply(msgspec.Struct, kw_only=True, gc=False):
     """One answer."""
 
     model: str
     version: str
     outputs: list[Tensor]
     id: str = ""
-    parameters: dict[str, Parameter] = field(default_factory=dict)
+    parameters: dict[str, Parameter] = {}
     served_by: ServedBy | None = None
     placed: dict[str, OutputWish] | None = None
     """The outputs that lie in shared memory already; only where is sent."""

@@ -12,6 +12,7 @@ Errors:  OipError, for a fact that cannot be what it should be.
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from skerry.schema.oip import (
     HEADER_DATA_CLASS,
@@ -84,6 +85,7 @@ def write_facts(request: InferRequest, deadline_left_s: float | None) -> dict[st
     return facts
 
 
+@lru_cache(maxsize=1024)
 def format_served_by(served: ServedBy) -> str:
     """Return `site=..;node=..;tier=..;model=..;version=..;reason=..`."""
     return ";".join(f"{name}={getattr(served, name)}" for name in _FIELDS)

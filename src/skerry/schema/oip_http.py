@@ -8,7 +8,6 @@ Errors:  OipError and its kinds, for anything that is not a message.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -77,8 +76,7 @@ _reply_decoder = msgspec.json.Decoder(_ReplyHead)
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(slots=True)
-class HttpCall:
+class HttpCall(msgspec.Struct, gc=False):
     """A decoded request, and which outputs its answer should carry as raw bytes."""
 
     request: InferRequest

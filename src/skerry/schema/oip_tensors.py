@@ -25,6 +25,8 @@ ELEMENTS_MAX = 2**31
 """More elements than any body could carry; products of shapes stop here."""
 AXES_MAX = 32  # numpy 2 allows 64; nothing real has more than a few
 
+_COPY_BYTES_MAX = 4096
+"""Up to here a copy costs less than the views that would save it."""
 _LENGTH = struct.Struct("<I")
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 _WIDE = {
@@ -119,6 +121,8 @@ def raw_from_tensor(tensor: Tensor) -> Buffer:
             parts.append(_LENGTH.pack(len(element)))
             parts.append(element)
         return b"".join(parts)
+    if tensor.data.nbytes <= _COPY_BYTES_MAX:
+        return tensor.data.tobytes()
     data = np.ascontiguousarray(tensor.data)
     # memoryview.cast refuses a view with a zero in its shape, and float16 needs the uint8 view.
     return data.reshape(-1).view(np.uint8).data if data.size else b""

@@ -4,16 +4,31 @@ The planner replays these same functions on a simulated clock (compiled by numba
 they take and return numbers only.
 
     wait_s = runs ahead of this request * run_s
-    runs ahead = 1 if a run is under way, plus the batches that the queue makes
+    runs ahead = runs under way, plus the batches that the queue makes
+
+A queue may hold a burst. One that has not been empty for a while is no burst: work comes
+faster than it can be done, and every request that still gets in would wait as long as the
+queue is. So a standing queue is kept short, and what is admitted keeps its latency.
 
 Units:   seconds; `run_s` is the measured time of one run, 0 where none was measured yet.
 Source:  the estimate is the mean of a FIFO queue with a deterministic server; a run
-         under way counts whole, as its age is not known.
+         under way counts whole, as its age is not known. The two limits: Maurer, "Fail at
+         Scale", ACM Queue 13(8), 2015, after CoDel (Nichols, Jacobson, ACM Queue 10(5), 2012).
 """
 
 ADMIT = 0
 REFUSE_QUEUE_FULL = 1
 REFUSE_DEADLINE = 2
+
+BURST_RUNS = 64
+"""Runs that may lie ahead of a request in a burst."""
+STANDING_RUNS = 12
+"""The same in a standing queue: about what one server at 0.8 load makes its slowest wait."""
+STANDING_WAIT_S = 0.025
+"""A wait shorter than this is never too long, however many runs it is."""
+STANDING_S = 0.1
+STANDING_SPAN_RUNS = 20
+"""A queue is standing when it was not empty for `STANDING_S` and for this many runs."""
 
 INLINE_S_MAX = 0.001
 """Longest run that may hold the event loop; above it health checks and other models wait."""
@@ -34,13 +49,27 @@ def admit(
     run_s: float,
     batch_max: int,
     deadline_left_s: float,
+    queued_s: float,
 ) -> int:
-    """Return ADMIT or the reason to refuse; a full queue comes before a deadline."""
+    """Return ADMIT or the reason to refuse; a full queue comes before a deadline.
+
+    `queued_s` is for how long the queue has not been empty.
+    """
     if queue_len >= queue_len_max:
         return REFUSE_QUEUE_FULL
-    if wait_s(queue_len, running, run_s, batch_max) + run_s > deadline_left_s:
+    ahead_s = wait_s(queue_len, running, run_s, batch_max)
+    standing = queued_s > STANDING_S and queued_s > STANDING_SPAN_RUNS * run_s
+    runs_max = STANDING_RUNS if standing else BURST_RUNS
+    if running + queue_len // batch_max >= runs_max and ahead_s > STANDING_WAIT_S:
+        return REFUSE_QUEUE_FULL
+    if ahead_s + run_s > deadline_left_s:
         return REFUSE_DEADLINE
     return ADMIT
+
+
+def tokens(left: float, burst: float, rate_per_s: float, elapsed_s: float) -> float:
+    """Return what a token bucket holds after some time: a request takes one, if there is one."""
+    return min(burst, left + rate_per_s * elapsed_s)
 
 
 def still_in_time(run_s: float, deadline_left_s: float) -> int:

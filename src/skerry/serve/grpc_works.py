@@ -13,7 +13,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
 from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferReply
@@ -82,7 +81,6 @@ class GrpcWorks:
             request.deadline_s = (
                 call.deadline_s if stated_s is None else min(call.deadline_s, stated_s)
             )
-        await in_task()  # for the timeouts of the lane
         reply = await self._infer(request)
         if request.wishes:
             self._service.fulfil(request, reply)

@@ -1,44 +1,51 @@
-"""One HTTP/1.1 connection: heads by httptools, bodies in their own buffer, replies in order.
+"""One HTTP/1.1 connection: heads looked up or parsed, bodies in their own buffer, replies in order.
 
-Requests may be pipelined; they are answered one after the other. Whatever is wrong
-with a request is answered too, in its turn, and then the connection closes: after a
-framing error nobody knows where the next request starts. What could be read in two ways
-(two lengths, a length beside an encoding) is refused, as RFC 9112 section 6.3 wants.
+Requests may be pipelined; each is answered before the next is looked at, and what comes
+early waits unread beyond a bound. Whatever is wrong with a request is answered too, in its
+turn, and then the connection closes: after a framing error nobody knows where the next
+request starts.
+
+A large body is received straight into the buffer that the model reads, placed so that its
+tensor data is aligned; a small one is part of what one read brought.
 
 Units:   bytes and seconds.
 """
 
 import asyncio
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import httptools
+import numpy as np
 
+from skerry.base.drive import Begun, begin, in_task
 from skerry.base.errors import SkerryError
+from skerry.schema.oip_http import HEADER_JSON_LENGTH
+from skerry.schema.oip_tensors import Buffer
+from skerry.serve.compression import COMPRESS_FROM_BYTES, compress, decompress
 from skerry.serve.errors import HttpError, ServeError
-from skerry.serve.http_message import HttpReply, HttpRequest, encoded, error_reply
+from skerry.serve.http_chunks import ChunkedBody
+from skerry.serve.http_head import END, Head, HeadReader
+from skerry.serve.http_message import (
+    CHUNKED,
+    HttpReply,
+    HttpRequest,
+    encoded,
+    error_reply,
+    head_lines,
+)
 
 if TYPE_CHECKING:
     from skerry.serve.http_door import HttpDoor, Listener
 
 log = logging.getLogger("skerry.serve")
 
-_ONCE = frozenset(
-    {
-        "content-length",
-        "content-encoding",
-        "expect",
-        "host",
-        "inference-header-content-length",
-        "transfer-encoding",
-    }
-)
-_IDLE, _HEAD, _BODY, _DONE = range(4)
+_IDLE, _HEAD, _BODY, _CHUNKS, _ANSWER, _DONE = range(6)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ALIGN = 64  # as wide as the widest vector register
+_OFF_LOOP_BYTES_MIN = 256 * 1024  # coding this much would hold the loop for a millisecond
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """Reads requests, hands them to the door's handler in order, writes the replies."""
 
     def __init__(self, door: "HttpDoor", listener: "Listener") -> None:
@@ -46,22 +53,24 @@ class HttpConnection(asyncio.Protocol):
         self._limits = door.limits
         self._listener = listener
         self._transport: Any = None
-        self._parser = httptools.HttpRequestParser(self)
         self._phase = _IDLE
         self._since_s = self._moved_s = door.now_s()
-        self._head_bytes = self._header_lines = 0
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._body: bytes | bytearray = b""
+        self._early = b""
+        self._reader: HeadReader | None = None  # of a head that comes in pieces
+        self._head: Head | None = None
+        self._body = memoryview(b"")
+        self._filled = 0
+        self._chunks: ChunkedBody | None = None
         self._held_bytes = 0
-        self._expects_continue = False
+        self._under_way: Begun[HttpReply] | None = None
+        self._in_take = False
         self._fault: HttpError | None = None
-        self._waiting: deque[HttpRequest | HttpError] = deque()
-        self._task: asyncio.Task[None] | None = None
         self._peer_site: str | None = None
+        self._client = 0
         self._reading_paused = False
         self._unread_since_s: float | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._stream: asyncio.Task[None] | None = None
+        self._drained: asyncio.Event | None = None
         self._lingers_until_s: float | None = None
         self._ended = False
 
@@ -71,7 +80,8 @@ class HttpConnection(asyncio.Protocol):
         """Take the connection, unless there are too many or its peer may not."""
         self._transport = transport
         refusal: SkerryError | None = None
-        if not self._door.admit(self):
+        self._client = self._door.admit(self)
+        if not self._client:
             refusal = HttpError(503, f"more than {self._limits.connections_max} connections")
         elif self._listener.authorize is not None:
             try:
@@ -87,41 +97,48 @@ class HttpConnection(asyncio.Protocol):
         """Forget the connection; nobody reads its answers any more."""
         self._phase = _DONE
         self._door.forget(self)
-        self._release(self._held_bytes)
-        if self._task is not None:
-            self._task.cancel()
-        if self._drained is not None and not self._drained.done():
-            self._drained.cancel()
+        self._release()
+        if self._under_way is not None:
+            self._under_way.cancel()
+        if self._stream is not None:
+            self._stream.cancel()
 
-    def data_received(self, data: bytes) -> None:
-        """Parse what came; complete requests are queued by the parser's callbacks."""
-        if self._phase == _DONE:
-            return  # a refused client that still talks
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Say where the next bytes go: into the body that they are part of, if it is large."""
+        return self._body[self._filled :] if self._phase == _BODY else self._door.scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came."""
+        phase = self._phase
         self._moved_s = self._door.now_s()
-        in_head = self._phase == _HEAD
-        if self._phase == _IDLE:
-            self._phase, self._since_s = _HEAD, self._moved_s
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fault = self._fault or HttpError(501, "protocol upgrades are not offered")
-        except httptools.HttpParserError as error:
-            self._fault = self._fault or HttpError(400, f"not an HTTP request: {error}")
-        if self._phase == _HEAD:
-            # A line that is not complete is with the parser, so whole reads are counted.
-            self._head_bytes = self._head_bytes + len(data) if in_head else 0
-            self._check_head_bytes()
-        if self._fault is not None:
-            self._refuse(self._fault)
+        if phase == _BODY:
+            self._filled += nbytes
+            if self._filled == len(self._body):
+                self._take(b"")
+            return
+        if phase == _DONE:
+            return  # a refused client that still talks
+        data = bytes(self._door.scratch[:nbytes])
+        if phase == _ANSWER or self._unread_since_s is not None:
+            self._early += data
+            if len(self._early) > self._limits.early_bytes_max and not self._reading_paused:
+                self._reading_paused = True
+                self._transport.pause_reading()
+            return
+        if phase == _IDLE:
+            self._since_s = self._moved_s
+        elif phase == _HEAD:
+            data = self._early + data
+            self._early = b""
+        self._take(data)
 
     def eof_received(self) -> bool:
         """Answer what is complete, refuse what is cut off, then close."""
         self._ended = True
-        if self._phase in (_HEAD, _BODY):
+        if self._phase in (_HEAD, _BODY, _CHUNKS):
             self._refuse(HttpError(400, "the request ended before it was complete"))
-        elif self._task is None:
+        elif self._phase == _IDLE:
             return False
-        self._phase = _DONE
         return self._listener.ssl is None  # a half-closed TLS stream cannot be written to
 
     def pause_writing(self) -> None:
@@ -131,105 +148,10 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that it does again."""
         self._unread_since_s = None
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-
-    # What the parser calls.
-
-    def on_message_begin(self) -> None:
-        """Start a request."""
-        self._phase, self._since_s = _HEAD, self._moved_s
-        self._url, self._headers, self._body = b"", {}, b""
-        self._head_bytes = self._header_lines = 0
-        self._expects_continue = False
-
-    def on_url(self, url: bytes) -> None:
-        """Take the target, or a part of it."""
-        self._url += url
-        self._head_bytes += len(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header line."""
-        self._head_bytes += len(name) + len(value) + 4
-        key = name.decode("latin-1").lower()
-        if key in self._headers and (key in _ONCE or key.startswith("skerry-")):
-            self._blame(400, f"header {key} appears twice")
-        self._header_lines += 1
-        if self._header_lines > self._limits.headers_max:
-            self._blame(431, f"more than {self._limits.headers_max} headers")
-            return
-        self._headers[key] = value.decode("latin-1").rstrip(" \t")
-
-    def on_headers_complete(self) -> None:
-        """Judge the head before any byte of the body is taken."""
-        self._phase = _BODY
-        self._check_head_bytes()
-        headers = self._headers
-        if self._parser.should_upgrade():
-            self._blame(501, "protocol upgrades are not offered")
-        if "host" not in headers and self._parser.get_http_version() == "1.1":
-            self._blame(400, "a request without a Host header")
-        if not self._url.startswith(b"/"):
-            self._blame(400, "the request target is not a path")
-        coding = headers.get("transfer-encoding")
-        if coding is not None:
-            if "content-length" in headers:
-                self._blame(400, "both Content-Length and Transfer-Encoding")
-            if coding.strip().lower() != "chunked":
-                self._blame(501, "a Transfer-Encoding other than chunked")
-        if headers.get("content-encoding", "identity") != "identity":
-            self._blame(415, "compressed bodies are not taken")
-        length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()):
-            self._blame(400, "Content-Length is not a number")
-        elif int(length[:20]) > self._limits.body_bytes_max:
-            self._blame_size()
-        expects = headers.get("expect")
-        if expects is not None and self._fault is None:
-            if expects.lower() != "100-continue":
-                self._blame(417, "an expectation other than 100-continue")
-            else:
-                self._expects_continue = True
-                self._say_continue()
-
-    def on_body(self, piece: bytes) -> None:
-        """Collect the body; one that came whole is not copied."""
-        if self._fault is not None:
-            return
-        if len(self._body) + len(piece) > self._limits.body_bytes_max:
-            self._blame_size()
-            return
-        if not self._door.hold(len(piece)):
-            self._blame(503, "too many bodies at once")
-            return
-        self._held_bytes += len(piece)
-        if not self._body:
-            self._body = piece
-            return
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-        self._body += piece
-
-    def on_message_complete(self) -> None:
-        """Queue the request for its turn."""
-        if self._fault is not None or self._phase == _DONE:
-            return
-        path = self._url.partition(b"?")[0].decode("latin-1")
-        keep_alive = self._parser.should_keep_alive() and not self._door.stopping
-        self._queue(
-            HttpRequest(
-                method=self._parser.get_method().decode("latin-1"),
-                path=path,
-                headers=self._headers,
-                body=self._body,
-                received_s=self._since_s,
-                admin=self._listener.admin,
-                peer_site=self._peer_site,
-                keep_alive=keep_alive,
-            )
-        )
-        self._body = b""
-        self._phase, self._since_s = (_IDLE if keep_alive else _DONE), self._moved_s
+        if self._drained is not None:
+            self._drained.set()
+        elif self._phase == _IDLE:
+            self._go_on()
 
     # What the door calls.
 
@@ -243,70 +165,244 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
         elif self._phase == _HEAD and now_s - self._since_s > limits.head_s:
             self._refuse(HttpError(408, "the request head took too long"))
-        elif self._phase == _BODY and now_s - self._moved_s > limits.body_pause_s:
-            self._refuse(HttpError(408, "the request body stopped coming"))
-        elif self._phase == _BODY and now_s - self._since_s > limits.body_s:
-            self._refuse(HttpError(408, "the request body took too long"))
-        elif self._phase == _IDLE and self._task is None and now_s - self._since_s > limits.idle_s:
+        elif self._phase in (_BODY, _CHUNKS):
+            if now_s - self._moved_s > limits.body_pause_s:
+                self._refuse(HttpError(408, "the request body stopped coming"))
+            elif now_s - self._since_s > limits.body_s:
+                self._refuse(HttpError(408, "the request body took too long"))
+        elif self._phase == _ANSWER:
+            self._moved_s = now_s  # idleness counts from the answer
+        elif self._phase == _IDLE and now_s - self._moved_s > limits.idle_s:
             self._transport.close()
 
     def stop(self) -> None:
         """Close now if nothing is under way, else after the last reply."""
-        if self._task is None and self._phase in (_IDLE, _DONE):
+        if self._phase in (_IDLE, _DONE):
             self._transport.close()
 
     def abort(self) -> None:
         """Close now, whatever is under way."""
         self._transport.abort()
 
-    # The rest.
+    # Reading.
 
-    def _queue(self, item: HttpRequest | HttpError) -> None:
-        self._waiting.append(item)
-        if len(self._waiting) >= self._limits.pipeline_max and not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pause_reading()
-        if self._task is None:
-            self._task = self._door.loop.create_task(self._answer_all())
-
-    async def _answer_all(self) -> None:
-        """Answer what waits, in order; ends when nothing does."""
-        keep_alive = True
-        while self._waiting and keep_alive:
-            item = self._waiting.popleft()
-            if isinstance(item, HttpError):
-                reply, keep_alive, head_only = error_reply(item), False, False
-            else:
-                reply = await self._answer(item)
-                keep_alive = item.keep_alive and not self._door.stopping
-                head_only = item.method == "HEAD"
-                self._release(len(item.body))
-            self._write(reply, keep_alive=keep_alive, head_only=head_only)
-            del item
-            if self._unread_since_s is not None:
-                self._drained = self._door.loop.create_future()
-                await self._drained
-                self._drained = None
-            if self._reading_paused and not self._waiting and keep_alive:
-                self._reading_paused = False
-                self._transport.resume_reading()
-        self._task = None
-        if not keep_alive or (self._phase == _DONE and not self._waiting):
-            self._linger()
-        else:
-            self._say_continue()
-            self._since_s = self._since_s if self._phase != _IDLE else self._door.now_s()
-            if self._door.stopping:
-                self.stop()
-
-    async def _answer(self, request: HttpRequest) -> HttpReply:
+    def _take(self, data: bytes) -> None:
+        """Go through what came, request by request, until one must wait or is not whole."""
+        self._in_take = True
         try:
-            return await self._door.handler(request)
-        except SkerryError as error:
+            while self._phase not in (_ANSWER, _DONE) and self._unread_since_s is None:
+                rest = self._take_part(data)
+                if rest is None:
+                    return
+                data = rest
+            self._early = data
+        except HttpError as fault:
+            self._refuse(fault)
+        finally:
+            self._in_take = False
+
+    def _take_part(self, data: bytes) -> bytes | None:
+        """Take one step; return what is left of the data, None if more must come first."""
+        if self._phase == _BODY:
+            self._answer(self._body)
+            return data
+        if self._phase == _CHUNKS:
+            return self._take_chunks(data)
+        end = data.find(END) + 4
+        if end < 4:
+            if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line is passed over
+                return data.lstrip(b"\r\n")
+            self._take_half_head(data)
+            return None
+        if self._reader is None:
+            head = self._door.heads.read(data[:end])
+        else:
+            self._reader.feed(data[:end][self._reader.bytes_fed :])
+            head, self._reader = self._reader.head(), None
+        self._head = head
+        if head.length:
+            have = len(data) - end
+            if have >= head.length:
+                self._answer(memoryview(data)[end : end + head.length])
+                return data[end + head.length :]
+            self._begin_body(head, data[end:])
+            return None
+        if head.chunked:
+            self._phase, self._chunks = _CHUNKS, ChunkedBody(self._limits.body_bytes_max)
+            self._say_continue(head)
+            return data[end:]
+        self._answer(b"")
+        return data[end:]
+
+    def _take_half_head(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._phase == _IDLE:
+            self._phase = _HEAD
+        if self._reader is None:
+            self._reader = HeadReader(self._limits)
+        fed = self._reader.bytes_fed
+        self._reader.feed(data[fed:])  # what cannot be a head is refused before it is whole
+        self._early = data
+
+    def _begin_body(self, head: Head, start: bytes) -> None:
+        """Make room for a body, so that its tensor data will be aligned, and go on reading."""
+        self._hold(head.length)
+        text = head.headers.get(HEADER_JSON_LENGTH, "")
+        json_length = int(text) if text.isdigit() and len(text) < 9 else 0
+        room = np.empty(head.length + _ALIGN, np.uint8)
+        skip = -(room.ctypes.data + json_length) % _ALIGN
+        self._body = room.data[skip : skip + head.length]
+        self._body[: len(start)] = start
+        self._filled, self._phase = len(start), _BODY
+        self._say_continue(head)
+
+    def _take_chunks(self, data: bytes) -> bytes | None:
+        assert self._chunks is not None  # noqa: S101 - the phase says so
+        if not data:
+            return None
+        before = len(self._chunks.body)
+        rest = self._chunks.feed(data)
+        self._hold(len(self._chunks.body) - before)
+        if rest is not None:
+            self._answer(self._chunks.body)
+        return rest
+
+    def _hold(self, size: int) -> None:
+        if not self._door.hold(size):
+            raise HttpError(503, "too many bodies at once")
+        self._held_bytes += size
+
+    def _say_continue(self, head: Head) -> None:
+        if head.expects_continue:
+            self._transport.write(_CONTINUE)
+
+    # Answering.
+
+    def _answer(self, body: Buffer) -> None:
+        head = self._head
+        assert head is not None  # noqa: S101 - it was read before the body
+        self._phase, self._body, self._chunks = _ANSWER, _NOTHING, None
+        request = HttpRequest(
+            head, body, self._since_s, self._listener.admin, self._peer_site, self._client
+        )
+        work = self._door.handler(request)
+        if head.coding or head.reply_coding:
+            work = self._coded(request, work)
+        self._under_way = begin(work, self._answered)
+
+    async def _coded(self, request: HttpRequest, work: Any) -> HttpReply:
+        """Answer a request whose body, or whose reply, is compressed."""
+        head = request.head
+        if head.coding:
+            try:
+                request.body = await self._off_loop(
+                    len(request.body),
+                    lambda: decompress(
+                        request.body, head.coding, bytes_max=self._limits.body_bytes_max
+                    ),
+                )
+            except BaseException:
+                work.close()
+                raise
+        reply: HttpReply = await work
+        size = sum(len(piece) for piece in reply.body)
+        if head.reply_coding and size >= COMPRESS_FROM_BYTES and reply.stream is None:
+            packed = await self._off_loop(size, lambda: compress(reply.body, head.reply_coding))
+            reply.body, reply.lines = [packed], b""
+            reply.headers = [
+                *reply.headers,
+                ("content-encoding", head.reply_coding),
+                ("vary", "accept-encoding"),
+            ]
+        return reply
+
+    @staticmethod
+    async def _off_loop(size: int, work: Any) -> Any:
+        if size < _OFF_LOOP_BYTES_MIN:
+            return work()
+        await in_task()
+        return await asyncio.to_thread(work)
+
+    def _answered(self, reply: HttpReply | None, error: BaseException | None) -> None:
+        """Write a reply, or what became of it instead, and go on with the next request."""
+        self._under_way = None
+        head = self._head
+        assert head is not None  # noqa: S101 - it was read before it was answered
+        if reply is None:
+            reply = self._failed(head, error)
+        self._release()
+        if self._phase == _DONE:
+            return
+        keep_alive = head.keep_alive and not self._door.stopping
+        if reply.stream is not None and head.method != "HEAD":
+            self._stream = self._door.loop.create_task(self._send(reply, head, keep_alive))
+            return
+        self._write(reply, keep_alive=keep_alive, head_only=head.method == "HEAD")
+        self._end_answer(keep_alive=keep_alive)
+
+    def _end_answer(self, *, keep_alive: bool) -> None:
+        self._head = None
+        if not keep_alive:
+            self._phase = _DONE
+            self._linger()
+            return
+        self._phase = _IDLE
+        if not self._in_take:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take what came early, or notice that nothing more will come."""
+        if self._unread_since_s is not None:
+            return  # until the client reads its answers
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        early, self._early = self._early, b""
+        if early:
+            self._since_s = self._moved_s = self._door.now_s()
+            self._take(early)
+        if self._phase == _IDLE and (self._ended or self._door.stopping):
+            self._transport.close()
+        elif self._ended and self._phase in (_HEAD, _BODY, _CHUNKS):
+            self._refuse(HttpError(400, "the request ended before it was complete"))
+
+    def _failed(self, head: Head, error: BaseException | None) -> HttpReply:
+        if isinstance(error, SkerryError):
             return error_reply(error)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path[:200])
-            return error_reply(_InternalError())
+        log.error("%s %s failed", head.method, head.path[:200], exc_info=error)
+        return error_reply(_InternalError())
+
+    async def _send(self, reply: HttpReply, head: Head, keep_alive: bool) -> None:
+        """Send a reply that comes in pieces, as fast as its client reads them."""
+        assert reply.stream is not None  # noqa: S101 - asked before
+        keep_alive = keep_alive and head.streams
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        whole = False
+        try:
+            self._transport.write(head_lines(reply, CHUNKED if head.streams else b"") + end)
+            async for piece in reply.stream:
+                if piece:
+                    size = b"%x\r\n" % len(piece)
+                    framed = (size, piece, b"\r\n") if head.streams else (piece,)
+                    self._transport.writelines(framed)
+                while self._unread_since_s is not None:
+                    self._drained = asyncio.Event()
+                    await self._drained.wait()
+                    self._drained = None
+            if head.streams:
+                self._transport.write(b"0\r\n\r\n")
+            whole = True
+        except Exception:  # the head is out: all that can be said now is that it is not whole
+            log.exception("%s %s failed while it was sent", head.method, head.path[:200])
+        finally:
+            self._stream = None
+            close = getattr(reply.stream, "aclose", None)
+            if close is not None:
+                await close()
+            if not whole:
+                self._transport.abort()
+        self._end_answer(keep_alive=keep_alive)
 
     def _write(self, reply: HttpReply, *, keep_alive: bool, head_only: bool = False) -> None:
         if self._transport.is_closing():  # uvloop raises on a write to a closed transport
@@ -316,13 +412,6 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(pieces[0])
         else:
             self._transport.writelines(pieces)
-
-    def _say_continue(self) -> None:
-        """Ask for the body once every earlier reply is out."""
-        ready = self._expects_continue and self._phase == _BODY and self._task is None
-        if ready and not self._waiting:
-            self._expects_continue = False
-            self._transport.write(_CONTINUE)
 
     def _linger(self) -> None:
         """Close, but read on a little: a reset would destroy the reply on its way."""
@@ -334,32 +423,25 @@ class HttpConnection(asyncio.Protocol):
         self._lingers_until_s = self._door.now_s() + self._limits.linger_s
         if self._reading_paused:
             self._transport.resume_reading()
-        try:
-            self._transport.write_eof()
-        except OSError:  # the client reset the connection; the loop has not told us yet
-            self._transport.abort()
-
-    def _blame(self, status: int, what: str) -> None:
-        self._fault = self._fault or HttpError(status, what)
-
-    def _blame_size(self) -> None:
-        self._blame(413, f"a body of more than {self._limits.body_bytes_max} bytes")
-
-    def _check_head_bytes(self) -> None:
-        if self._head_bytes > self._limits.head_bytes_max:
-            self._blame(431, f"a head of more than {self._limits.head_bytes_max} bytes")
+        self._transport.write_eof()
 
     def _refuse(self, fault: HttpError) -> None:
-        """Queue the refusal behind earlier requests; nothing after it is read."""
+        """Answer what cannot be a request; nothing after it is read."""
         if self._phase == _DONE:
             return
         self._fault, self._phase = fault, _DONE
-        self._queue(fault)
+        self._body, self._chunks, self._early = _NOTHING, None, b""
+        self._release()
+        self._write(error_reply(fault), keep_alive=False)
+        self._linger()
 
-    def _release(self, size: int) -> None:
-        size = min(size, self._held_bytes)
-        self._held_bytes -= size
-        self._door.release(size)
+    def _release(self) -> None:
+        if self._held_bytes:
+            self._door.release(self._held_bytes)
+            self._held_bytes = 0
+
+
+_NOTHING = memoryview(b"")
 
 
 class _InternalError(ServeError):

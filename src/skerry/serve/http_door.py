@@ -21,10 +21,12 @@ from typing import Any
 from skerry.base.clock import Clock
 from skerry.serve.errors import PortBusyError
 from skerry.serve.http_connection import HttpConnection
+from skerry.serve.http_head import Heads
 from skerry.serve.http_message import Handler, HttpLimits
 
 TLS_HANDSHAKE_S_MAX = 10.0
 BACKLOG = 512
+SCRATCH_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +56,13 @@ class HttpDoor:
         self.limits = limits or HttpLimits()
         self.now_s = clock.monotonic_s
         self.stopping = False
+        self.heads = Heads(self.limits)
+        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
+        """Where reads of every connection land: each read is taken before the next begins."""
         self.loop: asyncio.AbstractEventLoop
         self._connections: set[HttpConnection] = set()
         self._held_bytes = 0
+        self._clients = 0
         self._servers: list[asyncio.Server] = []
         self._sockets_made: list[str] = []
         self._sweeper: asyncio.Task[None] | None = None
@@ -104,10 +110,13 @@ class HttpDoor:
 
     # What connections call.
 
-    def admit(self, connection: HttpConnection) -> bool:
-        """Count a connection in; False if there are too many, and it is counted for closing."""
-        self._connections.add(connection)
-        return len(self._connections) <= self.limits.connections_max and not self.stopping
+    def admit(self, connection: HttpConnection) -> int:
+        """Count a connection in and return its number; 0 if there are too many."""
+        self._connections.add(connection)  # one too many is counted as well, for closing
+        if len(self._connections) > self.limits.connections_max or self.stopping:
+            return 0
+        self._clients += 1
+        return self._clients
 
     def forget(self, connection: HttpConnection) -> None:
         """Count a connection out."""

@@ -1,9 +1,10 @@
 """An HTTP request and a reply, as the door and its handlers exchange them, and the limits."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,7 +13,11 @@ from skerry.schema.oip_documents import ErrorDocument
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import facts_of
 
+if TYPE_CHECKING:
+    from skerry.serve.http_head import Head
+
 JSON = "application/json"
+CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +30,8 @@ class HttpLimits:
     held_bytes_max: int = 512 * 1024**2
     """All bodies of all connections together."""
     connections_max: int = 1024
-    pipeline_max: int = 16
-    """Requests of one connection that may wait for their turn; then reading stops."""
+    early_bytes_max: int = 16 * 1024
+    """What one connection may send before its earlier requests are answered; then reading stops."""
     idle_s: float = 75.0
     head_s: float = 10.0
     body_pause_s: float = 10.0
@@ -38,41 +43,55 @@ class HttpLimits:
     """How long what a refused client still sends is read and thrown away."""
 
 
-@dataclass(slots=True, kw_only=True)
-class HttpRequest:
-    """One request; header names are in lower case. `received_s` is monotonic."""
+class HttpRequest(msgspec.Struct, gc=False):
+    """One request. `received_s` is monotonic; `client` tells one connection from another."""
 
-    method: str
-    path: str
-    headers: dict[str, str]
+    head: "Head"
     body: Buffer
     received_s: float
     admin: bool
     """Whether the listener it came through takes repository commands."""
     peer_site: str | None = None
     """The site of the node that forwarded it, from its certificate; None for a client."""
-    keep_alive: bool = True
+    client: int = 0
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.head.path
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers, names in lower case."""
+        return self.head.headers
 
 
-@dataclass(slots=True, kw_only=True)
-class HttpReply:
+class HttpReply(msgspec.Struct, kw_only=True):
     """One reply; the body is sent piece by piece, without joining.
 
-    With `stream` the pieces that it yields follow, as they come, in chunks.
+    With `stream` the pieces that it yields follow, as they come, in chunks. `lines` is the
+    whole head as bytes, the empty line left out, where the handler has it ready.
     """
 
     status: int = 200
     content_type: str = JSON
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: list[Buffer] = field(default_factory=list)
+    headers: list[tuple[str, str]] = []
+    body: list[Buffer] = []
     stream: AsyncIterator[Buffer] | None = None
+    lines: bytes = b""
 
 
-Handler = Callable[[HttpRequest], Awaitable[HttpReply]]
+Handler = Callable[[HttpRequest], Coroutine[Any, Any, HttpReply]]
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+_JOINED_BYTES_MAX = 65_536
 
 
 def json_reply(document: object, status: int = 200) -> HttpReply:
@@ -89,21 +108,31 @@ def error_reply(error: SkerryError) -> HttpReply:
     return reply
 
 
-def encoded(reply: HttpReply, *, keep_alive: bool, head_only: bool) -> list[Buffer]:
-    """Return a reply as pieces to write; small ones as a single piece."""
-    size = sum(len(piece) for piece in reply.body)
+def head_lines(reply: HttpReply, length: bytes) -> bytes:
+    """Return a reply's head without its empty line; `length` is the line that frames the body."""
     lines = [
         _STATUS_LINES.get(reply.status, _STATUS_LINES[500]),
-        f"content-type: {reply.content_type}\r\ncontent-length: {size}\r\n".encode(),
+        f"content-type: {reply.content_type}\r\n".encode(),
+        length,
     ]
     for name, value in reply.headers:
         # A line break in a value would let it write headers of its own.
         clean = value.replace("\r", " ").replace("\n", " ")
         lines.append(f"{name}: {clean}\r\n".encode("latin-1", "replace"))
-    lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
-    head = b"".join(lines)
+    return b"".join(lines)
+
+
+def length_line(body: list[Buffer]) -> bytes:
+    """Return the Content-Length line of a body."""
+    return b"content-length: %d\r\n" % sum(len(piece) for piece in body)
+
+
+def encoded(reply: HttpReply, *, keep_alive: bool, head_only: bool) -> list[Buffer]:
+    """Return a reply as pieces to write; small ones as a single piece."""
+    lines = reply.lines or head_lines(reply, length_line(reply.body))
+    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
     if head_only:
-        return [head]
-    if size <= 65_536:
-        return [b"".join((head, *reply.body))]
-    return [head, *reply.body]
+        return [lines + end]
+    if sum(len(piece) for piece in reply.body) <= _JOINED_BYTES_MAX:
+        return [b"".join((lines, end, *reply.body))]
+    return [lines + end, *reply.body]

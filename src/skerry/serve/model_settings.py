@@ -42,7 +42,7 @@ class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`inline` on the event loop, `thread` beside it; `auto` goes by the length of a run."""
     concurrency: int = 1
     """Runs of this version that may be under way at once; above 1 only on threads."""
-    queue_len_max: int = 64
+    queue_len_max: int = 1024
     """Requests that may wait; the next one is refused at once."""
     priority_default: int = 0
     """Priority of a request that states none (0: after all that state one)."""

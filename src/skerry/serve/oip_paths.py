@@ -15,20 +15,24 @@ from urllib.parse import unquote
 
 import msgspec
 
-from skerry.schema.oip import HEADER_SERVED_BY, InferFunction
+from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferRequest
 from skerry.schema.oip_documents import PARAMETER_FOLDER, IndexRequest, LoadRequest
 from skerry.schema.oip_errors import OipError
 from skerry.schema.oip_facts import format_served_by, read_facts
-from skerry.schema.oip_http import (
-    HEADER_JSON_LENGTH,
-    decode_request,
-    encode_reply,
-    parse_json_length,
-)
+from skerry.schema.oip_forms import decode, encode
+from skerry.schema.oip_http import HEADER_JSON_LENGTH, parse_json_length
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import HttpError, NotAdminError
 from skerry.serve.extension_paths import extension_paths
-from skerry.serve.http_message import JSON, HttpReply, HttpRequest, json_reply
+from skerry.serve.http_head import Head
+from skerry.serve.http_message import (
+    JSON,
+    HttpReply,
+    HttpRequest,
+    head_lines,
+    json_reply,
+    length_line,
+)
 from skerry.serve.model_config import refuse_overrides
 from skerry.serve.service import Service
 
@@ -38,21 +42,46 @@ _BINARY = "application/octet-stream"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
+_LINES_MAX = 256
+
+
+class _Inference:
+    """What the head of an inference request says."""
+
+    __slots__ = ("_facts", "json_length", "model", "version")
+
+    def __init__(self, head: Head, model: str, version: str) -> None:
+        if head.method != "POST":
+            raise HttpError(405, f"{head.path[:200]} takes POST, not {head.method}")
+        self.model, self.version = model, version
+        self.json_length = parse_json_length(head.headers.get(HEADER_JSON_LENGTH))
+        self._facts = InferRequest(model=model, inputs=[])
+        read_facts(self._facts, head.headers.get)
+
+    def give_facts(self, request: InferRequest) -> None:
+        """Put skerry's own facts into a request that states none itself."""
+        facts = self._facts
+        request.data_class, request.deadline_s = facts.data_class, facts.deadline_s
+        request.traceparent, request.priority = facts.traceparent, facts.priority
+
+
 class OipPaths:
     """The handler of an inference door."""
 
     def __init__(self, service: Service, infer: InferFunction) -> None:
         self._service = service
         self._infer = infer
+        self._lines: dict[tuple[int, int, str], bytes] = {}
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
         """Answer one request."""
-        parts = [unquote(part) for part in request.path.strip("/").split("/")]
+        plan = request.head.plan
+        if plan is None:
+            plan = request.head.plan = self._plan(request.head)
+        if type(plan) is _Inference:
+            return await self._answer(request, plan)
+        parts: list[str] = plan
         match parts:
-            case ["v2", "models", model, "infer"]:
-                return await self._answer(request, model, "")
-            case ["v2", "models", model, "versions", version, "infer"]:
-                return await self._answer(request, model, version)
             case ["v2", "repository", "index"]:
                 return self._index(request)
             case ["v2", "repository", "models", model, "load" | "unload" as verb]:
@@ -65,6 +94,16 @@ class OipPaths:
             raise HttpError(404, f"there is nothing at {request.path[:200]}")
         _need(request, "GET")
         return reply
+
+    def _plan(self, head: Head) -> "_Inference | list[str]":
+        """Settle what a head asks for, once for every request that has the same head."""
+        parts = [unquote(part) for part in head.path.strip("/").split("/")]
+        match parts:
+            case ["v2", "models", model, "infer"]:
+                return _Inference(head, model, "")
+            case ["v2", "models", model, "versions", version, "infer"]:
+                return _Inference(head, model, version)
+        return parts
 
     def _look(self, parts: list[str]) -> HttpReply | None:
         match parts:
@@ -86,30 +125,35 @@ class OipPaths:
                 return _ready(self._service.model_ready(model, version))
         return None
 
-    async def _answer(self, request: HttpRequest, model: str, version: str) -> HttpReply:
-        _need(request, "POST")
-        headers = request.headers
-        length = parse_json_length(headers.get(HEADER_JSON_LENGTH))
-        regions = self._service.regions
-        read = regions.read if request.admin else None
-        call = decode_request(model, version, request.body, length, read)
-        if call.request.wishes:
-            regions.check(call.request.wishes)
-        call.request.received_s = request.received_s
-        read_facts(call.request, headers.get, peer_site=request.peer_site)
-        reply = await self._infer(call.request)
-        if call.request.wishes:
-            self._service.fulfil(call.request, reply)
-        answer = HttpReply()
+    async def _answer(self, request: HttpRequest, plan: "_Inference") -> HttpReply:
+        regions = self._service.regions.read if request.admin else None
+        call = decode(plan.model, plan.version, request.body, plan.json_length, regions)
+        wanted = call.request
+        if wanted.wishes:
+            self._service.regions.check(wanted.wishes)
+        wanted.received_s, wanted.client = request.received_s, request.client
+        if wanted.parameters or request.peer_site is not None:
+            read_facts(wanted, request.headers.get, peer_site=request.peer_site)
+        else:
+            plan.give_facts(wanted)
+        reply = await self._infer(wanted)
+        if wanted.wishes:
+            self._service.fulfil(wanted, reply)
+        served = ""
         if reply.served_by is not None:
-            served = format_served_by(reply.served_by)
-            reply.parameters[HEADER_SERVED_BY] = served
-            answer.headers.append((HEADER_SERVED_BY, served))
-        json_length, answer.body = encode_reply(reply, call)
-        if json_length is not None:
-            answer.content_type = _BINARY
-            answer.headers.append((HEADER_JSON_LENGTH, str(json_length)))
-        return answer
+            served = reply.parameters[HEADER_SERVED_BY] = format_served_by(reply.served_by)
+        json_length, body = encode(reply, call)
+        if json_length is None or request.head.reply_coding:
+            return _reply(json_length, served, body)
+        # The head of a reply repeats itself as long as its lengths do.
+        key = (json_length, sum([len(piece) for piece in body]), served)
+        lines = self._lines.get(key)
+        if lines is None:
+            lines = head_lines(_reply(json_length, served, body), length_line(body))
+            if len(self._lines) >= _LINES_MAX:
+                self._lines.clear()
+            self._lines[key] = lines
+        return HttpReply(lines=lines, body=body)
 
     def _index(self, request: HttpRequest) -> HttpReply:
         _need(request, "POST")
@@ -143,6 +187,16 @@ class MetricsPage:
             raise HttpError(404, "metrics are at /metrics")
         _need(request, "GET")
         return HttpReply(content_type=_PROMETHEUS, body=[self._service.metrics_text()])
+
+
+def _reply(json_length: int | None, served: str, body: list[Buffer]) -> HttpReply:
+    reply = HttpReply(body=body)
+    if served:
+        reply.headers.append((HEADER_SERVED_BY, served))
+    if json_length is not None:
+        reply.content_type = _BINARY
+        reply.headers.append((HEADER_JSON_LENGTH, str(json_length)))
+    return reply
 
 
 def _need(request: HttpRequest, method: str) -> None:

@@ -56,6 +56,8 @@ class RuntimeLane(Protocol):
         *,
         deadline_at_s: float,
         deadline_s: float,
+        client: int = 0,
+        priority: int = 0,
     ) -> list[Array]:
         """Run a request and return its outputs in the order asked for."""
         ...

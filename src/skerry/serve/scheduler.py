@@ -1,17 +1,16 @@
-"""One lane per model version: a bounded queue, runs on the loop or on a thread, batches.
+"""One lane per model version: a bounded, fair queue, runs on the loop or on threads, batches.
 
 A model whose run is short (`admission.INLINE_S_MAX`) runs on the event loop; a longer
-one on the lane's own thread, so that health checks and other models keep their
+one on the lane's own threads, so that health checks and other models keep their
 latency. Where a model gains from batches, everything that became readable in one turn
-of the loop, or that waited for the thread, runs as one: no timer, no added latency.
+of the loop, or that waited for a thread, runs as one: no timer, no added latency.
 
 Units:   seconds, on the clock's monotonic scale.
-Errors:  QueueFullError, DeadlineError; ModelRunError from the engine.
+Errors:  QueueFullError, RateLimitError, DeadlineError; ModelRunError from the engine.
 """
 
 import asyncio
-import math
-from collections import deque
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,9 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.clock import Clock
+from skerry.base.drive import Later
 from skerry.serve import admission
-from skerry.serve.errors import DeadlineError, QueueFullError, ServeError
+from skerry.serve.errors import DeadlineError, QueueFullError, RateLimitError, ServeError
+from skerry.serve.fair_queue import FairQueue
+from skerry.serve.model_settings import LaneSettings
 from skerry.serve.onnx_engine import OnnxModel
+
+log = logging.getLogger("skerry.serve")
 
 Array = NDArray[Any]
 Inputs = dict[str, Array]
@@ -30,7 +34,8 @@ Inputs = dict[str, Array]
 class _Waiting:
     """One request in the queue."""
 
-    __slots__ = ("answer", "deadline_at_s", "deadline_s", "inputs", "items", "like", "outputs")
+    __slots__ = ("answer", "client", "deadline_at_s", "deadline_s", "inputs", "items", "like",
+                 "outputs", "priority")  # fmt: skip
 
     def __init__(
         self,
@@ -38,31 +43,44 @@ class _Waiting:
         outputs: list[str],
         deadline_at_s: float,
         deadline_s: float,
-        answer: "asyncio.Future[list[Array]]",
+        client: int,
+        priority: int,
     ) -> None:
-        self.inputs, self.outputs, self.answer = inputs, outputs, answer
+        self.inputs, self.outputs = inputs, outputs
         self.deadline_at_s, self.deadline_s = deadline_at_s, deadline_s
+        self.client, self.priority = client, priority
+        self.answer: Later[list[Array]] = Later()
         self.items = 1
         self.like: tuple[Any, ...] = ()
+
+
+Outcome = list[Array] | ServeError
 
 
 class Lane:
     """Runs one model; every call belongs to one event loop."""
 
-    def __init__(
-        self, model: OnnxModel, *, run_s: float, batch_max: int, queue_len_max: int, clock: Clock
-    ) -> None:
+    def __init__(self, model: OnnxModel, settings: LaneSettings, *, clock: Clock) -> None:
         self._model = model
-        self.run_s = run_s
-        self.batch_max = batch_max if model.batch_axes else 1
-        self._queue_len_max = queue_len_max
-        self._clock = clock
-        self._inline = admission.runs_inline(1, run_s)
-        self._queue: deque[_Waiting] = deque()
+        self._settings = settings
+        self._now_s = clock.monotonic_s
+        self.run_s = settings.run_s
+        self.batch_max = settings.batch_max if model.batch_axes else 1
+        self._inline = self._belongs_inline(before=1)
+        self._queue: FairQueue[_Waiting] = FairQueue()
+        self._queued_since_s = 0.0
+        self._tokens, self._tokens_at_s = float(settings.burst), self._now_s()
         self._running = 0
         self._flushing = False
-        self._thread: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._idle: asyncio.Event | None = None
+        self._axis_of = dict(
+            zip(
+                model.output_names,
+                model.batch_axes.outputs if model.batch_axes else (),
+                strict=model.batch_axes is not None,
+            )
+        )
 
     @property
     def queue_len(self) -> int:
@@ -70,114 +88,155 @@ class Lane:
         return len(self._queue)
 
     async def submit(
-        self, inputs: Inputs, outputs: list[str], *, deadline_at_s: float, deadline_s: float
+        self,
+        inputs: Inputs,
+        outputs: list[str],
+        *,
+        deadline_at_s: float,
+        deadline_s: float,
+        client: int = 0,
+        priority: int = 0,
     ) -> list[Array]:
         """Run a request and return its outputs in the order asked for.
 
         `deadline_s` is the whole budget, for the text of an error; `deadline_at_s` is
-        when it ends.
+        when it ends. Requests of one `client` wait behind each other; `priority` is as
+        `FairQueue` has it.
         """
-        left_s = deadline_at_s - self._clock.monotonic_s()
-        queue_len = len(self._queue)
+        now_s = self._now_s()
+        left_s = deadline_at_s - now_s
+        if self._settings.rate_per_s is not None:
+            self._take_token(self._settings.rate_per_s, now_s)
+        alone = not self._queue and not self._running
+        if alone and self._inline and self.batch_max == 1 and self.run_s <= left_s:
+            return self._timed_run(inputs, outputs)
+        self._admit(now_s, left_s, deadline_s)
+        waiting = _Waiting(
+            inputs,
+            outputs,
+            deadline_at_s,
+            deadline_s,
+            client,
+            priority or self._settings.priority_default,
+        )
+        if self.batch_max > 1:
+            self._note_likeness(waiting)
+        if not self._queue:
+            self._queued_since_s = now_s
+        self._queue.push(waiting)
+        loop = asyncio.get_running_loop()
+        if not self._flushing and self._running < self._settings.concurrency:
+            self._flushing = True
+            loop.call_soon(self._next)  # after everything else that is readable in this turn
+        if self._inline:
+            return await waiting.answer
+        timer = loop.call_later(left_s, self._expire, waiting)
+        try:
+            return await waiting.answer
+        finally:
+            timer.cancel()
+
+    async def drain(self) -> None:
+        """Wait until nothing waits or runs, then let the threads go."""
+        if self._queue or self._running:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+
+    def _admit(self, now_s: float, left_s: float, deadline_s: float) -> None:
+        queue_len, settings = len(self._queue), self._settings
         verdict = admission.admit(
-            queue_len, self._queue_len_max, self._running, self.run_s, self.batch_max, left_s
+            queue_len,
+            settings.queue_len_max,
+            self._running,
+            self.run_s,
+            self.batch_max * settings.concurrency,
+            left_s,
+            now_s - self._queued_since_s if queue_len else 0.0,
         )
         if verdict == admission.REFUSE_QUEUE_FULL:
             wait_s = admission.retry_after_s(queue_len, self._running, self.run_s, self.batch_max)
             raise QueueFullError(self._model.name, queue_len, wait_s)
         if verdict == admission.REFUSE_DEADLINE:
             raise DeadlineError(self._model.name, deadline_s, foretold=True)
-        alone = not queue_len and not self._running
-        if self._inline and alone and self.batch_max == 1:
-            return self._timed_run(inputs, outputs)
 
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(inputs, outputs, deadline_at_s, deadline_s, loop.create_future())
-        if self.batch_max > 1:
-            self._note_likeness(waiting)
-        self._queue.append(waiting)
-        if not self._flushing and not self._running:
-            self._flushing = True
-            loop.call_soon(self._next)  # after everything else that is readable in this turn
-        try:
-            async with asyncio.timeout(left_s if left_s < math.inf else None):
-                return await waiting.answer
-        except TimeoutError as error:
-            raise DeadlineError(self._model.name, deadline_s, foretold=False) from error
-
-    async def drain(self) -> None:
-        """Wait until nothing waits or runs, then let the thread go."""
-        if self._queue or self._running:
-            self._idle = asyncio.Event()
-            await self._idle.wait()
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
-            self._thread = None
+    def _take_token(self, rate_per_s: float, now_s: float) -> None:
+        burst = float(self._settings.burst)
+        tokens = admission.tokens(self._tokens, burst, rate_per_s, now_s - self._tokens_at_s)
+        self._tokens_at_s = now_s
+        if tokens < 1.0:
+            self._tokens = tokens
+            raise RateLimitError(self._model.name, rate_per_s, (1.0 - tokens) / rate_per_s)
+        self._tokens = tokens - 1.0
 
     def _next(self) -> None:
-        """Start the next batch; runs as a loop callback, so nothing may escape it."""
+        """Start the next batches; runs as a loop callback, so nothing may escape it."""
         self._flushing = False
-        if self._running:
-            return
-        batch = self._take()
-        if not batch:
-            self._settle()
-            return
-        if self._inline:
-            outcomes = self._run_batch(batch)
-            self._deliver(batch, outcomes)
-            if self._queue:
-                self._flushing = True
-                asyncio.get_running_loop().call_soon(self._next)
-            else:
-                self._settle()
-            return
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"run-{self._model.name}")
-        self._running = 1
-        job = asyncio.get_running_loop().run_in_executor(self._thread, self._run_batch, batch)
-        job.add_done_callback(lambda done: self._finish(batch, done.result()))
-
-    def _finish(self, batch: list[_Waiting], outcomes: "list[list[Array] | ServeError]") -> None:
-        self._running = 0
-        self._deliver(batch, outcomes)
-        self._next()
-
-    def _settle(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue and self._running < self._settings.concurrency:
+            batch = self._take()
+            if not batch:
+                break
+            if self._inline and not self._running:
+                self._deliver(batch, self._run_batch(batch))
+                if self._queue:
+                    self._flushing = True
+                    loop.call_soon(self._next)
+                break
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(
+                    self._settings.concurrency, thread_name_prefix=f"run-{self._model.name}"
+                )
+            self._running += 1
+            job = loop.run_in_executor(self._threads, self._run_batch, batch)
+            job.add_done_callback(lambda done, batch=batch: self._finish(batch, done.result()))  # type: ignore[misc]
         if self._idle is not None and not self._queue and not self._running:
             self._idle.set()
 
+    def _finish(self, batch: list[_Waiting], outcomes: list[Outcome]) -> None:
+        self._running -= 1
+        self._deliver(batch, outcomes)
+        if not self._flushing:
+            self._next()
+
     def _take(self) -> list[_Waiting]:
         """Take like requests off the queue, dropping those that nobody can answer in time."""
+        queue = self._queue
         batch: list[_Waiting] = []
         items = 0
-        now_s = self._clock.monotonic_s()
-        while self._queue:
-            first = self._queue[0]
-            if first.answer.done():  # its client left, or its deadline passed
-                self._queue.popleft()
+        now_s = self._now_s()
+        while queue:
+            first = queue.first()
+            if first.answer.settled:  # its client left, or its deadline passed
+                queue.pop()
                 continue
             if not admission.still_in_time(self.run_s, first.deadline_at_s - now_s):
-                self._queue.popleft()
-                error = DeadlineError(self._model.name, first.deadline_s, foretold=True)
-                first.answer.set_exception(error)
+                self._expire(queue.pop())
                 continue
             if batch and (items + first.items > self.batch_max or first.like != batch[0].like):
                 break
-            batch.append(self._queue.popleft())
+            batch.append(queue.pop())
             items += first.items
             if self.batch_max == 1:
                 break
         return batch
 
-    def _run_batch(self, batch: list[_Waiting]) -> "list[list[Array] | ServeError]":
+    def _expire(self, waiting: _Waiting) -> None:
+        if not waiting.answer.settled:
+            foretold = waiting.deadline_at_s > self._now_s()
+            error = DeadlineError(self._model.name, waiting.deadline_s, foretold=foretold)
+            waiting.answer.set_exception(error)
+
+    def _run_batch(self, batch: list[_Waiting]) -> list[Outcome]:
         """Run a batch as one; if that fails, each alone, so that one cannot fail another."""
         if len(batch) > 1:
             try:
                 return list(self._run_together(batch))
             except ServeError:
                 pass  # falls to the loop below, which finds out whose fault it was
-        outcomes: list[list[Array] | ServeError] = []
+        outcomes: list[Outcome] = []
         for waiting in batch:
             try:
                 outcomes.append(self._timed_run(waiting.inputs, waiting.outputs))
@@ -192,43 +251,53 @@ class Lane:
             spec.name: np.concatenate([one.inputs[spec.name] for one in batch], axis=axis)
             for spec, axis in zip(self._model.inputs, axes.inputs, strict=True)
         }
-        found = self._timed_run(inputs, batch[0].outputs)
-        ends = np.cumsum([one.items for one in batch])[:-1]
-        axis_of = dict(zip(self._model.output_names, axes.outputs, strict=True))
-        cut = [
-            np.split(array, ends, axis=axis_of[name])
-            for name, array in zip(batch[0].outputs, found, strict=True)
-        ]
-        return [list(parts) for parts in zip(*cut, strict=True)]
+        names = batch[0].outputs
+        found = self._timed_run(inputs, names)
+        before = [(slice(None),) * self._axis_of[name] for name in names]
+        shares: list[list[Array]] = []
+        start = 0
+        for one in batch:
+            part = slice(start, start + one.items)
+            start += one.items
+            shares.append([array[(*left, part)] for array, left in zip(found, before, strict=True)])
+        return shares
 
     def _timed_run(self, inputs: Inputs, outputs: list[str]) -> list[Array]:
-        start_s = self._clock.monotonic_s()
+        start_s = self._now_s()
         found = self._model.run(inputs, outputs)
-        self.run_s = admission.mean_run_s(self.run_s, self._clock.monotonic_s() - start_s)
-        self._inline = admission.runs_inline(self._inline, self.run_s)
+        self.run_s = admission.mean_run_s(self.run_s, self._now_s() - start_s)
+        self._inline = self._belongs_inline(self._inline)
         return found
 
+    def _belongs_inline(self, before: int) -> int:
+        if self._settings.run_on == "auto":
+            return admission.runs_inline(before, self.run_s)
+        return int(self._settings.run_on == "inline")
+
     @staticmethod
-    def _deliver(batch: list[_Waiting], outcomes: "list[list[Array] | ServeError]") -> None:
+    def _deliver(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
         for waiting, outcome in zip(batch, outcomes, strict=True):
-            if waiting.answer.done():
+            if waiting.answer.settled:
                 continue
-            if isinstance(outcome, ServeError):
-                waiting.answer.set_exception(outcome)
-            else:
-                waiting.answer.set_result(outcome)
+            try:
+                if isinstance(outcome, ServeError):
+                    waiting.answer.set_exception(outcome)
+                else:
+                    waiting.answer.set_result(outcome)
+            except Exception:  # one client's failure may not end a batch
+                log.exception("an answer could not be delivered")
 
     def _note_likeness(self, waiting: _Waiting) -> None:
         """Requests may run as one if they differ in the number of items alone."""
         axes = self._model.batch_axes
         assert axes is not None  # noqa: S101 - batch_max is 1 without axes
-        counts = set()
+        items = -1
         rest: list[Any] = [tuple(waiting.outputs)]
         for spec, axis in zip(self._model.inputs, axes.inputs, strict=True):
             shape = waiting.inputs[spec.name].shape
-            counts.add(shape[axis])
+            if items not in (-1, shape[axis]):  # the model will say what is wrong, to this one
+                waiting.like = (id(waiting),)
+                return
+            items = shape[axis]
             rest.append(shape[:axis] + shape[axis + 1 :])
-        if len(counts) == 1:
-            waiting.items, waiting.like = counts.pop(), tuple(rest)
-        else:  # the model will say what is wrong; nobody else shall hear it
-            waiting.items, waiting.like = 1, (id(waiting),)
+        waiting.items, waiting.like = items, tuple(rest)

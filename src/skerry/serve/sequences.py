@@ -18,9 +18,10 @@ Source:  Triton's protocol extension "Sequence" and its implicit state managemen
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -172,7 +173,9 @@ class Sequences:
             wanted = request.outputs if request.outputs is not None else self._outputs
             extra = [name for name in self._input_of if name not in wanted]
             found = await run(
-                replace(request, inputs=[*request.inputs, *states], outputs=[*wanted, *extra])
+                msgspec.structs.replace(
+                    request, inputs=[*request.inputs, *states], outputs=[*wanted, *extra]
+                )
             )
             self._set(kept, [] if step.end else self._states_of(found), kept.items)
             return found[: len(wanted)]

@@ -52,8 +52,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What the gRPC door runs on: skerry's own HTTP/2, or the slower grpcio library."""
     admin_over_tcp: bool = True
     """Whether loopback doors take repository commands; a Unix socket always does."""
-    queue_len_max: int = 64
-    """Requests that may wait per model version; the next one is refused at once."""
+    queue_len_max: int = 1024
+    """Requests that may wait per model version, however short its runs are."""
     memory_bytes_max: int | None = None
     """Bound for the memory of all loaded models together; None for none."""
     providers: tuple[str, ...] = ()

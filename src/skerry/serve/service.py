@@ -10,8 +10,6 @@ Errors:  ServeError and its kinds.
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from skerry import __version__
 from skerry.base.clock import Clock
 from skerry.base.drive import in_task
@@ -39,10 +37,9 @@ from skerry.serve.shared_memory import Regions
 from skerry.serve.states import state_pairs
 from skerry.serve.wishes import fulfil
 
-Array = NDArray[Any]
-
 DEADLINE_S_DEFAULT = 30.0
 SERVER_NAME = "skerry"
+_FORMS_MAX = 64
 _REFUSED_BELOW = 500  # an HTTP status below it is the client's or a rule's doing
 
 
@@ -62,7 +59,7 @@ class Service:
         self.metrics = Metrics()
         self.regions = Regions()
         self.logs = LogSettings()
-        self._clock = clock
+        self._clock, self._now_s = clock, clock.monotonic_s
         self._site, self._node, self._tier = site, node, tier
         self._refuses_because = "starting"
 
@@ -98,7 +95,7 @@ class Service:
 
     def runtime(self, model: str) -> ModelRuntime:
         """Say how a model is run here, and why so."""
-        return model_runtime(self.repository, model, self._clock.monotonic_s())
+        return model_runtime(self.repository, model, self._now_s())
 
     def config(self, model: str, version: str = "") -> dict[str, Any]:
         """Tell a model's configuration in Triton's words."""
@@ -133,7 +130,7 @@ class Service:
 
         Fields: those of `Window.stats`, `queue_len`, `run_ms` and `version`.
         """
-        now_s = self._clock.monotonic_s()
+        now_s = self._now_s()
         return {
             slot.name: {
                 **slot.window.stats(now_s),
@@ -166,7 +163,7 @@ class Service:
 
     async def infer(self, request: InferRequest) -> InferReply:
         """Answer a request with a model that serves here."""
-        start_s = request.received_s or self._clock.monotonic_s()
+        start_s = request.received_s or self._now_s()
         slot: Slot | None = None
         try:
             if self._refuses_because == "starting":
@@ -182,23 +179,28 @@ class Service:
         except SkerryError as error:
             self._count_error(slot, error, start_s)
             raise
-        end_s = self._clock.monotonic_s()
+        end_s = self._now_s()
         slot.window.add(end_s, end_s - start_s, Outcome.OK)
         self.metrics.answered(slot.name, end_s - start_s)
         return InferReply(
             model=slot.name,
-            version=str(slot.version),
+            version=slot.version_text,
             id=request.id,
             outputs=outputs,
-            served_by=ServedBy(
+            served_by=self._served_by(slot),
+        )
+
+    def _served_by(self, slot: Slot) -> ServedBy:
+        if slot.served_by is None:
+            slot.served_by = ServedBy(
                 site=self._site,
                 node=self._node,
                 tier=self._tier,
                 model=slot.name,
-                version=str(slot.version),
+                version=slot.version_text,
                 reason="local",
-            ),
-        )
+            )
+        return slot.served_by
 
     async def _run_in_sequence(
         self, slot: Slot, request: InferRequest, start_s: float
@@ -229,7 +231,7 @@ class Service:
 
     async def run_apart(self, request: InferRequest) -> list[Tensor]:
         """Run a model for the server's own ends, such as explanations; nothing is counted."""
-        start_s = request.received_s or self._clock.monotonic_s()
+        start_s = request.received_s or self._now_s()
         try:
             slot = self.repository.get(request.model, request.version)
         except RestingError:
@@ -240,20 +242,23 @@ class Service:
         """Load what rests, within the request's deadline."""
         await in_task()
         budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
-        left_s = start_s + budget_s - self._clock.monotonic_s()
+        left_s = start_s + budget_s - self._now_s()
         return await self.repository.wake(request.model, request.version, left_s)
 
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
-        inputs = _checked_inputs(slot, request)
-        names = _checked_outputs(slot, request)
+        names, datatypes = _checked(slot, request)
         budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
         arrays = await slot.lane.submit(
-            inputs, names, deadline_at_s=start_s + budget_s, deadline_s=budget_s
+            {tensor.name: tensor.data for tensor in request.inputs},
+            names,
+            deadline_at_s=start_s + budget_s,
+            deadline_s=budget_s,
+            client=request.client,
+            priority=request.priority,
         )
-        datatypes = {spec.name: spec.datatype for spec in slot.model.outputs}
         return [
-            Tensor(name, datatypes[name], array.shape, array)
-            for name, array in zip(names, arrays, strict=True)
+            Tensor(name, datatype, array.shape, array)
+            for name, datatype, array in zip(names, datatypes, arrays, strict=True)
         ]
 
     def _count_error(self, slot: Slot | None, error: SkerryError, start_s: float) -> None:
@@ -265,12 +270,32 @@ class Service:
         else:
             self.metrics.failed(name)
         if slot is not None:
-            now_s = self._clock.monotonic_s()
+            now_s = self._now_s()
             slot.window.add(now_s, now_s - start_s, Outcome.REFUSED if told else Outcome.FAILED)
 
 
-def _checked_inputs(slot: Slot, request: InferRequest) -> dict[str, Array]:
-    """Hold a request's tensors against the model's own declaration."""
+def _checked(slot: Slot, request: InferRequest) -> tuple[list[str], list[str]]:
+    """Hold a request against the model's declaration; return its outputs and their datatypes.
+
+    What passed once passes again: names, datatypes and shapes are all that is looked at.
+    """
+    form = (
+        tuple([(tensor.name, tensor.datatype, tensor.shape) for tensor in request.inputs]),
+        None if request.outputs is None else tuple(request.outputs),
+    )
+    outputs = slot.forms.get(form)
+    if outputs is None:
+        _check_inputs(slot, request)
+        names = _checked_outputs(slot, request)
+        datatypes = {spec.name: spec.datatype for spec in slot.model.outputs}
+        outputs = (names, [datatypes[name] for name in names])
+        if len(slot.forms) >= _FORMS_MAX:
+            slot.forms.clear()
+        slot.forms[form] = outputs
+    return outputs
+
+
+def _check_inputs(slot: Slot, request: InferRequest) -> None:
     specs = slot.model.inputs
     given = {tensor.name: tensor for tensor in request.inputs}
     if len(given) != len(request.inputs):
@@ -281,7 +306,6 @@ def _checked_inputs(slot: Slot, request: InferRequest) -> dict[str, Array]:
         raise MismatchError(slot.name, "inputs", found, ", ".join(names))
     for spec in specs:
         _check_tensor(slot.name, spec, given[spec.name])
-    return {spec.name: given[spec.name].data for spec in specs}
 
 
 def _check_tensor(model: str, spec: TensorSpec, tensor: Tensor) -> None:

@@ -89,9 +89,16 @@ class UpstreamLane:
         return len(self._queue)
 
     async def submit(
-        self, inputs: Inputs, outputs: list[str], *, deadline_at_s: float, deadline_s: float
+        self,
+        inputs: Inputs,
+        outputs: list[str],
+        *,
+        deadline_at_s: float,
+        deadline_s: float,
+        client: int = 0,
+        priority: int = 0,
     ) -> list[Array]:
-        """Ask the server and return its outputs in the order asked for."""
+        """Ask the server and return its outputs in the order asked for; turns are its own."""
         await in_task()
         turn = await self._turn(deadline_at_s, deadline_s)
         count, left_s = False, self._left_s(deadline_at_s)

@@ -15,9 +15,10 @@ Errors:  those of a real endpoint, as programmed.
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -97,7 +98,7 @@ class FakeEndpoint:
         """Answer one request as programmed."""
         fake = self.fakes.get(request.model)
         if not self.down:
-            self.seen.append(replace(request))
+            self.seen.append(msgspec.structs.replace(request))
         await self._reached(deadline_s, self.latency_s + (fake.latency_s if fake else 0.0))
         if self._failures:
             raise self._failures.popleft()
