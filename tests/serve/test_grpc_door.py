@@ -115,5 +115,5 @@ async def test_a_message_too_large_is_refused(call: Any) -> None:
 
 
 async def test_an_unknown_method_is_unimplemented(call: Any) -> None:
-    error = await refused(call("ModelConfig", b""))
+    error = await refused(call("ModelDance", b""))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
