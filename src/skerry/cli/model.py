@@ -7,6 +7,8 @@ import click
 
 from skerry.base.errors import UsageError
 from skerry.cli.model_explain import explain
+from skerry.cli.model_folders import FLEET_FILE, fleet_folder, load_model
+from skerry.cli.model_optimize import optimize
 from skerry.cli.model_profile import profile
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from skerry.learn.importer import Added
     from skerry.schema.model import Card
 
-FLEET_FILE = "fleet.yaml"
 REPOSITORY = click.option(
     "--repository",
     type=click.Path(file_okay=False, path_type=Path),
@@ -34,6 +35,7 @@ def command() -> None:
 
 
 command.add_command(profile)
+command.add_command(optimize)
 command.add_command(explain)
 
 
@@ -77,7 +79,7 @@ def add(
     from skerry.learn.importer import add_file
     from skerry.pipeline.run import check_card
 
-    lock_folder = _fleet_folder(repository)
+    lock_folder = fleet_folder(repository)
     if str(path) in ("magika", "magika-small") and not path.exists():
         _say_added(_add_story_model(str(path), repository, lock_folder, stated), as_json)
         return
@@ -100,7 +102,7 @@ def add(
             path,
             declared,
             repository,
-            load=_load,
+            load=load_model,
             trust_pickle=trust_pickle,
             check=check,
             labels=read_labels(labels_file) if labels_file else declared.all_labels(beside),
@@ -187,12 +189,6 @@ def list_models(repository: Path, as_json: bool) -> None:
     )
 
 
-def _load(path: Path) -> Any:
-    from skerry.serve.onnx_engine import OnnxModel
-
-    return OnnxModel(path.name, path)
-
-
 def _add_story_model(
     name: str, repository: Path, lock_folder: Path | None, stated: dict[str, Any]
 ) -> "Added":
@@ -205,11 +201,11 @@ def _add_story_model(
     if name == "magika":
         from skerry.learn.magika import add_magika
 
-        return add_magika(repository, load=_load, number=number, lock_folder=lock_folder)
+        return add_magika(repository, load=load_model, number=number, lock_folder=lock_folder)
     from skerry.learn.standin import add_standin
 
     say("training on files of this Python installation")
-    return add_standin(repository, load=_load, number=number, lock_folder=lock_folder)
+    return add_standin(repository, load=load_model, number=number, lock_folder=lock_folder)
 
 
 def _say_added(added: "Added", as_json: bool) -> None:
@@ -239,14 +235,6 @@ def _say_added(added: "Added", as_json: bool) -> None:
         say(f"  manifest {added.manifest_sha256}")
     fleet = (Path.cwd() / FLEET_FILE).exists()
     say_next("skerry check" if fleet else f"skerry serve --repository {added.folder.parent.parent}")
-
-
-def _fleet_folder(repository: Path) -> Path | None:
-    """Return the folder whose lock pins the model: here, or where the repository lies."""
-    for folder in (Path.cwd(), repository.resolve().parent):
-        if (folder / FLEET_FILE).exists():
-            return folder
-    return None
 
 
 def _find(repository: Path, name: str, version: str | None) -> Path:

@@ -1,8 +1,26 @@
-"""Where a command finds one version of a model, with or without a card beside it."""
+"""Where a command finds a model, its fleet, and the engine that runs it."""
 
 from pathlib import Path
+from typing import Any
 
 from skerry.base.errors import UsageError
+
+FLEET_FILE = "fleet.yaml"
+
+
+def fleet_folder(repository: Path) -> Path | None:
+    """Return the folder whose lock pins the model: here, or where the repository lies."""
+    for folder in (Path.cwd(), repository.resolve().parent):
+        if (folder / FLEET_FILE).exists():
+            return folder
+    return None
+
+
+def load_model(path: Path) -> Any:
+    """Load a model file into the engine that serves."""
+    from skerry.serve.onnx_engine import OnnxModel
+
+    return OnnxModel(path.name, path)
 
 
 def version_folder(repository: Path, name: str, version: str | None) -> Path:

@@ -268,3 +268,34 @@ class UnexplainableError(LearnError):
     def hint(self) -> str:
         """Name the way out."""
         return "ask for the answer without explain, or one model of an ensemble by its own name"
+
+
+class VariantWorseError(LearnError):
+    """An INT8 or FP16 variant is further from its original than the limits allow.
+
+    Nothing was written. Calibrate with more rows like those it will see (`--samples`), try
+    another precision, or state a wider limit if the task bears it.
+    """
+
+    code = "E0712"
+    exit_code = Exit.BAD_OUTCOME
+
+    def __init__(self, what: str, figure: str, found: float, limit: float) -> None:
+        super().__init__(what, figure, found, limit)
+        self.what, self.figure, self.found, self.limit = what, figure, found, limit
+
+    def __str__(self) -> str:
+        if self.figure == "agreement":
+            return (
+                f"{self.what}: {self.found:.2%} of rows keep their top class, "
+                f"wanted at least {self.limit:.2%}"
+            )
+        return (
+            f"{self.what}: differs by {self.found:.2%} of the output's range, "
+            f"wanted at most {self.limit:.2%}"
+        )
+
+    @property
+    def hint(self) -> str:
+        """Name the ways out."""
+        return "give more rows with --samples, try --to fp16, or state another limit"

@@ -127,7 +127,7 @@ def add_trained(
         )
         if check_card is not None and (card.pre or card.post):
             check_card(card)
-        return _put(folder, repository, card, lock_folder, reference, worst)
+        return put_card(folder, repository, card, lock_folder, reference, worst)
 
 
 def wanted_as(outputs: Sequence[Array], wanted: Sequence[Array]) -> list[Array]:
@@ -161,7 +161,7 @@ def _bench(
     return Bench(file, loaded, inputs), expected
 
 
-def _put(
+def put_card(
     folder: Path,
     repository: Path,
     card: Card,
@@ -169,6 +169,7 @@ def _put(
     reference: str,
     worst: float,
 ) -> Added:
+    """Complete a staged model with its card, move it into its place, and pin it."""
     manifest, digest = complete(folder, card)
     target = repository / card.name / str(card.version)
     refuse_other_bytes(target, manifest, digest)
