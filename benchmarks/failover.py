@@ -1,13 +1,16 @@
-"""Failover from the client's side: a killed process, and a silent black hole.
+"""Failover from the client's side: a killed process, a silent black hole, a node of two killed.
 
 Two real HTTP servers as processes; one `skerry.client.AsyncClient` with four requests
 under way at a time. One server is killed (SIGKILL) or frozen (SIGSTOP: its kernel still
-takes connections, nobody answers) in the middle. Prints one JSON document.
+takes connections, nobody answers) in the middle. In the third case both servers are
+nodes of one site and share the load of sixteen tasks that never pause; the reason in each
+answer tells which requests had to be sent again. Prints one JSON document.
 
     python benchmarks/failover.py [--requests 1200] [--service-ms 3]
 
 Held: killed: total p95 under 50 ms. Black hole: added p99 at most twice the healthy
-p95, and slow requests at most one per task. Nothing failed in either.
+p95, and slow requests at most one per task. Node of two: at most the requests in flight
+were sent again. Nothing failed in any.
 """
 
 import argparse
@@ -23,8 +26,12 @@ from pathlib import Path
 import numpy as np
 
 from skerry.client import AsyncClient
+from skerry.client.endpoints import Endpoints
+from skerry.schema.desired import Peer
+from skerry.schema.policy import Place, Policy, Residency, Stays
 
 TASKS = 4
+LOAD_TASKS = 16
 SERVER = Path(__file__).with_name("oip_echo.py")
 INPUT = {"x": np.zeros((1, 64), np.float32)}
 
@@ -44,8 +51,15 @@ class Server:
         self.process.wait()
 
 
-async def load(client: AsyncClient, requests: int, fault: tuple[int, int] | None) -> dict:
-    """Send requests from TASKS tasks; `fault` is (process id, signal), sent half way through."""
+async def load(
+    client: AsyncClient,
+    requests: int,
+    fault: tuple[int, int] | None,
+    *,
+    tasks: int = TASKS,
+    pause_s: float = 0.002,
+) -> dict:
+    """Send requests from some tasks; `fault` is (process id, signal), sent half way through."""
     latencies: list[float] = []
     failed: list[str] = []
     reasons: dict[str, int] = {}
@@ -63,9 +77,9 @@ async def load(client: AsyncClient, requests: int, fault: tuple[int, int] | None
             except Exception as error:
                 failed.append(f"{type(error).__name__}: {error}")
             latencies.append((time.perf_counter() - started) * 1000)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(pause_s)
 
-    await asyncio.gather(*(task() for _ in range(TASKS)))
+    await asyncio.gather(*(task() for _ in range(tasks)))
     p50, p95, p99 = map(float, np.percentile(latencies, [50, 95, 99]))
     return {
         "requests": requests,
@@ -108,8 +122,55 @@ async def scenario(kind: str, requests: int, service_ms: float) -> dict:
     }
 
 
+def one_site(servers: list[Server]) -> Endpoints:
+    """Return endpoints that are nodes of one site, so that the load is spread over them."""
+    place = Place(site="a", region="r", jurisdiction="NO")
+    policy = Policy(
+        fleet="f",
+        generation=1,
+        data_classes={"public": Residency(stays=Stays.SITE)},
+        model_classes={"echo": ("public",)},
+        places={"a": place},
+    )
+    peers = tuple(
+        Peer(
+            node=f"a/{number}",
+            site="a",
+            region="r",
+            tier="closet",
+            url=server.url,
+            round_trip_ms=0.1,
+        )
+        for number, server in enumerate(servers, 1)
+    )
+    return Endpoints(peers=peers, tier_order=("closet",), place=place, policy=policy)
+
+
+async def node_of_two(requests: int, service_ms: float) -> dict:
+    """Kill one of a site's two nodes under full load; count what was sent again, and failed."""
+    servers = [Server("a/1", service_ms), Server("a/2", service_ms)]
+    try:
+        async with AsyncClient(one_site(servers)) as client:
+            healthy = await load(client, requests, None, tasks=LOAD_TASKS, pause_s=0)
+            fault = (servers[0].process.pid, signal.SIGKILL)
+            faulty = await load(client, requests, fault, tasks=LOAD_TASKS, pause_s=0)
+    finally:
+        for server in servers:
+            server.close()
+    again = sum(count for reason, count in faulty["reasons"].items() if reason == "down")
+    del healthy["latencies"], faulty["latencies"]
+    return {
+        "scenario": "node of two killed under load",
+        "healthy": healthy,
+        "faulty": faulty,
+        "in_flight_max": LOAD_TASKS,
+        "sent_again": again,
+        "held": faulty["failed"] == 0 and again <= LOAD_TASKS,
+    }
+
+
 async def main() -> int:
-    """Run both scenarios; 0 only if both held."""
+    """Run every scenario; 0 only if all held."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1200)
     parser.add_argument("--service-ms", type=float, default=3.0)
@@ -118,6 +179,7 @@ async def main() -> int:
         await scenario(kind, chosen.requests, chosen.service_ms)
         for kind in ("killed", "black-hole")
     ]
+    results.append(await node_of_two(chosen.requests, chosen.service_ms))
     print(json.dumps(results, indent=2))
     return 0 if all(result["held"] for result in results) else 1
 
