@@ -40,14 +40,14 @@ def elements(name: str, shape: Sequence[int]) -> int:
     """Return how many elements a shape holds; raises `OipError` for an impossible one."""
     if len(shape) > AXES_MAX:
         raise OipError(f"shape of {shown(name)}", f"of {len(shape)} axes", f"at most {AXES_MAX}")
-    count = 1
+    room = 1
     for length in shape:
         if length < 0:
             raise OipError(f"shape of {shown(name)}", shown(list(shape)), "no axis below 0")
-        count *= length
-        if count > ELEMENTS_MAX:
+        room *= length or 1  # beside an axis of 0, numpy still judges the others
+        if room > ELEMENTS_MAX:
             raise OipError(f"shape of {shown(name)}", shown(list(shape)), "a smaller tensor")
-    return count
+    return 0 if 0 in shape else room
 
 
 def dtype_of(name: str, datatype: str) -> np.dtype[Any]:
