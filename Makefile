@@ -9,11 +9,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-fast check bench lock clean
+.PHONY: help setup demo test test-fast fuzz check bench lock clean
 
 help:
 	@echo "make demo    set up, then run the whole story on this machine"
 	@echo "make test    set up, then run every test"
+	@echo "make fuzz    throw far more at the doors than the tests do; an hour or so"
 	@echo "make check   format, lint, types, floor plan, docs"
 	@echo "make bench   measure the numbers in benchmarks/README.md"
 	@echo "make clean   remove everything that the other targets made"
@@ -38,6 +39,9 @@ test: setup
 
 test-fast: setup
 	@$(PY) -m pytest -p no:cacheprovider -m "not slow" $(ARGS)
+
+fuzz: setup
+	@$(PY) tests/fuzz/long.py $(ARGS)
 
 check: setup
 	@$(VENV)/bin/ruff format --check --quiet .

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,8 +64,13 @@ class Target:
     grpc: int
     complaints: Complaints = field(default_factory=Complaints)
 
-    def throw(self, port: int, *pieces: bytes) -> bytes:
-        """Send pieces, close our side, return all that comes back; check what must hold."""
+    def throw(
+        self, port: int, *pieces: bytes, until: Callable[[bytes], bool] = lambda _: True
+    ) -> bytes:
+        """Send pieces, close our side once `until` says so, return all that comes back.
+
+        What must hold of every exchange is checked here.
+        """
         self.complaints.found.clear()
         gc.disable()  # a collection of Hypothesis's own heap takes longer than any request
         started_s, got = time.process_time(), b""
@@ -74,6 +79,8 @@ class Target:
             with contextlib.suppress(ConnectionError):
                 for piece in pieces:
                     line.sendall(piece)
+                while not until(got) and (piece := line.recv(65_536)):
+                    got += piece
                 line.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionError):
                 while piece := line.recv(65_536):
