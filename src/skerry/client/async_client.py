@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
@@ -25,9 +25,17 @@ from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError, UsageError
 from skerry.base.http_client import CONNECT_S_MAX, HttpClient
 from skerry.client.answer import Answer, answer_of, tensors_of
-from skerry.client.endpoints import Endpoints, Trust, from_run_file, from_urls, open_endpoint
+from skerry.client.endpoints import (
+    Endpoints,
+    Trust,
+    from_run_file,
+    from_urls,
+    is_near,
+    open_endpoint,
+)
 from skerry.client.errors import ClientClosedError
 from skerry.client.shadow import ClientShadow
+from skerry.client.shared_memory import SharedInputs, TakesRegions
 from skerry.client.trace import current_traceparent
 from skerry.route.endpoint import Endpoint, ModelStatistics, probe
 from skerry.route.peer_http import HttpEndpoint
@@ -54,6 +62,7 @@ class AsyncClient:
     where endpoints want one; `tls` a context of its own for https in place of both.
     `headers` go with every call, as metadata over gRPC. `data_class` is sent with
     requests that name none.
+    With `shared_memory`, large inputs go to servers on this machine through shared memory.
     `shadow` copies a share of the requests to a candidate (`skerry.client.shadow`); its
     records, and the examples that a rule allows, go to `shadow_folder` where one is given.
     """
@@ -70,6 +79,7 @@ class AsyncClient:
         tls: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
         insecure: bool = False,
+        shared_memory: bool = False,
         shadow: ShadowRule | Sequence[ShadowRule] = (),
         shadow_folder: Path | None = None,
         clock: Clock | None = None,
@@ -85,6 +95,11 @@ class AsyncClient:
             peer.node: ends.links.get(peer.node)
             or open_endpoint(peer.url, self._http, trust, connect_s=connect_timeout_s, headers=sent)
             for peer in ends.peers
+        }
+        self._shared = {
+            node: SharedInputs(cast(TakesRegions, link))
+            for node, link in self._links.items()
+            if shared_memory and is_near(link.url)
         }
         self._clock = clock or _clock_of(ends)
         self._router = Router(
@@ -306,6 +321,8 @@ class AsyncClient:
         if self._shadow is not None:
             await self._shadow.aclose()
         await self._router.aclose()
+        for shared in self._shared.values():
+            await shared.aclose()
         for link in self._links.values():
             await link.aclose()
         self._http.close()
@@ -322,7 +339,8 @@ class AsyncClient:
         await self.aclose()
 
     async def _call(self, peer: Peer, request: InferRequest, left_s: float) -> InferReply:
-        return await self._links[peer.node].infer(request, left_s)
+        carrier = self._shared.get(peer.node) or self._links[peer.node]
+        return await carrier.infer(request, left_s)
 
     async def _first(self, end: str | None, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
         """Ask the named endpoint, or each in order until one answers; raise the last refusal."""

@@ -138,6 +138,14 @@ def open_endpoint(
     return HttpEndpoint(http, url, address_of(url), headers)
 
 
+def is_near(url: str) -> bool:
+    """Tell whether a URL leads to another process of this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "unix" or (
+        parts.scheme in ("http", "https", "grpc", "grpcs") and parts.hostname in LOOPBACK
+    )
+
+
 def _check(url: str, *, insecure: bool) -> None:
     parts = urlsplit(url)
     if parts.scheme in ("unix", "local"):

@@ -167,6 +167,18 @@ class GrpcEndpoint:
             "RepositoryModelUnload", asked, pb.RepositoryModelUnloadResponse(), deadline_s
         )
 
+    async def register(self, name: str, key: str, byte_size: int, deadline_s: float) -> None:
+        """Tell it of a shared memory region of this machine."""
+        asked = pb.SystemSharedMemoryRegisterRequest(name=name, key=key, byte_size=byte_size)
+        told = pb.SystemSharedMemoryRegisterResponse()
+        await self._ask("SystemSharedMemoryRegister", asked, told, deadline_s)
+
+    async def unregister(self, name: str, deadline_s: float) -> None:
+        """Have it forget a region."""
+        asked = pb.SystemSharedMemoryUnregisterRequest(name=name)
+        told = pb.SystemSharedMemoryUnregisterResponse()
+        await self._ask("SystemSharedMemoryUnregister", asked, told, deadline_s)
+
     async def aclose(self) -> None:
         """Close the channel."""
         if self._channel is not None:

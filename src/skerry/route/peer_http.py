@@ -127,6 +127,15 @@ class HttpEndpoint:
         """Take a model out of service."""
         await self._command(model, "unload", {}, deadline_s)
 
+    async def register(self, name: str, key: str, byte_size: int, deadline_s: float) -> None:
+        """Tell it of a shared memory region of this machine."""
+        wanted = {"key": key, "offset": 0, "byte_size": byte_size}
+        await self.document(f"{_region(name)}/register", wanted, deadline_s)
+
+    async def unregister(self, name: str, deadline_s: float) -> None:
+        """Have it forget a region."""
+        await self.document(f"{_region(name)}/unregister", {}, deadline_s)
+
     async def document(self, path: str, body: object, deadline_s: float) -> Any:
         """Ask one of its own paths: GET, or POST where there is a body; JSON both ways."""
         if body is None:
@@ -228,3 +237,7 @@ class _Statistics(msgspec.Struct, frozen=True, kw_only=True):
 def _path(model: str, version: str) -> str:
     path = f"/v2/models/{quote(model, safe='')}"
     return f"{path}/versions/{quote(version, safe='')}" if version else path
+
+
+def _region(name: str) -> str:
+    return f"/v2/systemsharedmemory/region/{quote(name, safe='')}"
