@@ -25,6 +25,7 @@ BENCHMARKS = {
     "failover": ("failover.py",),
     "residency": ("residency.py", "--decisions", "100000"),
     "kill-points": ("kill_points.py",),
+    "shadow": ("shadow.py",),
     "swap": ("swap.py",),
     "overload": ("overload.py",),
     "soak": ("soak.py",),

@@ -65,11 +65,12 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def small_model(path: Path, factor: float = 1.0) -> None:
-    """Write a model of microseconds: two layers, x [n, 4] to y [n, 3]."""
+def small_model(path: Path, factor: float = 1.0, width: int = 4) -> None:
+    """Write a model of microseconds: two layers, x [n, width] to y [n, 3]."""
     rng = np.random.default_rng(7)
+    first = rng.random(width * 16) * factor
     weights = [
-        helper.make_tensor("a", TensorProto.FLOAT, [4, 16], rng.random(64) * factor),
+        helper.make_tensor("a", TensorProto.FLOAT, [width, 16], first),
         helper.make_tensor("b", TensorProto.FLOAT, [16, 3], rng.random(48)),
     ]
     nodes = [
@@ -77,7 +78,7 @@ def small_model(path: Path, factor: float = 1.0) -> None:
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node("MatMul", ["r", "b"], ["y"]),
     ]
-    _save(path, nodes, weights, ["n", 4], ["n", 3])
+    _save(path, nodes, weights, ["n", width], ["n", 3])
 
 
 def heavy_model(path: Path, products: int = 10, size: int = 256) -> None:
