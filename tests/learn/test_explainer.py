@@ -189,6 +189,7 @@ async def server(repository: Path) -> AsyncIterator[Server]:
         explainer = Explainer(
             infer,
             run=lambda request: server.service.run_apart(request),
+            asked=lambda: server.service.metrics.count(),
             metadata=lambda *of: server.service.metadata(*of),
             cards=lambda *of: server.service.card(*of),
             node=settings.node,
@@ -427,6 +428,7 @@ def explainer(infer: InferFunction) -> Explainer:
     return Explainer(
         infer,
         run=run,
+        asked=lambda: 0,
         metadata=metadata,
         cards=lambda *_: None,
         node="here/1",
@@ -488,14 +490,21 @@ class Steady(SystemClock):
     """A clock that moves by what runs cost."""
 
     def __init__(self) -> None:
-        self.now_s = 1.0
+        self.now_s, self.slept_s = 1.0, 0.0
 
     def monotonic_s(self) -> float:
         return self.now_s
 
+    async def sleep(self, duration_s: float) -> None:
+        self.now_s += duration_s
+        self.slept_s += duration_s
 
+
+@pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize(("row_s", "rows"), [(1e-5, 32), (1e-4, 4), (1.0, 1)])
-async def test_pieces_grow_where_rows_are_quick_and_stay_short(row_s: float, rows: int) -> None:
+async def test_pieces_grow_where_rows_are_quick_and_stay_short(
+    row_s: float, rows: int, busy: bool
+) -> None:
     """A piece may take half a millisecond; one that took longer is followed by a shorter one."""
     clock, sizes = Steady(), list[int]()
 
@@ -514,6 +523,7 @@ async def test_pieces_grow_where_rows_are_quick_and_stay_short(row_s: float, row
     one = Explainer(
         answer,
         run=run,
+        asked=lambda: len(sizes) if busy else 0,
         metadata=lambda *_: ModelMetadata(
             name="m",
             versions=("1",),
@@ -531,3 +541,8 @@ async def test_pieces_grow_where_rows_are_quick_and_stay_short(row_s: float, row
     reply = await one.infer(asked)
     np.testing.assert_allclose(reply.outputs[1].data, 1, atol=1e-5)
     assert max(sizes[6:]) == rows
+    ran_s = clock.now_s - 1.0 - clock.slept_s
+    if busy:  # one more request at every piece: four fifths of the time are left to others
+        assert clock.slept_s > 3.9 * ran_s * (len(sizes) - 1) / len(sizes)
+    else:
+        assert clock.slept_s == 0

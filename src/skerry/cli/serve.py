@@ -118,6 +118,7 @@ def command(
         explainer = Explainer(
             infer,
             run=lambda request: server.service.run_apart(request),
+            asked=lambda: server.service.metrics.count(),
             metadata=lambda *of: server.service.metadata(*of),
             cards=card,
             node=settings.node,

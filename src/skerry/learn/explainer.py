@@ -6,8 +6,9 @@
 
 A request that does not ask costs one look at its parameters. One that does is answered
 first, as any other; then the model that gave the answer is run again and again in small
-pieces, at the lowest priority and with a turn of the loop between them, so that plain
-requests keep their latency. It works on any model, for it only runs it.
+pieces, at the lowest priority and with a turn of the loop between them, or a pause while
+clients are asking, so that plain requests keep their latency. It works on any model,
+for it only runs it.
 
 Units:   seconds, on the clock's monotonic scale; budgets in runs of one row.
 Shapes:  an explanation has its input's shape, without the batch axis where there is one.
@@ -53,6 +54,9 @@ UNDER_WAY_MAX = 4
 DEADLINE_S = 30.0
 PIECE_S = 0.0005
 """Longest that one piece should hold a model: half of what may hold the event loop."""
+PAUSE_RUNS = 4
+"""Between two pieces clients get as many pieces' time to themselves, while they are asking."""
+PAUSE_S = PIECE_S * PAUSE_RUNS
 SAME_VALUE = 1e-3
 """How far, relative to numbers above 1, a second run may be from the answer: batches round."""
 _RETRY_S = 0.005
@@ -61,7 +65,11 @@ _BUSY, _TOO_LATE = 503, 504
 
 
 class Explainer:
-    """Wraps an infer function. `node` is this node's name, as answers carry it."""
+    """Wraps an infer function. `node` is this node's name, as answers carry it.
+
+    `asked` returns how many requests clients have sent here so far: while it changes,
+    explanations leave most of the time to them.
+    """
 
     def __init__(
         self,
@@ -70,10 +78,11 @@ class Explainer:
         run: RunModel,
         metadata: Callable[[str, str], ModelMetadata],
         cards: Callable[[str, str], Card | None],
+        asked: Callable[[], int],
         node: str,
         clock: Clock,
     ) -> None:
-        self._infer, self._run = infer, run
+        self._infer, self._run, self._asked = infer, run, asked
         self._metadata, self._cards = metadata, cards
         self._node, self._clock = node, clock
         self._under_way = 0
@@ -117,7 +126,9 @@ class Explainer:
             steps = shapley(players.count, budget=wish.budget, rng=rng)
         else:
             steps = occlusion(players.count, budget=wish.budget)
-        runs = _Runs(self._run, subject, players, baselines, self._clock, deadline_at_s)
+        runs = _Runs(
+            self._run, self._asked, subject, players, baselines, self._clock, deadline_at_s
+        )
         found = await runs.follow(steps)
         if abs(found.value - subject.answered) > SAME_VALUE * max(1.0, abs(subject.answered)):
             raise UnexplainableError(reply.model, subject.answered, found.value)
@@ -135,17 +146,20 @@ class _Runs:
     def __init__(
         self,
         run: RunModel,
+        asked: Callable[[], int],
         subject: Subject,
         players: Players,
         baselines: Sequence[Array],
         clock: Clock,
         deadline_at_s: float,
     ) -> None:
-        self._run, self._subject, self._players = run, subject, players
+        self._run, self._asked = run, asked
+        self._subject, self._players = subject, players
         self._baselines, self._clock = baselines, clock
         self._deadline_at_s = deadline_at_s - _RESERVE_S
         self._piece = 2 if subject.batched else 1
         self._piece_s = 0.0
+        self._asked_before = asked()
         self.done = 0
 
     async def follow(self, steps: Steps) -> Attribution:
@@ -175,7 +189,7 @@ class _Runs:
         subject = self._subject
         blended = self._players.blend(coalitions, subject.rows, self._baselines)
         while True:
-            await asyncio.sleep(0)  # what came in meanwhile goes first
+            await self._give_way()
             start_s = self._clock.monotonic_s()
             left_s = self._deadline_at_s - start_s
             if left_s <= self._piece_s:
@@ -194,6 +208,15 @@ class _Runs:
             self.done += len(coalitions)
             self._learn(len(coalitions), self._clock.monotonic_s() - start_s)
             return subject.picked(outputs[0], len(coalitions))
+
+    async def _give_way(self) -> None:
+        """Let what came in meanwhile go first; leave a pause where clients are asking."""
+        asked = self._asked()
+        busy, self._asked_before = asked != self._asked_before, asked
+        if busy:
+            await self._clock.sleep(max(PAUSE_S, self._piece_s * PAUSE_RUNS))
+        else:
+            await asyncio.sleep(0)
 
     def _request(self, arrays: Sequence[Array], start_s: float, left_s: float) -> InferRequest:
         subject = self._subject

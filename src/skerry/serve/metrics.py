@@ -51,6 +51,10 @@ class Metrics:
         key = (model, "failed")
         self._requests[key] = self._requests.get(key, 0) + 1
 
+    def count(self) -> int:
+        """Return how many requests there were in all; it changes as long as clients ask."""
+        return sum(self._requests.values())
+
     def text(self, gauges: Iterable[tuple[str, str, dict[str, str], float]]) -> bytes:
         """Return the exposition; `gauges` adds rows of (name, help, labels, value)."""
         lines: list[str] = []
