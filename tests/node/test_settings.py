@@ -43,6 +43,8 @@ def test_what_was_written_is_read_and_private(tmp_path: Path, node_settings: Nod
         ({"dial": {"region": "nowhere"}}, "wanted host:port"),
         ({"site": "../etc"}, "site"),
         ({"host_name": "x"}, "host_name"),
+        ({"memory_bytes_max": -1}, "memory_bytes_max is -1, wanted 0 to"),
+        ({"providers": ["cudaa"]}, "providers: execution provider 'cudaa'"),
         ({"route": {"retry_ratio": 7}}, "route.retry_ratio is 7, wanted 0 to 1"),
         ({"route": {"retries": 7}}, "retries"),
         (

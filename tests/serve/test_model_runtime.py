@@ -67,3 +67,17 @@ async def test_settings_that_cannot_be_read_refuse_the_model_and_leave_what_serv
     with pytest.raises(SettingsError, match="unknown field `batch`"):
         await server.service.load("double")
     assert server.service.repository.get("double") is before
+
+
+async def test_a_rate_in_the_settings_is_kept_and_the_refusal_says_when_to_come_back(
+    start: Any, repository: Path, exchange: Any
+) -> None:
+    (repository / "double" / "model.json").write_text('{"rate_per_s": 0.5, "burst": 2}')
+    server = await start(repository)
+    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,1,1,1]}]}'
+    raw = b"POST /v2/models/double/infer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+    raw += b"content-length: %d\r\n\r\n" % len(body) + body
+    answers = [await exchange(server.ports.http, raw) for _ in range(3)]
+    assert [answer.split(b" ")[1] for answer in answers] == [b"200", b"200", b"429"]
+    assert b"\r\nretry-after: 2" in answers[2].lower()
+    assert b"E0421" in answers[2]

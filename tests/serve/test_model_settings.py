@@ -1,16 +1,13 @@
-"""Settings beside a model: read whole or refused by field; a rate is kept by the clock."""
+"""Settings beside a model: read whole, or refused by field."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from skerry.serve.errors import SettingsError
 from skerry.serve.model_settings import LaneSettings, ModelSettings, read_model_settings
-from skerry.serve.rate import TokenBucket
 
 TRITON = """
 # as Triton's own examples are written
@@ -120,25 +117,3 @@ def test_versions_are_chosen_by_number_or_by_age() -> None:
     assert ModelSettings().chosen(on_disk) == [1, 3, 12]
     assert ModelSettings(latest=2).chosen(on_disk) == [3, 12]
     assert ModelSettings(versions=(1, 2)).chosen(on_disk) == [1]
-
-
-def test_a_refused_request_is_told_when_there_is_room() -> None:
-    bucket = TokenBucket(rate_per_s=10, burst=2, now_s=100.0)
-    assert [bucket.wait_s(100.0) for _ in range(2)] == [0, 0]
-    assert bucket.wait_s(100.0) == pytest.approx(0.1)
-    assert bucket.wait_s(100.06) == pytest.approx(0.04)
-    assert bucket.wait_s(100.11) == 0
-
-
-@given(
-    st.floats(0.5, 1000), st.integers(1, 50), st.lists(st.floats(0, 0.1), min_size=1, max_size=200)
-)
-def test_no_window_admits_more_than_the_burst_and_the_rate(
-    rate_per_s: float, burst: int, gaps_s: list[float]
-) -> None:
-    bucket = TokenBucket(rate_per_s, burst, now_s=0.0)
-    now_s, admitted = 0.0, 0
-    for gap_s in gaps_s:
-        now_s += gap_s
-        admitted += bucket.wait_s(now_s) == 0
-    assert admitted <= burst + rate_per_s * now_s + 1e-6

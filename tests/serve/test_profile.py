@@ -64,6 +64,18 @@ def test_a_long_run_leaves_the_event_loop_and_two_threads_are_asked_for_by_name(
     assert chosen(curve(6700), 6700, two_us=6000, latency=True).threads == 1
 
 
+def test_batches_on_the_event_loop_hold_it_no_longer_than_a_single_run_may() -> None:
+    """300 us alone; 4 items take 920 us and 8 take 1,600: the loop waits for neither."""
+    found = chosen(curve(300, 260, 230, 200, 190, 185), 300)
+    assert (found.batch_max, found.run_on) == (4, "inline")
+
+
+def test_batches_that_cost_less_than_half_are_worth_a_thread() -> None:
+    """900 us alone and 1,600 us for 32 of them: 50 us each."""
+    found = chosen(curve(900, 460, 240, 130, 80, 50), 900)
+    assert (found.batch_max, found.run_on) == (32, "thread")
+
+
 def test_arena_and_io_binding_must_be_worth_it() -> None:
     assert not chosen(curve(100), 100, arena_us=96).arena
     assert chosen(curve(100), 100, arena_us=90).arena

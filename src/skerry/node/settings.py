@@ -10,6 +10,8 @@ from skerry.node.errors import SettingsError
 from skerry.schema.route import RouteSettings, fault_of
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 from skerry.schema.shadow import ShadowRule, wrong_in
+from skerry.serve.errors import ProviderError
+from skerry.serve.providers import read_wanted
 
 _MIB = 1024 * 1024
 _ADDRESS = re.compile(r"[A-Za-z0-9.\-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
@@ -21,6 +23,7 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "number": (1, 999_999, ""),
     "journal_bytes_max": (2 * _MIB, 1024 * 1024 * _MIB, " bytes"),
     "outbox_bytes_max": (_MIB, 1024 * 1024 * _MIB, " bytes"),
+    "memory_bytes_max": (0, 1024 * 1024 * _MIB, " bytes"),
     "tick_s": (0.1, 3600, " s"),
     "status_s": (0.1, 3600, " s"),
 }
@@ -69,6 +72,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A folder whose files are answered as they arrive; empty for none."""
     intake_model: str = ""
     """The model that answers them; without one the folder is not watched."""
+    providers: tuple[str, ...] = ()
+    """Execution providers by preference; empty takes what ONNX Runtime offers here."""
+    memory_bytes_max: int = 0
+    """Bound for the memory of all loaded models together, in bytes; 0 for none."""
     upstream_hosts: tuple[str, ...] = ()
     """Hosts other than loopback that the server behind a model may be at."""
     tick_s: float = 10.0
@@ -109,6 +116,11 @@ def read_settings(path: Path) -> NodeSettings:
         wrong = wrong_in(rule)
         if wrong:
             raise SettingsError(str(path), f"shadow[{index}]: {wrong}")
+    for text in settings.providers:
+        try:
+            read_wanted(text)
+        except ProviderError as error:
+            raise SettingsError(str(path), f"providers: {error}; {error.hint}") from error
     for name, address in settings.dial.items():
         if not _ADDRESS.fullmatch(address):
             raise SettingsError(str(path), f"dial.{name} is {address!r}, wanted host:port")

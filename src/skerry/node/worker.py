@@ -161,6 +161,8 @@ class Worker:
                 site=settings.site,
                 node=settings.node,
                 tier=settings.tier,
+                memory_bytes_max=settings.memory_bytes_max or None,
+                providers=settings.providers,
                 upstream_hosts=settings.upstream_hosts,
                 upstream_secrets=str(self._folder.secrets),
             ),

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skerry.base.units import US_PER_SECOND
 from skerry.schema.profile import (
     BatchPoint,
     Chosen,
@@ -37,6 +38,7 @@ Inputs = dict[str, Array]
 BATCHES = (1, 2, 4, 8, 16, 32)
 BATCH_GAIN = 0.8  # a batch must cost at most this much per item; noise alone reaches 0.9
 NEAR_BEST = 1.05  # the smallest batch within this of the best one is enough
+THREAD_GAIN = 2.0  # what batches too long for the event loop must gain to be worth a thread
 VARIANT_GAIN = 0.95  # what arena or IO binding must reach to be worth having
 LATENCY_GAIN = 0.75  # what a second thread must reach where latency is what is wanted
 VARIANT_S = 0.4  # how long one variant is measured, at least three runs
@@ -108,17 +110,19 @@ def choose(
 ) -> tuple[Chosen, tuple[str, ...]]:
     """Return what to do with a model, and why, from its figures."""
     run_us = threads[0].run_us
-    batch_max, why_batch = _batch(curve, axes)
-    inline = run_us <= INLINE_S_MAX * 1e6
+    batch, why_batch, run_on = _batch_and_place(curve, axes, run_us)
     count, why_threads = 1, "1 thread: a second one pays only where a core is free"
     if latency and threads[1].run_us <= LATENCY_GAIN * run_us:
         count = 2
         why_threads = f"2 threads: {threads[1].run_us:.0f} us against {run_us:.0f} us on 1"
     arena = arena_us <= VARIANT_GAIN * run_us
     binding = io_binding_us is not None and io_binding_us <= VARIANT_GAIN * run_us
+    held_us = max(batch.run_us, run_us)
     reasons = (
         why_batch,
-        f"{'on the event loop' if inline else 'on a thread'}: a run takes {run_us:.0f} us",
+        f"on the event loop: a run takes at most {held_us:.0f} us"
+        if run_on == "inline"
+        else f"on a thread: a run takes up to {held_us:.0f} us",
         why_threads,
         f"arena {'on' if arena else 'off'}: {arena_us:.1f} us with it, {run_us:.1f} us without",
         "IO binding off: the inputs do not foretell the outputs' shapes"
@@ -127,9 +131,9 @@ def choose(
         f"{run_us:.1f} us without",
     )
     chosen = Chosen(
-        batch_max=batch_max,
-        batching=batch_max > 1,
-        run_on="inline" if inline else "thread",
+        batch_max=batch.items,
+        batching=batch.items > 1,
+        run_on=run_on,
         threads=count,
         arena=arena,
         io_binding=binding,
@@ -139,17 +143,38 @@ def choose(
     return chosen, reasons
 
 
-def _batch(curve: Sequence[BatchPoint], axes: BatchAxes | None) -> tuple[int, str]:
-    if axes is None:
-        return 1, "batches off: no axis counts the items"
+def _batch_and_place(
+    curve: Sequence[BatchPoint], axes: BatchAxes | None, run_us: float
+) -> tuple[BatchPoint, str, Literal["inline", "thread"]]:
+    """Return the largest batch worth having, why, and where it runs.
+
+    A run on the event loop holds everything else up, its batches too: they stay within the
+    bound of a single run, unless longer ones cost less than half, which is worth a thread.
+    """
+    inline_us = INLINE_S_MAX * US_PER_SECOND
+    fits = [point for point in curve if point.run_us <= inline_us]
+    inline = run_us <= inline_us and bool(fits)
     best_us = min(point.item_us for point in curve)
-    single_us = curve[0].item_us
-    if best_us > BATCH_GAIN * single_us:
-        return 1, f"batches off: {best_us:.1f} us per item at best, {single_us:.1f} us alone"
-    enough = next(point for point in curve if point.item_us <= NEAR_BEST * best_us)
-    return enough.items, (
-        f"batches up to {enough.items}: {enough.item_us:.1f} us per item, {single_us:.1f} us alone"
-    )
+    if inline and min(point.item_us for point in fits) <= THREAD_GAIN * best_us:
+        points: Sequence[BatchPoint] = fits
+    else:
+        points, inline = curve, False
+    best_us = min(point.item_us for point in points)
+    alone = curve[0]
+    if axes is None:
+        why, batch = "batches off: no axis counts the items", alone
+    elif best_us > BATCH_GAIN * alone.item_us:
+        why = f"batches off: {best_us:.1f} us per item at best, {alone.item_us:.1f} us alone"
+        batch = alone
+    else:
+        batch = next(point for point in points if point.item_us <= NEAR_BEST * best_us)
+        why = (
+            f"batches up to {batch.items}: {batch.item_us:.1f} us per item, "
+            f"{alone.item_us:.1f} us alone"
+        )
+    if batch is alone:
+        inline = run_us <= inline_us
+    return batch, why, "inline" if inline else "thread"
 
 
 def _times_us(pairs: Sequence[tuple[OnnxModel, Inputs]]) -> list[tuple[float, float]]:
