@@ -71,6 +71,9 @@ if TYPE_CHECKING:
 @click.option(
     "--upstream-secrets", default="", metavar="DIR", help="Folder of secrets for such servers."
 )
+@click.option(
+    "--trace-file", default="", metavar="FILE", help="Where traces go once a client asks for them."
+)
 @json_option
 def command(
     repository: str,
@@ -85,6 +88,7 @@ def command(
     providers: tuple[str, ...],
     upstream_hosts: tuple[str, ...],
     upstream_secrets: str,
+    trace_file: str,
     as_json: bool,
 ) -> int:
     """Serve a model repository: <DIR>/<model>/<version>/model.onnx.
@@ -111,6 +115,7 @@ def command(
         providers=_known(providers),
         upstream_hosts=upstream_hosts,
         upstream_secrets=upstream_secrets,
+        trace_file=trace_file,
     )
 
     def wrap(infer: "InferFunction") -> "InferFunction":

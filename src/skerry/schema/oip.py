@@ -114,6 +114,8 @@ class InferRequest(msgspec.Struct, kw_only=True, gc=False):
     """Triton's `priority`: 1 is the most urgent, 0 the model's default."""
     client: int = 0
     """Who asks, as the door tells clients apart; requests of one client wait behind each other."""
+    timeline: list[tuple[str, float]] | None = None
+    """What happened to it when, in monotonic seconds; None unless it is traced."""
     wishes: dict[str, OutputWish] | None = None
     """By output; what the door itself does to the answer, wherever it came from."""
     wanted: dict[str, OutputWish] | None = None

@@ -13,7 +13,9 @@ EXTENSIONS = (
     "model_repository",
     "parameters",
     "sequence",
+    "statistics",
     "system_shared_memory",
+    "trace",
 )
 PARAMETER_FOLDER = "skerry-folder"
 """Repository load parameter: the absolute path of a version folder to put into service."""

@@ -38,6 +38,20 @@ async def _config(service: Service, request: HttpRequest, values: Values) -> Htt
     return json_reply(service.config(values["model"], values.get("version", "")))
 
 
+async def _statistics(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    rows = service.statistics(values.get("model", ""), values.get("version", ""))
+    return json_reply({"model_stats": rows})
+
+
+async def _trace(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    return json_reply(service.trace_settings(values.get("model", "")))
+
+
+async def _set_trace(service: Service, request: HttpRequest, values: Values) -> HttpReply:
+    wanted = decoded(request.body, TraceWish)
+    return json_reply(service.change_trace_settings(wanted, values.get("model", "")))
+
+
 async def _log(service: Service, request: HttpRequest, values: Values) -> HttpReply:
     return json_reply(service.logs.values())
 
@@ -51,6 +65,7 @@ async def _cuda(service: Service, request: HttpRequest, values: Values) -> HttpR
     raise UnsupportedError("cudasharedmemory", "not offered", "systemsharedmemory")
 
 
+TraceWish = dict[str, str | int | list[str] | None]
 _MODEL = "/v2/models/{model}"
 _VERSION = "/versions/{version}"
 _SYSTEM = "/v2/systemsharedmemory"
@@ -67,6 +82,41 @@ EXTENSION_ROUTES = (
             errors=(404,),
         )
         for version in ("", _VERSION)
+    ),
+    *(
+        Route(
+            method="GET",
+            path=f"{model}/stats",
+            does=_statistics,
+            summary="Tell what model versions have done",
+            gives=dict[str, Any],
+            errors=(404,) if "{" in model else (),
+        )
+        for model in ("/v2/models", _MODEL, _MODEL + _VERSION)
+    ),
+    *(
+        route
+        for base in ("/v2", _MODEL)
+        for route in (
+            Route(
+                method="GET",
+                path=f"{base}/trace/setting",
+                does=_trace,
+                summary="Tell the trace settings",
+                gives=dict[str, str | list[str]],
+                errors=(404,) if base == _MODEL else (),
+            ),
+            Route(
+                method="POST",
+                path=f"{base}/trace/setting",
+                does=_set_trace,
+                summary="Change trace settings",
+                takes=TraceWish,
+                gives=dict[str, str | list[str]],
+                errors=(400, 403, 404) if base == _MODEL else (400, 403),
+                admin=True,
+            ),
+        )
     ),
     Route(
         method="GET",
@@ -169,4 +219,4 @@ ROUTES = (
 )
 """Every path of the door."""
 
-extension_paths = Routes(ROUTES)
+all_paths = Routes(ROUTES)

@@ -30,6 +30,8 @@ def extension_works(service: Service) -> Mapping[str, Work]:
     works = _Extensions(service)
     return {
         "ModelConfig": works.config,
+        "ModelStatistics": works.statistics,
+        "TraceSetting": works.trace,
         "LogSettings": works.log,
         "SystemSharedMemoryStatus": works.region_status,
         "SystemSharedMemoryRegister": works.region_register,
@@ -48,6 +50,27 @@ class _Extensions:
         wanted = parse(pb.ModelConfigRequest(), data)
         message = pb.ModelConfigResponse()
         ParseDict(self._service.config(wanted.name, wanted.version), message.config)
+        return _pieces(message)
+
+    async def statistics(self, data: Buffer, call: Caller) -> list[Buffer]:
+        wanted = parse(pb.ModelStatisticsRequest(), data)
+        message = pb.ModelStatisticsResponse()
+        for row in self._service.statistics(wanted.name, wanted.version):
+            ParseDict(row, message.model_stats.add())
+        return _pieces(message)
+
+    async def trace(self, data: Buffer, call: Caller) -> list[Buffer]:
+        wanted = parse(pb.TraceSettingRequest(), data)
+        found = self._service.trace_settings(wanted.model_name)
+        if wanted.settings:
+            _need_admin(call, "changing trace settings")
+            found = self._service.change_trace_settings(
+                {name: list(setting.value) for name, setting in wanted.settings.items()},
+                wanted.model_name,
+            )
+        message = pb.TraceSettingResponse()
+        for name, value in found.items():
+            message.settings[name].value.extend([value] if isinstance(value, str) else value)
         return _pieces(message)
 
     async def log(self, data: Buffer, call: Caller) -> list[Buffer]:

@@ -49,7 +49,8 @@ class Routes:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
-        for route in routes:
+        # What is written out goes before what may be any name: /v2/models/stats is no model.
+        for route in sorted(routes, key=lambda route: route.path.count("{")):
             segments = route.path.strip("/").split("/")
             self._by_length.setdefault(len(segments), []).append((segments, route))
 

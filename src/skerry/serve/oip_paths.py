@@ -1,42 +1,26 @@
-"""The Open Inference Protocol's HTTP paths, on top of a service and an infer function.
+"""The HTTP door's handler: inference by the shortest way, every other path from the table.
 
-    GET  /v2                               POST /v2/models/M[/versions/V]/infer
-    GET  /v2/health/live|ready             POST /v2/repository/index
-    GET  /v2/models/M[/versions/V][/ready] POST /v2/repository/models/M/load|unload
-
-Load takes one parameter of ours, `skerry-folder`: the absolute path of a version folder
-to put into service in place of what serves now. Load and unload work on admin
-listeners only, and never for a web page: a browser on this machine reaches loopback too.
+Load, unload and whatever else changes the server work on admin listeners only, and never
+for a web page: a browser on this machine reaches loopback too.
 """
 
-from pathlib import Path
-from typing import TypeVar
 from urllib.parse import unquote
 
-import msgspec
-
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferRequest
-from skerry.schema.oip_documents import PARAMETER_FOLDER, IndexRequest, LoadRequest
-from skerry.schema.oip_errors import OipError
 from skerry.schema.oip_facts import format_served_by, read_facts
 from skerry.schema.oip_forms import decode, encode
 from skerry.schema.oip_http import HEADER_JSON_LENGTH, parse_json_length
 from skerry.schema.oip_tensors import Buffer
-from skerry.serve.errors import HttpError, NotAdminError
-from skerry.serve.extension_paths import extension_paths
+from skerry.serve.errors import HttpError
+from skerry.serve.extension_paths import all_paths
 from skerry.serve.http_head import Head
 from skerry.serve.http_message import (
-    JSON,
     HttpReply,
     HttpRequest,
     head_lines,
-    json_reply,
     length_line,
 )
-from skerry.serve.model_config import refuse_overrides
 from skerry.serve.service import Service
-
-Document = TypeVar("Document")
 
 _BINARY = "application/octet-stream"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,18 +65,9 @@ class OipPaths:
         if type(plan) is _Inference:
             return await self._answer(request, plan)
         parts: list[str] = plan
-        match parts:
-            case ["v2", "repository", "index"]:
-                return self._index(request)
-            case ["v2", "repository", "models", model, "load" | "unload" as verb]:
-                return await self._command(request, model, verb)
-        reply = self._look(parts)
+        reply = await all_paths.answer(self._service, request, parts)
         if reply is None:
-            reply = await extension_paths.answer(self._service, request, parts)
-            if reply is not None:
-                return reply
             raise HttpError(404, f"there is nothing at {request.path[:200]}")
-        _need(request, "GET")
         return reply
 
     def _plan(self, head: Head) -> "_Inference | list[str]":
@@ -104,26 +79,6 @@ class OipPaths:
             case ["v2", "models", model, "versions", version, "infer"]:
                 return _Inference(head, model, version)
         return parts
-
-    def _look(self, parts: list[str]) -> HttpReply | None:
-        match parts:
-            case ["v2"]:
-                return json_reply(self._service.server_metadata())
-            case ["v2", "health", "live"]:
-                return HttpReply()
-            case ["v2", "health", "ready"]:
-                return _ready(self._service.ready())
-            case ["v2", "models", model]:
-                return json_reply(self._service.metadata(model))
-            case ["v2", "models", model, "runtime"]:
-                return json_reply(self._service.runtime(model))
-            case ["v2", "models", model, "ready"]:
-                return _ready(self._service.model_ready(model))
-            case ["v2", "models", model, "versions", version]:
-                return json_reply(self._service.metadata(model, version))
-            case ["v2", "models", model, "versions", version, "ready"]:
-                return _ready(self._service.model_ready(model, version))
-        return None
 
     async def _answer(self, request: HttpRequest, plan: "_Inference") -> HttpReply:
         regions = self._service.regions.read if request.admin else None
@@ -155,25 +110,6 @@ class OipPaths:
             self._lines[key] = lines
         return HttpReply(lines=lines, body=body)
 
-    def _index(self, request: HttpRequest) -> HttpReply:
-        _need(request, "POST")
-        wanted = _decoded(request.body or b"{}", IndexRequest)
-        return json_reply(self._service.index(ready_only=wanted.ready))
-
-    async def _command(self, request: HttpRequest, model: str, verb: str) -> HttpReply:
-        _need(request, "POST")
-        if not request.admin or "origin" in request.headers or "sec-fetch-site" in request.headers:
-            raise NotAdminError(f"{verb} of a model")
-        parameters = _decoded(request.body or b"{}", LoadRequest).parameters
-        if verb == "unload":
-            await self._service.unload(model)
-            return HttpReply()
-        refuse_overrides(list(parameters))
-        folder = parameters.get(PARAMETER_FOLDER)
-        path = None if folder is None else Path(_decoded(bytes(folder), str))
-        await self._service.load(model, path)
-        return HttpReply()
-
 
 class MetricsPage:
     """The handler of the metrics door: `GET /metrics`."""
@@ -202,14 +138,3 @@ def _reply(json_length: int | None, served: str, body: list[Buffer]) -> HttpRepl
 def _need(request: HttpRequest, method: str) -> None:
     if request.method != method and not (method == "GET" and request.method == "HEAD"):
         raise HttpError(405, f"{request.path[:200]} takes {method}, not {request.method}")
-
-
-def _ready(ready: bool) -> HttpReply:
-    return HttpReply(status=200 if ready else 503, content_type=JSON)
-
-
-def _decoded(body: Buffer, kind: type[Document]) -> Document:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise OipError("request body", f"not what this path takes ({error})", "JSON") from error

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from skerry.schema.model import TensorSpec
+from skerry.serve.statistics import Statistics, Timeline
 
 Array = NDArray[Any]
 
@@ -43,6 +44,7 @@ class RuntimeLane(Protocol):
 
     run_s: float
     """Running mean of one run, in seconds."""
+    statistics: Statistics
 
     @property
     def queue_len(self) -> int:
@@ -58,6 +60,7 @@ class RuntimeLane(Protocol):
         deadline_s: float,
         client: int = 0,
         priority: int = 0,
+        timeline: Timeline | None = None,
     ) -> list[Array]:
         """Run a request and return its outputs in the order asked for."""
         ...

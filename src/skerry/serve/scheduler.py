@@ -24,6 +24,7 @@ from skerry.serve.errors import DeadlineError, QueueFullError, RateLimitError, S
 from skerry.serve.fair_queue import FairQueue
 from skerry.serve.model_settings import LaneSettings
 from skerry.serve.onnx_engine import OnnxModel
+from skerry.serve.statistics import Statistics, Timeline
 
 log = logging.getLogger("skerry.serve")
 
@@ -35,7 +36,7 @@ class _Waiting:
     """One request in the queue."""
 
     __slots__ = ("answer", "client", "deadline_at_s", "deadline_s", "inputs", "items", "like",
-                 "outputs", "priority")  # fmt: skip
+                 "outputs", "priority", "timeline")  # fmt: skip
 
     def __init__(
         self,
@@ -45,7 +46,9 @@ class _Waiting:
         deadline_s: float,
         client: int,
         priority: int,
+        timeline: Timeline | None,
     ) -> None:
+        self.timeline = timeline
         self.inputs, self.outputs = inputs, outputs
         self.deadline_at_s, self.deadline_s = deadline_at_s, deadline_s
         self.client, self.priority = client, priority
@@ -65,6 +68,7 @@ class Lane:
         self._settings = settings
         self._now_s = clock.monotonic_s
         self.run_s = settings.run_s
+        self.statistics = Statistics()
         self.batch_max = settings.batch_max if model.batch_axes else 1
         self._inline = self._belongs_inline(before=1)
         self._queue: FairQueue[_Waiting] = FairQueue()
@@ -96,6 +100,7 @@ class Lane:
         deadline_s: float,
         client: int = 0,
         priority: int = 0,
+        timeline: Timeline | None = None,
     ) -> list[Array]:
         """Run a request and return its outputs in the order asked for.
 
@@ -109,7 +114,7 @@ class Lane:
             self._take_token(self._settings.rate_per_s, now_s)
         alone = not self._queue and not self._running
         if alone and self._inline and self.batch_max == 1 and self.run_s <= left_s:
-            return self._timed_run(inputs, outputs)
+            return self._timed_run(inputs, outputs, 1, 1, timeline)
         self._admit(now_s, left_s, deadline_s)
         waiting = _Waiting(
             inputs,
@@ -118,6 +123,7 @@ class Lane:
             deadline_s,
             client,
             priority or self._settings.priority_default,
+            timeline,
         )
         if self.batch_max > 1:
             self._note_likeness(waiting)
@@ -206,6 +212,7 @@ class Lane:
         queue = self._queue
         batch: list[_Waiting] = []
         items = 0
+        waited_s = 0.0
         now_s = self._now_s()
         while queue:
             first = queue.first()
@@ -218,9 +225,11 @@ class Lane:
             if batch and (items + first.items > self.batch_max or first.like != batch[0].like):
                 break
             batch.append(queue.pop())
+            waited_s += now_s - first.deadline_at_s + first.deadline_s
             items += first.items
             if self.batch_max == 1:
                 break
+        self.statistics.waited(waited_s)
         return batch
 
     def _expire(self, waiting: _Waiting) -> None:
@@ -239,7 +248,11 @@ class Lane:
         outcomes: list[Outcome] = []
         for waiting in batch:
             try:
-                outcomes.append(self._timed_run(waiting.inputs, waiting.outputs))
+                outcomes.append(
+                    self._timed_run(
+                        waiting.inputs, waiting.outputs, 1, waiting.items, waiting.timeline
+                    )
+                )
             except ServeError as error:
                 outcomes.append(error)
         return outcomes
@@ -252,7 +265,12 @@ class Lane:
             for spec, axis in zip(self._model.inputs, axes.inputs, strict=True)
         }
         names = batch[0].outputs
-        found = self._timed_run(inputs, names)
+        start_s = self._now_s()
+        items = sum([one.items for one in batch])
+        found = self._timed_run(inputs, names, len(batch), items, None)
+        for one in batch:
+            if one.timeline is not None:
+                one.timeline += (("COMPUTE_START", start_s), ("COMPUTE_END", self._now_s()))
         before = [(slice(None),) * self._axis_of[name] for name in names]
         shares: list[list[Array]] = []
         start = 0
@@ -262,10 +280,19 @@ class Lane:
             shares.append([array[(*left, part)] for array, left in zip(found, before, strict=True)])
         return shares
 
-    def _timed_run(self, inputs: Inputs, outputs: list[str]) -> list[Array]:
+    def _timed_run(
+        self,
+        inputs: Inputs,
+        outputs: list[str],
+        requests: int,
+        items: int,
+        timeline: Timeline | None,
+    ) -> list[Array]:
         start_s = self._now_s()
         found = self._model.run(inputs, outputs)
-        self.run_s = admission.mean_run_s(self.run_s, self._now_s() - start_s)
+        end_s = self._now_s()
+        self.run_s = admission.mean_run_s(self.run_s, end_s - start_s)
+        self.statistics.ran(requests, items, start_s, end_s, timeline)
         self._inline = self._belongs_inline(self._inline)
         return found
 

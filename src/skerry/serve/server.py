@@ -58,6 +58,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Bound for the memory of all loaded models together; None for none."""
     providers: tuple[str, ...] = ()
     """Execution providers by preference, for models whose settings name none."""
+    trace_file: str = ""
+    """File for traces of requests; empty: none are made. What was in it goes."""
     drain_s: float = 10.0
     """Longest time that requests under way get when the server stops."""
     upstream_hosts: tuple[str, ...] = ()
@@ -115,6 +117,7 @@ class Server:
             site=settings.site,
             node=settings.node,
             tier=settings.tier,
+            trace_file=Path(settings.trace_file) if settings.trace_file else None,
         )
         self._infer = wrap(self.service.infer) if wrap is not None else self.service.infer
         self._listeners = listeners

@@ -7,6 +7,7 @@ Units:   seconds, on the clock's monotonic scale.
 Errors:  ServeError and its kinds.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from skerry.serve.repository import READY, Repository, Slot
 from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_of
 from skerry.serve.shared_memory import Regions
 from skerry.serve.states import state_pairs
+from skerry.serve.tracing import Trace, Tracing
 from skerry.serve.wishes import fulfil
 
 DEADLINE_S_DEFAULT = 30.0
@@ -54,11 +56,13 @@ class Service:
         site: str = "local",
         node: str = "local/1",
         tier: str = "edge",
+        trace_file: Path | None = None,
     ) -> None:
         self.repository = repository
         self.metrics = Metrics()
         self.regions = Regions()
         self.logs = LogSettings()
+        self.tracing = Tracing(trace_file)
         self._clock, self._now_s = clock, clock.monotonic_s
         self._site, self._node, self._tier = site, node, tier
         self._refuses_because = "starting"
@@ -71,6 +75,7 @@ class Service:
         """Stop being ready, so that callers go elsewhere; what comes is still answered."""
         self._refuses_because = "stopping"
         self.logs.close()
+        self.tracing.close()
 
     def ready(self) -> bool:
         """Say whether every model that should serve does, and requests are taken."""
@@ -96,6 +101,40 @@ class Service:
     def runtime(self, model: str) -> ModelRuntime:
         """Say how a model is run here, and why so."""
         return model_runtime(self.repository, model, self._now_s())
+
+    def statistics(self, model: str = "", version: str = "") -> list[dict[str, Any]]:
+        """Tell what the versions in service have done, as Triton's `ModelStatistics`."""
+        if model:
+            chosen = self.repository.get(model, version)
+            slots = [
+                slot
+                for slot in self.repository.slots()
+                if slot.name == model and (slot is chosen or not version)
+            ]
+        else:
+            slots = self.repository.slots()
+        return [
+            {
+                **slot.lane.statistics.document(slot.name, slot.version_text, self._clock),
+                "memory_usage": [{"type": "CPU", "id": 0, "byte_size": slot.loaded.memory_bytes}],
+            }
+            for slot in slots
+        ]
+
+    def trace_settings(self, model: str = "") -> dict[str, str | list[str]]:
+        """Tell the trace settings of a model, or those of all."""
+        if model:
+            self.repository.described(model, "")
+        return self.tracing.settings(model)
+
+    def change_trace_settings(
+        self, wanted: Mapping[str, object], model: str = ""
+    ) -> dict[str, str | list[str]]:
+        """Change trace settings and tell what they are then."""
+        if model:
+            self.repository.described(model, "")
+        self.tracing.change(wanted, model)
+        return self.tracing.settings(model)
 
     def config(self, model: str, version: str = "") -> dict[str, Any]:
         """Tell a model's configuration in Triton's words."""
@@ -165,6 +204,7 @@ class Service:
         """Answer a request with a model that serves here."""
         start_s = request.received_s or self._now_s()
         slot: Slot | None = None
+        trace: Trace | None = None
         try:
             if self._refuses_because == "starting":
                 raise NotReadyError(self._refuses_because)
@@ -172,14 +212,21 @@ class Service:
                 slot = self.repository.get(request.model, request.version)
             except RestingError:
                 slot = await self._woken(request, start_s)
+            if self.tracing.on and (trace := self.tracing.begin(slot.name, start_s)) is not None:
+                request.timeline = trace.stamps
             if request.parameters and SEQUENCE_ID in request.parameters:
                 outputs = await self._run_in_sequence(slot, request, start_s)
             else:
                 outputs = await self._run(slot, request, start_s)
         except SkerryError as error:
             self._count_error(slot, error, start_s)
+            if trace is not None and slot is not None:
+                self.tracing.end(trace, slot.version_text, self._now_s())
             raise
         end_s = self._now_s()
+        if trace is not None:
+            self.tracing.end(trace, slot.version_text, end_s)
+        slot.lane.statistics.answered(end_s, end_s - start_s)
         slot.window.add(end_s, end_s - start_s, Outcome.OK)
         self.metrics.answered(slot.name, end_s - start_s)
         return InferReply(
@@ -247,6 +294,8 @@ class Service:
 
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
         names, datatypes = _checked(slot, request)
+        if request.timeline is not None:
+            request.timeline.append(("QUEUE_START", self._now_s()))
         budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
         arrays = await slot.lane.submit(
             {tensor.name: tensor.data for tensor in request.inputs},
@@ -255,6 +304,7 @@ class Service:
             deadline_s=budget_s,
             client=request.client,
             priority=request.priority,
+            timeline=request.timeline,
         )
         return [
             Tensor(name, datatype, array.shape, array)
@@ -271,6 +321,7 @@ class Service:
             self.metrics.failed(name)
         if slot is not None:
             now_s = self._now_s()
+            slot.lane.statistics.failed(now_s - start_s)
             slot.window.add(now_s, now_s - start_s, Outcome.REFUSED if told else Outcome.FAILED)
 
 

@@ -22,6 +22,7 @@ from skerry.schema.answer_stream import AnswerStream
 from skerry.serve import admission
 from skerry.serve.errors import DeadlineError, QueueFullError
 from skerry.serve.runtime import Runtime
+from skerry.serve.statistics import Statistics, Timeline
 from skerry.serve.upstream_errors import UpstreamDownError, UpstreamFailedError
 from skerry.serve.upstream_health import UpstreamHealth
 
@@ -74,6 +75,7 @@ class UpstreamLane:
         clock: Clock,
     ) -> None:
         self.run_s = 0.0
+        self.statistics = Statistics()
         self.batch_max = 1
         self._runtime, self._health = runtime, health
         self._concurrency, self._queue_len_max = concurrency, queue_len_max
@@ -97,15 +99,18 @@ class UpstreamLane:
         deadline_s: float,
         client: int = 0,
         priority: int = 0,
+        timeline: Timeline | None = None,
     ) -> list[Array]:
         """Ask the server and return its outputs in the order asked for; turns are its own."""
         await in_task()
         turn = await self._turn(deadline_at_s, deadline_s)
         count, left_s = False, self._left_s(deadline_at_s)
+        start_s = self._clock.monotonic_s()
         try:
             async with asyncio.timeout(left_s):
                 found = await self._runtime.run(inputs, outputs, left_s)
             count = True
+            self.statistics.ran(1, 1, start_s, self._clock.monotonic_s(), timeline)
             self._health.answered()
         except Exception as error:
             raise self._judged(error, deadline_s, left_s) from error
