@@ -48,6 +48,8 @@ GOALS: dict[str, tuple[str, float]] = {
     "black-hole-added": ("<=", 2),
     "black-hole-slow": ("<=", 4),
     "black-hole-failed": ("<=", 0),
+    "node-of-two-sent-again": ("<=", 16),
+    "node-of-two-failed": ("<=", 0),
     "residency-leaked": ("<=", 0),
     "kill-points-lost": ("<=", 0),
     "kill-points-doubled": ("<=", 0),
@@ -78,7 +80,7 @@ def figures(name: str) -> list[Figure]:
 
 
 def _failover(document: list[dict]) -> list[Figure]:
-    killed, hole = document
+    killed, hole, two = document
     return [
         ("healthy-p95", killed["healthy"]["p95_ms"], "ms"),
         ("killed-p95", killed["faulty"]["p95_ms"], "ms"),
@@ -86,6 +88,8 @@ def _failover(document: list[dict]) -> list[Figure]:
         ("black-hole-added", hole["added_p99_ms"] / hole["healthy"]["p95_ms"], "x-healthy-p95"),
         ("black-hole-slow", hole["slow_requests"], "requests"),
         ("black-hole-failed", hole["faulty"]["failed"], "requests"),
+        ("node-of-two-sent-again", two["sent_again"], "requests"),
+        ("node-of-two-failed", two["faulty"]["failed"], "requests"),
     ]
 
 

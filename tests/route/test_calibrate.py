@@ -1,6 +1,8 @@
 """Calibration and certificates: exact bounds, honest confidences, few broken promises."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,3 +116,9 @@ def test_data_and_levels_that_cannot_be_used_are_named() -> None:
         fit_temperature(np.ones((2, 2)), np.zeros(3, int))
     with pytest.raises(CalibrationError, match="scores"):
         fit_isotonic(np.ones(2), np.ones(3, bool))
+
+
+def test_the_example_in_the_docs_runs_and_holds() -> None:
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "routing.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    exec(compile(example, str(page), "exec"), {})
