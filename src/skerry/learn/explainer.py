@@ -87,10 +87,13 @@ class Explainer:
         self._node, self._clock = node, clock
         self._under_way = 0
 
-    async def infer(self, request: InferRequest) -> InferReply:
+    def infer(self, request: InferRequest) -> Awaitable[InferReply]:
         """Answer, and explain the answer if that was asked for."""
         if not request.parameters or "explain" not in request.parameters:
-            return await self._infer(request)
+            return self._infer(request)  # no step of its own: requests that do not ask pay nothing
+        return self._answer_and_explain(request)
+
+    async def _answer_and_explain(self, request: InferRequest) -> InferReply:
         wish = wish_of(request.parameters)
         if wish is None:
             return await self._infer(request)

@@ -85,17 +85,19 @@ class Shadow:
         for copying, record in zip(self._copying, records, strict=True):
             copying.record = record
 
-    async def infer(self, request: InferRequest) -> InferReply:
+    def infer(self, request: InferRequest) -> Awaitable[InferReply]:
         """Return the primary's answer; whatever the shadow does comes after it."""
         rules = self._by_model.get(request.model)
-        if rules is None:
-            return await self._infer(request)
+        if rules is None or PARAMETER_SHADOW in request.parameters:
+            return self._infer(request)
+        return self._shadowed(request, rules)
+
+    async def _shadowed(self, request: InferRequest, rules: list["_Copying"]) -> InferReply:
         started_s = self._clock.monotonic_s()
         reply = await self._infer(request)
-        if PARAMETER_SHADOW not in request.parameters:
-            took_s = self._clock.monotonic_s() - started_s
-            for copying in rules:
-                copying.offer(request, reply, took_s)
+        took_s = self._clock.monotonic_s() - started_s
+        for copying in rules:
+            copying.offer(request, reply, took_s)
         return reply
 
     async def settle(self) -> None:
