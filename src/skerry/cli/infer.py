@@ -202,6 +202,11 @@ def _print_explanation(answer: "Answer") -> None:
         f"{told.get('explain_value', 0):.4g}, and {told.get('explain_base_value', 0):.4g} for "
         f"the baseline ({told.get('explain_baseline')})"
     )
+    if told.get("explain_stopped"):
+        say("  time ran out first: allow more with --deadline-ms, or ask for --explain-method")
+    error = told.get("explain_standard_error")
+    if isinstance(error, float) and error > 0:
+        say(f"  standard error of a share: at most {error:.2g}")
 
 
 def _document(answer: "Answer") -> dict[str, object]:

@@ -60,7 +60,8 @@ PAUSE_S = PIECE_S * PAUSE_RUNS
 SAME_VALUE = 1e-3
 """How far, relative to numbers above 1, a second run may be from the answer: batches round."""
 _RETRY_S = 0.005
-_RESERVE_S = 0.005  # of a deadline, for the answer's way back
+RESERVE_RATIO = 0.1
+"""Share of a deadline that is left for the answer's way back, and for a piece that drags on."""
 _BUSY, _TOO_LATE = 503, 504
 
 
@@ -110,12 +111,13 @@ class Explainer:
             if reply.served_by is not None and reply.served_by.node != self._node:
                 raise ExplainElsewhereError(reply.served_by.node, reply.model)
             budget_s = DEADLINE_S if request.deadline_s is None else request.deadline_s
-            return await self._explain(request, reply, wish, started_s + budget_s)
+            end_s = started_s + budget_s * (1 - RESERVE_RATIO)
+            return await self._explain(request, reply, wish, end_s)
         finally:
             self._under_way -= 1
 
     async def _explain(
-        self, request: InferRequest, reply: InferReply, wish: Wish, deadline_at_s: float
+        self, request: InferRequest, reply: InferReply, wish: Wish, end_s: float
     ) -> InferReply:
         card = self._cards(reply.model, reply.version)
         subject = subject_of(request, reply, self._metadata(reply.model, reply.version), card, wish)
@@ -129,9 +131,7 @@ class Explainer:
             steps = shapley(players.count, budget=wish.budget, rng=rng)
         else:
             steps = occlusion(players.count, budget=wish.budget)
-        runs = _Runs(
-            self._run, self._asked, subject, players, baselines, self._clock, deadline_at_s
-        )
+        runs = _Runs(self._run, self._asked, subject, players, baselines, self._clock, end_s)
         found = await runs.follow(steps)
         if abs(found.value - subject.answered) > SAME_VALUE * max(1.0, abs(subject.answered)):
             raise UnexplainableError(reply.model, subject.answered, found.value)
@@ -154,12 +154,12 @@ class _Runs:
         players: Players,
         baselines: Sequence[Array],
         clock: Clock,
-        deadline_at_s: float,
+        end_s: float,
     ) -> None:
         self._run, self._asked = run, asked
         self._subject, self._players = subject, players
         self._baselines, self._clock = baselines, clock
-        self._deadline_at_s = deadline_at_s - _RESERVE_S
+        self._end_s = end_s
         self._piece = 2 if subject.batched else 1
         self._piece_s = 0.0
         self._asked_before = asked()
@@ -194,7 +194,7 @@ class _Runs:
         while True:
             await self._give_way()
             start_s = self._clock.monotonic_s()
-            left_s = self._deadline_at_s - start_s
+            left_s = self._end_s - start_s
             if left_s <= self._piece_s:
                 return None
             arrays = blended if subject.batched else [array[0] for array in blended]
