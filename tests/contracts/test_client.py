@@ -253,6 +253,20 @@ def test_a_dead_first_end_costs_no_error(way: Way) -> None:
         assert client.metadata("double").name == "double"
 
 
+@pytest.mark.parametrize("coding", ["zstd", "gzip"])
+def test_compressed_it_is_the_same(way: Way, coding: str) -> None:
+    many = {"x": np.zeros((500, 4), np.float32)}
+    with Client(way.end(), compression=coding) as client:
+        assert np.array_equal(client.infer("double", many).outputs["y"], many["x"])
+
+
+def test_large_inputs_are_the_same_through_shared_memory(way: Way) -> None:
+    large = {"x": np.random.default_rng(1).random((10_000, 4), dtype=np.float32)}
+    with Client(way.end(), shared_memory=True) as client:
+        for _ in range(2):
+            assert np.array_equal(client.infer("double", large).outputs["y"], large["x"] * 2)
+
+
 def test_a_closed_client_says_so(way: Way) -> None:
     client = Client(way.end())
     client.infer("double", X)

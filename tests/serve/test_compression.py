@@ -9,7 +9,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.serve.compression import REPLY_CODINGS, accepted, compress, decompress
+from skerry.base.coding import compress
+from skerry.serve.compression import REPLY_CODINGS, accepted, decompress
 from skerry.serve.errors import HttpError
 
 PACKED = {

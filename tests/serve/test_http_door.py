@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from skerry.base.clock import SystemClock
+from skerry.base.coding import compress
 from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
-from skerry.serve.compression import compress, decompress
+from skerry.serve.compression import decompress
 from skerry.serve.errors import NotAdminError, PortBusyError
 from skerry.serve.http_door import HttpDoor, Listener
 from skerry.serve.http_message import HttpLimits, HttpReply

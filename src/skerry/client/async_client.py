@@ -62,6 +62,8 @@ class AsyncClient:
     where endpoints want one; `tls` a context of its own for https in place of both.
     `headers` go with every call, as metadata over gRPC. `data_class` is sent with
     requests that name none.
+    `compression` (`zstd`, `gzip`, `deflate`) is for bodies both ways, over slow links; gRPC
+    takes gzip for zstd.
     With `shared_memory`, large inputs go to servers on this machine through shared memory.
     `shadow` copies a share of the requests to a candidate (`skerry.client.shadow`); its
     records, and the examples that a rule allows, go to `shadow_folder` where one is given.
@@ -79,6 +81,7 @@ class AsyncClient:
         tls: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
         insecure: bool = False,
+        compression: str = "",
         shared_memory: bool = False,
         shadow: ShadowRule | Sequence[ShadowRule] = (),
         shadow_folder: Path | None = None,
@@ -93,7 +96,14 @@ class AsyncClient:
         sent = tuple((headers or {}).items())
         self._links: dict[str, Endpoint] = {
             peer.node: ends.links.get(peer.node)
-            or open_endpoint(peer.url, self._http, trust, connect_s=connect_timeout_s, headers=sent)
+            or open_endpoint(
+                peer.url,
+                self._http,
+                trust,
+                connect_s=connect_timeout_s,
+                headers=sent,
+                compression=compression,
+            )
             for peer in ends.peers
         }
         self._shared = {

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from skerry.base.coding import CODINGS
 from skerry.base.errors import UsageError
 from skerry.base.http_client import HttpClient
 from skerry.client.errors import ClientError, RunFileError
@@ -116,8 +117,11 @@ def open_endpoint(
     *,
     connect_s: float,
     headers: Sequence[tuple[str, str]] = (),
+    compression: str = "",
 ) -> Endpoint:
     """Return the endpoint of a URL; its scheme says what carries the requests."""
+    if compression not in ("", *CODINGS):
+        raise UsageError(f"compression is {compression!r}", f"one of {', '.join(CODINGS)}")
     scheme = url.partition(":")[0]
     if scheme in ("grpc", "grpcs"):
         from skerry.route.peer_grpc import GrpcEndpoint, GrpcRoots  # grpcio is slow to load
@@ -128,14 +132,16 @@ def open_endpoint(
             chain=None if own is None else own[0].read_bytes(),
             key=None if own is None else own[1].read_bytes(),
         )
-        return GrpcEndpoint(url, roots, connect_s_max=connect_s, headers=headers)
+        return GrpcEndpoint(
+            url, roots, connect_s_max=connect_s, headers=headers, compression=compression
+        )
     if scheme == "local":
         from skerry.client.local_engine import LocalEngine  # and so is ONNX Runtime
 
         return LocalEngine(urlsplit(url).path)
     if http.tls is None and scheme == "https":
         http.tls = trust.context()
-    return HttpEndpoint(http, url, address_of(url), headers)
+    return HttpEndpoint(http, url, address_of(url), headers, compression)
 
 
 def is_near(url: str) -> bool:

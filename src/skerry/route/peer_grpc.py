@@ -46,6 +46,13 @@ _STATUS_OF: Final = {
     "DEADLINE_EXCEEDED": 504,
 }
 
+_COMPRESSION: Final = {
+    "": grpc.Compression.NoCompression,
+    "gzip": grpc.Compression.Gzip,
+    "deflate": grpc.Compression.Deflate,
+    "zstd": grpc.Compression.Gzip,  # gRPC has no zstd
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcRoots:
@@ -66,10 +73,12 @@ class GrpcEndpoint:
         *,
         connect_s_max: float = CONNECT_S_MAX,
         headers: Sequence[tuple[str, str]] = (),
+        compression: str = "",
     ) -> None:
         self.url = url
         self._target, self._tls = _target(url)
         self._trust = trust or GrpcRoots()
+        self._compression = _COMPRESSION[compression]
         self._metadata = tuple((name.lower(), value) for name, value in headers)
         self._connect_ms_max = round(connect_s_max * 1000)
         self._channel: grpc.aio.Channel | None = None
@@ -233,10 +242,10 @@ class GrpcEndpoint:
             ("grpc.use_local_subchannel_pool", 1),
         )
         if not self._tls:
-            return grpc.aio.insecure_channel(self._target, options)
+            return grpc.aio.insecure_channel(self._target, options, self._compression)
         trust = self._trust
         credentials = grpc.ssl_channel_credentials(trust.roots, trust.key, trust.chain)
-        return grpc.aio.secure_channel(self._target, credentials, options)
+        return grpc.aio.secure_channel(self._target, credentials, options, self._compression)
 
     def _error_of(self, error: grpc.aio.AioRpcError) -> Exception:
         name, text = error.code().name, (error.details() or "")[:ERROR_CHARS_MAX]

@@ -6,14 +6,17 @@ node behind an https address must show a certificate with its own site's name.
 Errors:  PeerUnreachableError, PeerAnsweredError, PeerBrokenError, TimeoutError.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from skerry.base.coding import CODINGS, CodingError, compress, decompress
 from skerry.base.errors import UsageError
-from skerry.base.http_client import Address, Answer, HttpClient
+from skerry.base.http_client import ANSWER_BYTES_MAX, Address, Answer, HttpClient, Piece
 from skerry.base.http_errors import PeerBrokenError
 from skerry.route.endpoint import ModelStatistics, probe
 from skerry.route.errors import PeerAnsweredError
@@ -38,6 +41,7 @@ from skerry.schema.oip_http import (
 Document = TypeVar("Document")
 Headers = Sequence[tuple[str, str]]
 
+COMPRESS_FROM_BYTES: Final = 1024
 ERROR_CHARS_MAX: Final = 400
 READY_PATH: Final = "/v2/health/ready"
 
@@ -61,10 +65,17 @@ class HttpEndpoint:
     """One server's HTTP door; see `route.endpoint.Endpoint`. The client is not closed by it."""
 
     def __init__(
-        self, client: HttpClient, url: str, address: Address, headers: Headers = ()
+        self,
+        client: HttpClient,
+        url: str,
+        address: Address,
+        headers: Headers = (),
+        compression: str = "",
     ) -> None:
         self.url = url
         self._client, self._address, self._headers = client, address, tuple(headers)
+        self._accepts = (("accept-encoding", compression),) if compression else ()
+        self._coding = compression
 
     async def infer(self, request: InferRequest, deadline_s: float) -> InferReply:
         """Send one inference request."""
@@ -73,14 +84,7 @@ class HttpEndpoint:
         if json_length is not None:
             headers.append((HEADER_JSON_LENGTH, str(json_length)))
         headers += write_facts(request, deadline_s).items()
-        answer = await self._client.call(
-            self._address,
-            "POST",
-            _path(request.model, request.version) + "/infer",
-            headers=headers,
-            body=body,
-            deadline_s=deadline_s,
-        )
+        answer = await self._send(request, headers, body, deadline_s)
         if answer.status != 200:
             raise self._error_of(answer)
         try:
@@ -92,6 +96,49 @@ class HttpEndpoint:
         except OipError as error:
             raise PeerBrokenError(self.url, str(error)) from error
         return reply
+
+    async def _send(
+        self, request: InferRequest, headers: Headers, body: Sequence[Piece], deadline_s: float
+    ) -> Answer:
+        """Send a request, compressed where that was asked for and the server takes it."""
+        path = _path(request.model, request.version) + "/infer"
+        if not self._accepts:
+            return await self._client.call(
+                self._address, "POST", path, headers=headers, body=body, deadline_s=deadline_s
+            )
+        started_s = time.monotonic()
+        sent, told = body, [*headers, *self._accepts]
+        if self._coding and sum(map(len, body)) >= COMPRESS_FROM_BYTES:
+            sent = (await asyncio.to_thread(compress, body, self._coding),)
+            told.append(("content-encoding", self._coding))
+        while True:
+            answer = await self._client.call(
+                self._address,
+                "POST",
+                path,
+                headers=told,
+                body=sent,
+                deadline_s=deadline_s - (time.monotonic() - started_s),
+            )
+            if answer.status != 415 or sent is body:
+                return self._plain(answer)
+            self._coding = ""  # this server does not know it: from now on bytes go as they are
+            sent, told = body, [*headers, *self._accepts]
+
+    def _plain(self, answer: Answer) -> Answer:
+        """Return an answer with its body decompressed."""
+        coding = answer.headers.get("content-encoding", "identity")
+        if coding == "identity":
+            return answer
+        if coding not in CODINGS:
+            raise PeerBrokenError(
+                self.url, f"content coding {coding[:40]!r}, which nobody asked for"
+            )
+        try:
+            body = decompress(answer.body, coding, bytes_max=ANSWER_BYTES_MAX)
+        except CodingError as error:
+            raise PeerBrokenError(self.url, f"its body is not {coding}: {error}") from error
+        return Answer(answer.status, answer.headers, bytearray(body))
 
     async def ready(self, model: str, version: str, deadline_s: float) -> bool:
         """Say whether it would answer."""

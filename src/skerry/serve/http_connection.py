@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skerry.base.coding import compress
 from skerry.base.drive import Begun, begin, in_task
 from skerry.base.errors import SkerryError
 from skerry.schema.oip_http import HEADER_JSON_LENGTH
 from skerry.schema.oip_tensors import Buffer
-from skerry.serve.compression import COMPRESS_FROM_BYTES, compress, decompress
+from skerry.serve.compression import COMPRESS_FROM_BYTES, decompress
 from skerry.serve.errors import HttpError, ServeError
 from skerry.serve.http_chunks import ChunkedBody
 from skerry.serve.http_head import END, Head, HeadReader
