@@ -71,6 +71,26 @@ async def test_the_standin_answers_before_anything_leaves_the_site(
     assert world.asked == []
 
 
+async def test_a_sequence_stays_where_its_state_is(world, policy, ask: Ask) -> None:
+    """No stand-in and no peer knows what came before; only a model that is not here goes on."""
+    for status, asked in ((503, []), (500, []), (400, []), (404, ["oslo/2"])):
+        world.asked.clear()
+        engine = Engine(world, magika=LoadError(status), magika_small=LoadError(404))
+        request = ask()
+        request.parameters["sequence_id"] = 7
+        router = world.router(policy, local=engine.infer)
+        if not asked:
+            with pytest.raises(LoadError, match=f"status {status}"):
+                await world.run(router.infer(request))
+            assert engine.ran == ["magika"]
+        else:
+            await world.run(router.infer(request))
+        assert world.asked == asked
+    request.parameters["sequence_id"] = 7
+    reply = await world.run(world.router(policy, local=Engine(world).infer).infer(request))
+    assert (reply.served_by.node, reply.served_by.reason) == ("oslo/1", "local")
+
+
 async def test_a_model_that_is_not_ready_is_down_and_not_busy(world, policy, ask: Ask) -> None:
     unready = LoadError(503)
     unready.grpc_code = "UNAVAILABLE"

@@ -20,6 +20,7 @@ Errors:  RefusedByResidencyError, UnknownDataClassError, NoCandidateError,
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from random import Random
 
 import msgspec
@@ -40,6 +41,7 @@ from skerry.schema.desired import Desired, Peer
 from skerry.schema.oip import (
     HEADER_EXPLAIN_ROUTE,
     PARAMETER_ROUTE,
+    PARAMETER_SEQUENCE_ID,
     InferFunction,
     InferReply,
     InferRequest,
@@ -140,6 +142,8 @@ class Router:
                 answers_here=self._forwards,
             )
         request.data_class = settled  # records and peers name the settled class
+        if request.parameters and PARAMETER_SEQUENCE_ID in request.parameters and here is not None:
+            return await self._in_sequence(request, table, here)
         if here is None or self._at_length_always or request.model in self._special:
             return await self._at_length(request, table)
         if request.parameters and HEADER_EXPLAIN_ROUTE in request.parameters:
@@ -171,6 +175,21 @@ class Router:
     async def aclose(self) -> None:
         """End the background probes."""
         await self._away.aclose()
+
+    async def _in_sequence(self, request: InferRequest, table: Table, here: Here) -> InferReply:
+        """Answer where the sequence's state is: no stand-in, no second try, no other node.
+
+        Only a model that is not here at all is asked for elsewhere.
+        """
+        try:
+            reply = await here.local(request)
+        except Exception as error:
+            if getattr(error, "http_status", 0) != HTTPStatus.NOT_FOUND:
+                raise
+        else:
+            reply.served_by = here.served(here.model(request.model), reply, LOCAL)
+            return reply
+        return await self._at_length(request, table)
 
     async def _at_length(
         self, request: InferRequest, table: Table, failed: Exception | None = None

@@ -18,6 +18,9 @@ Parameter = bool | int | float | str
 InferFunction = Callable[["InferRequest"], Awaitable["InferReply"]]
 """What a door calls: the local engine, or the router in front of it."""
 
+PARAMETER_SEQUENCE_ID = "sequence_id"
+"""Names the stream that a request belongs to, whose state is kept where it began."""
+
 HEADER_DATA_CLASS = "skerry-data-class"
 HEADER_DEADLINE_MS = "skerry-deadline-ms"
 HEADER_SERVED_BY = "skerry-served-by"

@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from skerry.base.clock import Clock
 from skerry.base.drive import Later
 from skerry.schema.model import StatePair, TensorSpec
-from skerry.schema.oip import DATATYPES, InferRequest, Parameter, Tensor
+from skerry.schema.oip import DATATYPES, PARAMETER_SEQUENCE_ID, InferRequest, Parameter, Tensor
 from skerry.schema.oip_errors import OipError, shown
 from skerry.serve.errors import MismatchError, ServeError
 
 Array = NDArray[Any]
 Run = Callable[[InferRequest], Awaitable[list[Tensor]]]
 
-SEQUENCE_ID = "sequence_id"
+SEQUENCE_ID = PARAMETER_SEQUENCE_ID
 SEQUENCE_START = "sequence_start"
 SEQUENCE_END = "sequence_end"
 
