@@ -12,6 +12,7 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.base.units import MS_PER_SECOND, US_PER_SECOND
 from skerry.schema.oip import InferFunction, InferReply, InferRequest
+from skerry.schema.openai import tokens_of
 from skerry.schema.records import Outcome, RequestRecord
 from skerry.spine.journal import JournalWriter
 
@@ -38,13 +39,22 @@ class Recorder:
         except Exception as error:
             self._note(request, started_s, _outcome_of(error), None, _why(error))
             raise
-        self._note(request, started_s, Outcome.OK, reply)
+        if reply.stream is None:
+            self._note(request, started_s, Outcome.OK, reply)
+        else:  # what it cost is known when it has ended
+            reply.stream.when_ended(lambda stream: self._note_stream(request, started_s, reply))
         return reply
 
     def flush(self) -> None:
         """Write what is buffered."""
         self._flush_due = False
         self._journal.flush()
+
+    def _note_stream(self, request: InferRequest, started_s: float, reply: InferReply) -> None:
+        stream = reply.stream
+        # A client that leaves got what it wanted; a server that breaks off failed it.
+        failed = stream is not None and isinstance(stream.error, Exception)
+        self._note(request, started_s, Outcome.FAILED if failed else Outcome.OK, reply)
 
     def _note(
         self,
@@ -57,6 +67,7 @@ class Recorder:
         served = reply.served_by if reply is not None else None
         away = served is not None and served.site != self._site
         origin = request.origin_site or ""
+        tokens_in, tokens_out = (0, 0) if reply is None else tokens_of(reply)
         record = RequestRecord(
             at_unix_ms=int(self._clock.unix_s() * MS_PER_SECOND),
             model=served.model if served else request.model,
@@ -71,6 +82,8 @@ class Recorder:
             bytes_in=request.body_bytes,
             bytes_upstream=request.body_bytes if away else 0,
             forwarded_for=origin if origin != self._site else "",
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
         )
         self._journal.append(self._encoder.encode(record))
         if not self._flush_due:

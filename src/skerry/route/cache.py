@@ -92,7 +92,7 @@ class ResponseCache:
 
     def keep(self, key: Key, reply: InferReply, now_s: float) -> None:
         """Keep a copy of an answer, unless it is too large or lies elsewhere."""
-        if reply.placed:
+        if reply.placed or reply.stream is not None:
             return
         size_bytes = ENTRY_BYTES + sum(_size_bytes(tensor.data) for tensor in reply.outputs)
         if size_bytes > self._bytes_max:

@@ -38,7 +38,7 @@ class AnswerStream(AsyncIterator[bytes]):
         except BaseException as error:
             self.error = self.error or error
             self._end()
-            raise self.error from error
+            raise
 
     def cut(self) -> None:
         """Break it off because its time is over; whoever reads is told so."""

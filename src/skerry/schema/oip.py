@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from skerry.schema.answer_stream import AnswerStream
+
 Parameter = bool | int | float | str
 InferFunction = Callable[["InferRequest"], Awaitable["InferReply"]]
 """What a door calls: the local engine, or the router in front of it."""
@@ -119,6 +121,8 @@ class InferRequest(msgspec.Struct, kw_only=True, gc=False):
     """Who asks, as the door tells clients apart; requests of one client wait behind each other."""
     timeline: list[tuple[str, float]] | None = None
     """What happened to it when, in monotonic seconds; None unless it is traced."""
+    streams: bool = False
+    """Whether the answer may come piece by piece; the door that asks can send it on so."""
     wishes: dict[str, OutputWish] | None = None
     """By output; what the door itself does to the answer, wherever it came from."""
     wanted: dict[str, OutputWish] | None = None
@@ -136,5 +140,7 @@ class InferReply(msgspec.Struct, kw_only=True, gc=False):
     id: str = ""
     parameters: dict[str, Parameter] = {}
     served_by: ServedBy | None = None
+    stream: AnswerStream | None = None
+    """The answer piece by piece, in place of outputs; it must be read to its end or closed."""
     placed: dict[str, OutputWish] | None = None
     """The outputs that lie in shared memory already; only where is sent."""

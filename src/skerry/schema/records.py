@@ -46,6 +46,9 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True):
     """Content bytes that left this site for the request; 0 where it was answered here."""
     forwarded_for: str = ""
     """The site it came from, where another site's node forwarded it here."""
+    tokens_in: int = 0
+    """Tokens that a language model read; 0 for other models."""
+    tokens_out: int = 0
 
 
 LATENCY_EDGES_US: tuple[int, ...] = tuple(round(100 * 2 ** (step / 4)) for step in range(72))
@@ -76,6 +79,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Bucket index to count; empty buckets are left out."""
     bytes_in: int
     bytes_upstream: int
+    tokens_in: int = 0
+    tokens_out: int = 0
     journal: str = ""
     """Where in the node's journal the records begin that were counted: no two summaries of a
     node agree in it and in everything else, unless one of them was counted twice."""

@@ -140,6 +140,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._refuse(HttpError(400, "the request ended before it was complete"))
         elif self._phase == _IDLE:
             return False
+        elif self._head is not None and self._head.ends_with_client:
+            self._transport.abort()
         return self._listener.ssl is None  # a half-closed TLS stream cannot be written to
 
     def pause_writing(self) -> None:

@@ -54,6 +54,8 @@ class Head:
     """The content coding that the client would like best; empty for none."""
     streams: bool = True
     """Whether the reply may be chunked: HTTP/1.1."""
+    ends_with_client: bool = False
+    """Whether a client that sends no more has left: set by handlers whose answers are dear."""
     plan: Any = field(default=None, repr=False)
     """What the handler settled about this head."""
 

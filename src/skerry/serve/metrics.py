@@ -30,6 +30,7 @@ class Metrics:
         self._requests: dict[tuple[str, str], int] = {}
         self._refused: dict[tuple[str, str], int] = {}
         self._latency: dict[str, _Latency] = {}
+        self._tokens: dict[tuple[str, str], int] = {}
 
     def answered(self, model: str, latency_s: float) -> None:
         """Count a request that got its answer."""
@@ -55,6 +56,12 @@ class Metrics:
         """Return how many requests there were in all; it changes as long as clients ask."""
         return sum(self._requests.values())
 
+    def spent(self, model: str, tokens_in: int, tokens_out: int) -> None:
+        """Count the tokens that an answer of a language model cost."""
+        for direction, tokens in (("in", tokens_in), ("out", tokens_out)):
+            key = (model, direction)
+            self._tokens[key] = self._tokens.get(key, 0) + tokens
+
     def text(self, gauges: Iterable[tuple[str, str, dict[str, str], float]]) -> bytes:
         """Return the exposition; `gauges` adds rows of (name, help, labels, value)."""
         lines: list[str] = []
@@ -64,6 +71,10 @@ class Metrics:
         _head(lines, "skerry_refused_total", "counter", "Refused requests by error code.")
         for (model, code), count in sorted(self._refused.items()):
             _row(lines, "skerry_refused_total", {"model": model, "code": code}, count)
+        if self._tokens:
+            _head(lines, "skerry_tokens_total", "counter", "Tokens of language models.")
+        for (model, direction), tokens in sorted(self._tokens.items()):
+            _row(lines, "skerry_tokens_total", {"model": model, "direction": direction}, tokens)
         name = "skerry_request_duration_seconds"
         _head(lines, name, "histogram", "Time from received to answered.")
         for model, latency in sorted(self._latency.items()):

@@ -20,6 +20,7 @@ from skerry.serve.http_message import (
     head_lines,
     length_line,
 )
+from skerry.serve.openai_paths import OpenAiPaths
 from skerry.serve.service import Service
 
 _BINARY = "application/octet-stream"
@@ -56,6 +57,7 @@ class OipPaths:
         self._service = service
         self._infer = infer
         self._lines: dict[tuple[int, int, str], bytes] = {}
+        self._openai = OpenAiPaths(service, infer)
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
         """Answer one request."""
@@ -65,6 +67,8 @@ class OipPaths:
         if type(plan) is _Inference:
             return await self._answer(request, plan)
         parts: list[str] = plan
+        if parts[0] == "v1":
+            return await self._openai.answer(request, parts[1:])
         reply = await all_paths.answer(self._service, request, parts)
         if reply is None:
             raise HttpError(404, f"there is nothing at {request.path[:200]}")
@@ -78,6 +82,8 @@ class OipPaths:
                 return _Inference(head, model, "")
             case ["v2", "models", model, "versions", version, "infer"]:
                 return _Inference(head, model, version)
+            case ["v1", *_]:
+                head.ends_with_client = True
         return parts
 
     async def _answer(self, request: HttpRequest, plan: "_Inference") -> HttpReply:

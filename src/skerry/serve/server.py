@@ -119,6 +119,7 @@ class Server:
             tier=settings.tier,
             trace_file=Path(settings.trace_file) if settings.trace_file else None,
         )
+        upstreams.spent = self.service.metrics.spent
         self._infer = wrap(self.service.infer) if wrap is not None else self.service.infer
         self._listeners = listeners
         self._http = HttpDoor(OipPaths(self.service, self._infer), clock=self._clock, limits=limits)

@@ -15,6 +15,7 @@ from skerry import __version__
 from skerry.base.clock import Clock
 from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
+from skerry.schema.answer_stream import AnswerStream
 from skerry.schema.model import Card, TensorSpec
 from skerry.schema.oip import InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
@@ -37,6 +38,7 @@ from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_o
 from skerry.serve.shared_memory import Regions
 from skerry.serve.states import state_pairs
 from skerry.serve.tracing import Trace, Tracing
+from skerry.serve.upstream import UpstreamLane
 from skerry.serve.wishes import fulfil
 
 DEADLINE_S_DEFAULT = 30.0
@@ -205,6 +207,7 @@ class Service:
         start_s = request.received_s or self._now_s()
         slot: Slot | None = None
         trace: Trace | None = None
+        stream: AnswerStream | None = None
         try:
             if self._refuses_because == "starting":
                 raise NotReadyError(self._refuses_because)
@@ -216,6 +219,8 @@ class Service:
                 request.timeline = trace.stamps
             if request.parameters and SEQUENCE_ID in request.parameters:
                 outputs = await self._run_in_sequence(slot, request, start_s)
+            elif request.streams:
+                outputs, stream = [], await self._begin_stream(slot, request, start_s)
             else:
                 outputs = await self._run(slot, request, start_s)
         except SkerryError as error:
@@ -234,6 +239,7 @@ class Service:
             version=slot.version_text,
             id=request.id,
             outputs=outputs,
+            stream=stream,
             served_by=self._served_by(slot),
         )
 
@@ -291,6 +297,20 @@ class Service:
         budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
         left_s = start_s + budget_s - self._now_s()
         return await self.repository.wake(request.model, request.version, left_s)
+
+    async def _begin_stream(
+        self, slot: Slot, request: InferRequest, start_s: float
+    ) -> AnswerStream:
+        """Have a server behind a model begin its answer; it is counted as answered from then on."""
+        _checked(slot, request)
+        if not isinstance(slot.lane, UpstreamLane):
+            raise MismatchError(slot.name, "the answer", "wanted piece by piece", "whole")
+        budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
+        return await slot.lane.stream(
+            {tensor.name: tensor.data for tensor in request.inputs},
+            deadline_at_s=start_s + budget_s,
+            deadline_s=budget_s,
+        )
 
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
         names, datatypes = _checked(slot, request)

@@ -31,6 +31,7 @@ SECRET_BYTES_MAX = 8 * 1024
 ERROR_BYTES_MAX = 64 * 1024
 ERROR_CHARS_MAX = 400
 _BUSY = (429, 503)
+_OUR_FAULT = (401, 403, 407)  # the key is ours, so no client can mend it
 
 
 class UpstreamCalls:
@@ -124,7 +125,7 @@ class UpstreamCalls:
             after = headers.get("retry-after", "")
             wait_s = float(after) if after.isascii() and after.isdigit() and len(after) < 5 else 1.0
             return UpstreamDownError(self._name, f"it answered {status}: {text}", wait_s)
-        if 400 <= status < 500:
+        if 400 <= status < 500 and status not in _OUR_FAULT:
             return UpstreamRefusedError(self._name, status, text)
         return UpstreamFailedError(self._name, f"it answered {status}: {text}")
 

@@ -26,6 +26,7 @@ from skerry.serve.upstream_call import UpstreamCalls, client_tls
 from skerry.serve.upstream_errors import UpstreamFileError, UpstreamNotReadyError
 from skerry.serve.upstream_health import UpstreamHealth
 from skerry.serve.upstream_oip import OipUpstream
+from skerry.serve.upstream_openai import OpenAiUpstream, Spent
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ class Upstreams:
     secrets: Path | None = None
     """The folder of the files that headers may be read from."""
     rng: Random = field(default_factory=Random)
+    spent: Spent = lambda model, tokens_in, tokens_out: None
+    """Told of the tokens of each answer of a language model."""
 
     async def open(
         self,
@@ -66,7 +69,11 @@ class Upstreams:
         path = folder / UPSTREAM_FILE
         settings = self._read(path)
         calls = UpstreamCalls(name, settings, tls=self._tls(path, settings), secrets=self.secrets)
-        runtime = OipUpstream(name, calls, card)
+        runtime: OipUpstream | OpenAiUpstream
+        if settings.kind == "openai":
+            runtime = OpenAiUpstream(name, calls, self._spent)
+        else:
+            runtime = OipUpstream(name, calls, card)
         health = UpstreamHealth(
             name,
             runtime.probe,
@@ -100,6 +107,9 @@ class Upstreams:
             load_s=self.clock.monotonic_s() - start_s,
         )
         return Opened(loaded, lane, health)
+
+    def _spent(self, model: str, tokens_in: int, tokens_out: int) -> None:
+        self.spent(model, tokens_in, tokens_out)  # who listens may have come after the model
 
     def _read(self, path: Path) -> Upstream:
         if path.with_name(MODEL_FILE).exists():

@@ -47,10 +47,19 @@ class Key(NamedTuple):
 class _Tally:
     """One window of one key while it is being counted."""
 
-    __slots__ = ("bytes_in", "bytes_upstream", "count", "latency_counts", "latency_us_sum")
+    __slots__ = (
+        "bytes_in",
+        "bytes_upstream",
+        "count",
+        "latency_counts",
+        "latency_us_sum",
+        "tokens_in",
+        "tokens_out",
+    )
 
     def __init__(self) -> None:
         self.count = self.latency_us_sum = self.bytes_in = self.bytes_upstream = 0
+        self.tokens_in = self.tokens_out = 0
         self.latency_counts: dict[int, int] = {}
 
     def add(self, record: RequestRecord) -> None:
@@ -58,6 +67,8 @@ class _Tally:
         self.latency_us_sum += record.latency_us
         self.bytes_in += record.bytes_in
         self.bytes_upstream += record.bytes_upstream
+        self.tokens_in += record.tokens_in
+        self.tokens_out += record.tokens_out
         bucket = bucket_of(record.latency_us)
         self.latency_counts[bucket] = self.latency_counts.get(bucket, 0) + 1
 
@@ -105,6 +116,8 @@ def fold(
             latency_counts=tally.latency_counts,
             bytes_in=tally.bytes_in,
             bytes_upstream=tally.bytes_upstream,
+            tokens_in=tally.tokens_in,
+            tokens_out=tally.tokens_out,
         )
         for (start_ms, key), tally in sorted(tallies.items())
     ]
@@ -124,6 +137,8 @@ def merge(one: Summary, other: Summary) -> Summary:
         latency_counts=add_counts(one.latency_counts, other.latency_counts),
         bytes_in=one.bytes_in + other.bytes_in,
         bytes_upstream=one.bytes_upstream + other.bytes_upstream,
+        tokens_in=one.tokens_in + other.tokens_in,
+        tokens_out=one.tokens_out + other.tokens_out,
     )
 
 
