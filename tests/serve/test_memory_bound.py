@@ -1,9 +1,11 @@
 """Bounded memory: what was asked for least recently rests, and comes back when asked again."""
 
 import asyncio
+import gc
 import json
 import re
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from skerry.serve.errors import (
     UnknownModelError,
 )
 from skerry.serve.loading import load_version
+from skerry.serve.onnx_engine import OnnxModel
 from skerry.serve.repository import Repository
 from skerry.serve.server import Server
 from skerry.testing.clock import ManualClock
@@ -216,3 +219,25 @@ async def test_a_refusal_for_want_of_time_says_503_and_when_to_retry(
     assert b" 503 " in answer.split(b"\r\n")[0]
     assert b"\r\nretry-after:" in answer
     assert b"e0423" in answer
+
+
+async def test_what_was_refused_leaves_no_memory_behind(
+    three: Path, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that is kept, as the server does, keeps its frames, and they keep the model."""
+    made: list[weakref.ref[Any]] = []
+    init = OnnxModel.__init__
+
+    def noted(self: OnnxModel, *of: Any, **more: Any) -> None:
+        init(self, *of, **more)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(OnnxModel, "__init__", noted)
+    models.card(three / "a" / "1")  # its sample says that it doubles, which it does not
+    served = opened(three, ManualClock(), mebibytes=0.5)
+    errors = await served.load_all()
+    assert [type(error) for error in errors] == [SampleError, MemoryFullError, MemoryFullError]
+    await asyncio.sleep(0)  # the loop's own step, which brought the last one, ends
+    gc.collect()
+    assert len(made) == 3
+    assert [one() for one in made] == [None, None, None]

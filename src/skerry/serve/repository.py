@@ -252,6 +252,7 @@ class Repository:
             try:
                 await self.load(name, wait=False)
             except ServeError as error:
+                forget_frames(error)
                 errors.append(error)
         return errors
 
@@ -383,6 +384,7 @@ class Repository:
                 loaded = replace(loaded, memory_bytes=known_bytes)
             await self._make_room(name, fresh, loaded.memory_bytes)
         except ServeError as error:
+            forget_frames(error)
             self._refused(name, version, error)
             raise
         model = loaded.model
@@ -519,6 +521,13 @@ class Repository:
             for path in folder.iterdir()
             if path.is_dir() and _VERSION.fullmatch(path.name)
         )
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Drop an error's tracebacks: an error that is kept would keep the model it failed with."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _length(path: Path) -> int:
