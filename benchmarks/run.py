@@ -20,6 +20,7 @@ BENCHMARKS = {
     "command-line": ("command_line.py",),
     "install": ("install.py",),
     "serving": ("serving.py",),
+    "sdk": ("sdk.py",),
     "control": ("control.py",),
     "fleet-memory": ("fleet_memory.py",),
     "failover": ("failover.py",),

@@ -2,26 +2,27 @@
 
     python benchmarks/sdk.py [--requests 2000]
 
-Every client asks the same server, in turns of a hundred requests, so that a busy moment
-meets all of them alike. Figures are p50 of one call, and the processor time that this
-process used for one, the median turn's; both in microseconds. `raw-run` is the model alone,
-in process. `tritonclient` is NVIDIA's own.
+The server has one core and the clients the other. All clients ask the same server, in turns
+of a hundred requests, so that a busy moment meets all of them alike. Figures are p50 of one
+call, and the processor time that this process used for one, the median turn's; both in
+microseconds. `raw-run` is the model alone, in process. `tritonclient` is NVIDIA's own.
 """
 
 import argparse
 import asyncio
+import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
 from measured import BUILD, tell
-from serving import MODELS, repository, start
+from served import CLIENT_CPUS, served
+from serving import MODELS, repository
 
 from skerry.client import AsyncClient, Client
 from skerry.serve.onnx_engine import OnnxModel
@@ -73,17 +74,6 @@ def stock(module: Any, port: int) -> tuple[Call, Callable[[], None]]:
     return call, client.close
 
 
-@contextmanager
-def server(folder: Path) -> Iterator[dict[str, int]]:
-    """Serve three tiny models for as long as it is measured."""
-    process, ports, _ = start(folder)
-    try:
-        yield ports
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 def main() -> None:
     """Measure each client and print its p50."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -91,17 +81,18 @@ def main() -> None:
     turns = max(1, arguments.parse_args().requests // TURN)
     folder = repository(BUILD / "sdk")
     raw = OnnxModel(MODELS[0], folder / MODELS[0] / "1" / "model.onnx")
-    with server(folder) as ports, ExitStack() as open_clients:
-        http = f"http://127.0.0.1:{ports['http_port']}"
-        grpc = f"grpc://127.0.0.1:{ports['grpc_port']}"
+    os.sched_setaffinity(0, {int(CLIENT_CPUS)})
+    with served(folder) as server, ExitStack() as open_clients:
+        http = f"http://127.0.0.1:{server.http}"
+        grpc = f"grpc://127.0.0.1:{server.grpc}"
         clients: dict[str, tuple[Call, Callable[[], None]]] = {
             "raw-run": (lambda: raw.run({"x": X}, ["y"]), lambda: None),
             "sdk-local": ours(f"local://{folder}"),
             "sdk-http": ours(http),
             "sdk-http-awaited": awaited(http),
-            "tritonclient-http": stock(tritonclient.http, ports["http_port"]),
+            "tritonclient-http": stock(tritonclient.http, server.http),
             "sdk-grpc": ours(grpc),
-            "tritonclient-grpc": stock(tritonclient.grpc, ports["grpc_port"]),
+            "tritonclient-grpc": stock(tritonclient.grpc, server.grpc),
         }
         for _, close in clients.values():
             open_clients.callback(close)
