@@ -1,5 +1,6 @@
 """A node's shadows: the signed policy decides what is copied, and records outlive the process."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from skerry.base.clock import SystemClock
@@ -20,6 +23,7 @@ from skerry.client import Client
 from skerry.node.folder import NodeFolder
 from skerry.node.settings import NodeSettings, write_settings
 from skerry.node.shadow import NodeShadow
+from skerry.proof.leaks import Served, leaks
 from skerry.route.shadow_files import read_record, record_path
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferReply, InferRequest, Tensor
@@ -173,6 +177,61 @@ async def test_a_record_is_written_and_goes_on_with_the_next_process(
     changed = msgspec.structs.replace(rule, share=0.5)
     one = Setting(tmp_path, served_by, changed)
     assert one.node.shadow.records[0].requests == 0, "another rule starts afresh"
+
+
+SITES = ("oslo", "bergen", "boston")
+CLASSES = ("public", "internal", "personal", "health", "unheard-of")
+residencies = st.builds(
+    Residency,
+    stays=st.sampled_from(list(Stays)),
+    jurisdictions=st.lists(st.sampled_from(["NO", "US"]), max_size=2).map(tuple),
+)
+
+
+@given(
+    rules=st.fixed_dictionaries(dict.fromkeys(CLASSES[:3], residencies)),
+    takes=st.lists(st.sampled_from(CLASSES), min_size=2, max_size=5).map(tuple),
+    known=st.sampled_from([set(SITES), set(SITES), set(SITES[1:]), set(SITES[:2])]),
+    requests=st.lists(
+        st.tuples(st.sampled_from((None, *CLASSES)), st.sampled_from((None, *SITES))),
+        min_size=4,
+        max_size=12,
+    ),
+)
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_the_policy_says_a_judge_apart_finds_no_leak(
+    tmp_path: Path,
+    served_by: AcceptedDesired,
+    rules: dict[str, Residency],
+    takes: tuple[str, ...],
+    known: set[str],
+    requests: list[tuple[str | None, str | None]],
+) -> None:
+    """The judge of evidence shares no code with the gate; here it judges every copy."""
+    policy = msgspec.structs.replace(
+        POLICY,
+        data_classes=rules,
+        model_classes={"m": takes},
+        places={site: POLICY.places[site] for site in known},
+    )
+    accepted = msgspec.structs.replace(served_by, policy=policy)
+    shadows = [ShadowRule(model="m", to=f"{site}/1", share=1.0) for site in SITES[1:]]
+
+    async def run() -> list[tuple[str, InferRequest]]:
+        one = Setting(tmp_path, accepted, *shadows)
+        await one.run(*(request(name, origin_site=origin) for name, origin in requests))
+        return one.sent
+
+    sent = asyncio.run(run())
+    first = takes[0] if takes else ""
+    served = [
+        Served(copy.origin_site or "", node.partition("/")[0], copy.data_class or first)
+        for node, copy in sent
+    ]
+    assert leaks(served, policy) == []
+    assert all(one.data_class in takes for one in served)
 
 
 X = {"x": np.ones((1, 1), np.float32)}

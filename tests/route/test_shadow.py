@@ -105,14 +105,17 @@ def shadow(
 async def test_the_copy_is_of_the_candidate_and_shares_no_memory() -> None:
     candidate = Candidate()
     one = shadow(candidate, version="7")
-    asked = request(data_class="internal", parameters={"explain": True})
+    asked = request(
+        data_class="internal",
+        parameters={"explain": True, "timeout": 5, "skerry-origin": "x", "temperature": 0.5},
+    )
     await one.infer(asked)
     asked.inputs[0].data[:] = -1  # the door may use its buffer again
     await one.settle()
     (copy,) = candidate.seen
     assert (copy.model, copy.version, copy.data_class) == ("new", "7", "internal")
     assert copy.inputs[0].data.tolist() == [[1, 2]]
-    assert copy.parameters == {PARAMETER_SHADOW: True}
+    assert copy.parameters == {PARAMETER_SHADOW: True, "temperature": 0.5}
     (record,) = one.records
     assert (record.requests, record.sampled, record.compared, record.same) == (1, 1, 1, 1)
 

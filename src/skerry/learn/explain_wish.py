@@ -53,11 +53,6 @@ def wish_of(parameters: Mapping[str, Parameter]) -> Wish | None:
     )
 
 
-def without_wish(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """Return parameters without those of an explanation."""
-    return {name: value for name, value in parameters.items() if name not in KNOWN}
-
-
 def _flag(value: Parameter) -> bool:
     if not isinstance(value, bool):
         raise ExplainError("explain", shown(value), "true or false")

@@ -16,7 +16,7 @@ Errors:  none reach the caller but the primary's own.
 import asyncio
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -26,7 +26,14 @@ from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.base.units import MS_PER_SECOND
 from skerry.route.shadow_compare import TOLERANCE, Comparison, compare
-from skerry.schema.oip import PRIORITY_LAST, InferFunction, InferReply, InferRequest, Tensor
+from skerry.schema.oip import (
+    PRIORITY_LAST,
+    InferFunction,
+    InferReply,
+    InferRequest,
+    Parameter,
+    Tensor,
+)
 from skerry.schema.shadow import (
     DIFFERENCE_EDGES,
     PAIRS_MAX,
@@ -214,7 +221,7 @@ class _Copying:
             model=rule.tried,
             version=rule.version,
             inputs=[_owned(tensor) for tensor in request.inputs],
-            parameters={PARAMETER_SHADOW: True},
+            parameters={**_of_the_model(request.parameters), PARAMETER_SHADOW: True},
             deadline_s=rule.deadline_s,
             binary_outputs=True,
             priority=PRIORITY_LAST,
@@ -289,6 +296,15 @@ class _Copying:
     def _empty(self) -> None:
         self.queue.clear()
         self.queue_bytes = 0
+
+
+def _of_the_model(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Leave out what is between the caller and its server: deadline, priority, explanations."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in ("timeout", "priority") and not name.startswith(("skerry-", "explain"))
+    }
 
 
 def _count(counts: dict[str, int], reason: str) -> None:
