@@ -166,7 +166,7 @@ class Site:
     async def empties(self) -> None:
         """Wait until no message is held any more."""
         with anyio.fail_after(5):
-            while self.door._held_bytes:
+            while self.door.held_bytes:
                 await anyio.sleep(0.01)
 
 
@@ -459,7 +459,7 @@ async def test_a_length_announced_and_never_sent_takes_no_memory(site: Open) -> 
         await peer.send(headers(stream), data(stream, message(b"")[:1] + b"\x03\xff\xff\xff"))
     await peer.send(PingFrame(0, b"12345678"))
     await peer.read(lambda f: isinstance(f, PingFrame))
-    assert target.door._held_bytes == 500
+    assert target.door.held_bytes == 500
 
 
 async def test_many_zip_bombs_at_once_are_unpacked_one_by_one(site: Open) -> None:

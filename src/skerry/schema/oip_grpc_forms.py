@@ -43,12 +43,25 @@ FORM_BYTES_MAX = 16 * 1024
 FIELDS_MAX = 4096
 """More top-level fields than any request within the limits has."""
 
-_ID, _PARAMETERS, _RAW, _REPLY_RAW = 0x1A, 0x22, 0x3A, b"\x32"
+_ID, _PARAMETERS, _RAW = 0x1A, 0x22, 0x3A
+_RAW_TAG, _REPLY_RAW = b"\x3a", b"\x32"
 _REST = frozenset({0x0A, 0x12, 0x2A, 0x32})
 _FORM_OVERHEAD_BYTES = 1024
 _CHECKED = frozenset({"BOOL", "BYTES"})  # their bytes are looked at, each time
 
 Span = tuple[int, int]
+
+
+class _Input(NamedTuple):
+    """What a rest says of one input, and how its raw contents begin if their size is fixed."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int
+    """Of the contents; -1: as large as they like."""
+    head: bytes
 
 
 class _Form(NamedTuple):
@@ -57,8 +70,11 @@ class _Form(NamedTuple):
     model: str
     version: str
     outputs: list[str] | None
-    inputs: list[tuple[str, str, tuple[int, ...], np.dtype[Any], int]]
-    """Name, datatype, shape, dtype, and the size of the contents; -1: as large as it likes."""
+    inputs: list[_Input]
+    layout: list[tuple[int, int, _Input]]
+    """Where each input's head and contents begin in a message that is the rest, then these."""
+    size: int
+    """Of that message; -1 where it is not fixed."""
 
 
 class _Walked(NamedTuple):
@@ -82,21 +98,21 @@ def decode(data: Buffer, regions: RegionReader | None = None) -> InferRequest:
     Numbers alias `data`.
     """
     size = len(data)
-    start = _guess[0]
-    if start < size and data[start] == _RAW:
-        form = _forms.young.get(bytes(data[:start]))
-        if form is not None:
-            spans = _raw_spans(data, start, size)
-            if spans is not None:
-                tensors = _tensors(form, data, spans)
-                if tensors is not None:
-                    return InferRequest(
-                        model=form.model,
-                        version=form.version,
-                        inputs=tensors,
-                        outputs=form.outputs,
-                        body_bytes=size,
-                    )
+    form = _forms.young.get(bytes(data[: _guess[0]]))
+    if form is not None and form.size == size:
+        tensors = []
+        for at, start, (name, datatype, shape, dtype, _, head) in form.layout:
+            if data[at:start] != head:
+                break
+            tensors.append(Tensor(name, datatype, shape, np.ndarray(shape, dtype, data, start)))
+        else:
+            return InferRequest(
+                model=form.model,
+                version=form.version,
+                inputs=tensors,
+                outputs=form.outputs,
+                body_bytes=size,
+            )
     walked = _walk(data, size)
     if walked is not None:
         request = _decode_walked(data, walked)
@@ -151,25 +167,6 @@ def varint(value: int) -> bytes:
 
 
 _SHORT = [varint(size) for size in range(0x80)]
-
-
-def _raw_spans(data: Buffer, at: int, size: int) -> list[Span] | None:
-    """Return where the raw contents lie that fill a message from `at`; None: there is more."""
-    spans: list[Span] = []
-    try:
-        while at < size:
-            if data[at] != _RAW or len(spans) > TENSORS_MAX:
-                return None
-            length = data[at + 1]
-            at += 2
-            if length >= 0x80:
-                length, at = _long(data, at - 1)
-            end = at + length
-            spans.append((at, end))
-            at = end
-    except (IndexError, ValueError):
-        return None
-    return spans if at == size else None
 
 
 def _walk(data: Buffer, size: int) -> _Walked | None:
@@ -252,17 +249,24 @@ def _form(rest: bytes) -> _Form | None:
     message = parse(pb.ModelInferRequest(), rest)
     if len(message.inputs) > TENSORS_MAX or any(wish.parameters for wish in message.outputs):
         return None
-    inputs = []
+    inputs: list[_Input] = []
     for head in message.inputs:
         dtype = DATATYPES.get(head.datatype)
         if dtype is None or head.parameters or head.HasField("contents"):
             return None
         shape = tuple(head.shape)
-        count = elements(head.name, shape)
-        size = -1 if head.datatype in _CHECKED else count * dtype.itemsize
-        inputs.append((head.name, head.datatype, shape, dtype, size))
+        size = elements(head.name, shape) * dtype.itemsize
+        raw_head = _RAW_TAG + varint(size)
+        if head.datatype in _CHECKED:
+            size = -1
+        inputs.append(_Input(head.name, head.datatype, shape, dtype, size, raw_head))
     outputs = [wish.name for wish in message.outputs] or None
-    return _Form(message.model_name, message.model_version, outputs, inputs)
+    layout, at = [], len(rest)
+    for one in inputs:
+        layout.append((at, at + len(one.head), one))
+        at += len(one.head) + one.size
+    fixed = at if inputs and all(one.size >= 0 for one in inputs) else -1
+    return _Form(message.model_name, message.model_version, outputs, inputs, layout, fixed)
 
 
 def _tensors(form: _Form, data: Buffer, spans: list[Span]) -> list[Tensor] | None:
@@ -270,7 +274,9 @@ def _tensors(form: _Form, data: Buffer, spans: list[Span]) -> list[Tensor] | Non
     if len(spans) != len(form.inputs):
         return None
     tensors = []
-    for (name, datatype, shape, dtype, size), (start, end) in zip(form.inputs, spans, strict=True):
+    for (name, datatype, shape, dtype, size, _), (start, end) in zip(
+        form.inputs, spans, strict=True
+    ):
         if size == end - start:
             array = np.ndarray(shape, dtype, data, start)
             tensors.append(Tensor(name, datatype, shape, array))

@@ -4,8 +4,10 @@ Units:   seconds, on the clock's monotonic scale.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.base.errors import SkerryError
 from skerry.schema.oip_tensors import Buffer
@@ -14,9 +16,8 @@ from skerry.serve.errors import NotAdminError, facts_of
 _PUSHBACK = "grpc-retry-pushback-ms"  # the name that gRPC's own retry policies read
 
 
-@dataclass(slots=True)
-class Call:
-    """What a door knows of a call beside its message."""
+class Call(msgspec.Struct, gc=False):
+    """What a door knows of a call beside its message; a struct, as every call makes one."""
 
     metadata: Mapping[str, str]
     received_s: float
@@ -30,7 +31,7 @@ class Call:
     """Whether the metadata may hold facts of skerry's own."""
     client: int = 0
     """Tells the clients of a door apart, for fair queues."""
-    trailing: list[tuple[str, str]] = field(default_factory=list)
+    trailing: list[tuple[str, str]] = []
     """Metadata for the end of the answer, which a work may add to."""
 
 

@@ -16,7 +16,8 @@ from skerry.serve.grpc_head import Head, Heads
 from skerry.serve.grpc_packing import Packing
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.h2_connection import H2Connection
-from skerry.serve.h2_headers import BlockCache, encoded
+from skerry.serve.h2_flow import Trailers
+from skerry.serve.h2_headers import BlockCache
 from skerry.serve.h2_limits import GrpcLimits
 from skerry.serve.h2_reader import BUFFER_BYTES
 from skerry.serve.http_door import Listener
@@ -44,8 +45,9 @@ class GrpcDoor:
         self._stopping = False
         self._connections: set[H2Connection] = set()
         self._clients = 0
-        self._held_bytes = 0
-        self._trailers: dict[tuple[tuple[str, str], ...], bytes] = {}
+        self.held_bytes = 0
+        self.ends: dict[tuple[tuple[str, str], ...], Trailers] = {}
+        """How answers ended well lately, by their metadata."""
         self._listening = Listening()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -99,24 +101,24 @@ class GrpcDoor:
 
     def hold(self, size: int) -> bool:
         """Take memory for a message; False if all messages together would be too large."""
-        if self._held_bytes + size > self.limits.held_bytes_max:
+        if self.held_bytes + size > self.limits.held_bytes_max:
             return False
-        self._held_bytes += size
+        self.held_bytes += size
         return True
 
     def release(self, size: int) -> None:
         """Give memory back."""
-        self._held_bytes -= size
+        self.held_bytes -= size
 
-    def trailers(self, metadata: list[tuple[str, str]]) -> bytes:
-        """Return the block that ends an answer well; the last few are kept."""
+    def trailers(self, metadata: list[tuple[str, str]]) -> Trailers:
+        """Return what ends an answer well; the last few are kept."""
         key = tuple(metadata)
-        block = self._trailers.get(key)
-        if block is None:
-            if len(self._trailers) >= _TRAILERS_MAX:
-                self._trailers.clear()
-            block = self._trailers[key] = encoded([("grpc-status", "0"), *metadata])
-        return block
+        found = self.ends.get(key)
+        if found is None:
+            if len(self.ends) >= _TRAILERS_MAX:
+                self.ends.clear()
+            found = self.ends[key] = Trailers.of([("grpc-status", "0"), *metadata])
+        return found
 
     async def _sweep(self) -> None:
         """End what takes too long; one timer for all keeps calls cheap."""

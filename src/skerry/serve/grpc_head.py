@@ -38,6 +38,8 @@ class Head:
     encoding: str = "identity"
     """How compressed messages of the call are compressed."""
     reply_encoding: str = "identity"
+    plain: bool = False
+    """Whether it is a unary call whose answer is not compressed."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     facts: bool = False
     """Whether the metadata holds facts of skerry's own."""
@@ -112,6 +114,7 @@ class Heads:
             except GrpcError as error:
                 head.refusal = error
         rest.pop("te", None)
+        head.plain = not head.stream and head.reply_encoding == "identity"
         head.metadata = rest
         head.facts = not rest.keys().isdisjoint(FACTS)
         return head

@@ -11,6 +11,8 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from skerry.base.drive import Begun, begin
 from skerry.base.errors import SkerryError
 from skerry.schema.oip_tensors import Buffer
@@ -26,7 +28,7 @@ from skerry.serve.grpc_wire import (
     GrpcError,
     message_text,
 )
-from skerry.serve.h2_flow import ANSWER_BLOCK, Sender
+from skerry.serve.h2_flow import ANSWER_BLOCK, Sender, Trailers
 from skerry.serve.h2_frames import Code, H2ConnectionError, H2StreamError
 from skerry.serve.h2_headers import HeaderReader, encoded
 from skerry.serve.h2_limits import CALM_MAX, CALM_PER_S, RESETS_MAX, RESETS_PER_S, Calm
@@ -49,32 +51,39 @@ _SERVING, _WARNED, _DRAINING = range(3)
 _message_head_of = MESSAGE_HEAD.unpack_from
 
 
-class H2Stream:
-    """One call."""
+class H2Stream(msgspec.Struct, eq=False):
+    """One call; a struct, as every call makes one."""
 
-    __slots__ = (
-        "begun", "busy", "call", "compressed", "connection", "end", "ended", "feeding", "gone",
-        "head", "held", "id", "inbox", "messages", "moved_s", "opened", "pieces", "pieces_bytes",
-        "stuck_s", "unacked", "window",
-    )  # fmt: skip
-
-    def __init__(
-        self, connection: "H2Connection", stream_id: int, head: Head, call: Call, window: int
-    ) -> None:
-        self.connection, self.id, self.head, self.call = connection, stream_id, head, call
-        self.window = window
-        self.inbox: MessageInbox | None = None
-        self.messages: StreamInbox | None = None
-        self.begun: Begun[list[Buffer]] | None = None
-        self.ended = self.gone = self.busy = self.feeding = self.opened = False
-        self.compressed = 0
-        """1 where the answer is compressed, as its message says."""
-        self.held = self.unacked = 0
-        self.moved_s = call.received_s
-        self.pieces: deque[Buffer] | None = None
-        self.pieces_bytes = 0
-        self.end = b""
-        self.stuck_s: float | None = None
+    connection: "H2Connection"
+    id: int
+    head: Head
+    call: Call
+    window: int
+    """What may be sent on it."""
+    moved_s: float
+    messages: StreamInbox | None = None
+    """What came on a stream of messages; None for a unary call."""
+    inbox: MessageInbox | None = None
+    """The message of a unary call that did not come at once."""
+    begun: Begun[list[Buffer]] | None = None
+    ended: bool = False
+    """Whether the client has sent all."""
+    gone: bool = False
+    busy: bool = False
+    """Whether a request of the stream is being answered."""
+    feeding: bool = False
+    opened: bool = False
+    """Whether the head of the answer is out."""
+    compressed: int = 0
+    """1 where the next answer is compressed, as its message says."""
+    held: int = 0
+    unacked: int = 0
+    """What came and was not allowed again."""
+    pieces: deque[Buffer] | None = None
+    pieces_bytes: int = 0
+    end: bytes = b""
+    stuck_s: float | None = None
+    """Since when answers wait for the client."""
 
     def note_compressed(self) -> None:
         """Take note that the next answer is compressed."""
@@ -99,7 +108,8 @@ class H2Connection(FrameReader):
         self._transport: Any = None
         self._out: Sender
         self._reader: HeaderReader[Head] = HeaderReader(door.blocks)
-        self._young = door.blocks.blocks
+        self._blocks = door.blocks.blocks
+        self._ends = door.ends
         self._streams: dict[int, H2Stream] = {}
         self._last_id = 0
         self._unacked = 0
@@ -245,13 +255,15 @@ class H2Connection(FrameReader):
             and not stream.ended
             and not self._block_of
         ):
+            door = self._door
             compressed, size = _message_head_of(self._buffer, at)
             if (
                 not compressed
                 and size == length - MESSAGE_HEAD_BYTES
                 and size <= self._message_bytes_max
-                and self._door.hold(size)
+                and door.held_bytes + size <= self._limits.held_bytes_max
             ):
+                door.held_bytes += size
                 self._unacked += length
                 if self._unacked >= self._update_at:
                     self._acknowledge()
@@ -366,7 +378,7 @@ class H2Connection(FrameReader):
     def _open(self, flags: int, stream_id: int, block: bytes) -> None:
         """Take a head that is complete."""
         reader = self._reader
-        head = self._young.young.get(block) if reader.stateless else None
+        head = self._blocks.young.get(block) if reader.stateless else None
         if head is None:
             head = reader.read(block)
         if stream_id <= self._last_id or not stream_id & 1 or self._block_of:
@@ -389,9 +401,10 @@ class H2Connection(FrameReader):
             head.facts,
             self._client,
         )
-        stream = H2Stream(self, stream_id, head, call, self._out.stream_window)
+        stream = H2Stream(self, stream_id, head, call, self._out.stream_window, now_s)
         self._streams[stream_id] = stream
-        self._calm.earn(4)
+        if self._calm.left < CALM_MAX:
+            self._calm.earn(4)
         if head.stream:
             stream.messages = StreamInbox(self._limits.message_bytes_max)
         if flags & h2.END_STREAM:
@@ -467,10 +480,21 @@ class H2Connection(FrameReader):
             return
         stream.begun = None
         try:
-            if stream.messages is not None:
+            if pieces is not None and stream.head.plain:
+                trailing = stream.call.trailing
+                trailers = self._ends.get(tuple(trailing)) or self._door.trailers(trailing)
+                if self._out.answer(stream, pieces, trailers):
+                    stream.gone = True
+                    del self._streams[stream.id]
+                    self._door.held_bytes -= stream.held
+                    if self._phase:
+                        self._close_if_drained()
+                else:
+                    stream.stuck_s = self._now_s()
+            elif stream.messages is not None:
                 self._answer_of_stream(stream, pieces, error)
             elif pieces is not None:
-                self._answer(stream, pieces)
+                self._answer_packed(stream, pieces)
             elif isinstance(error, SkerryError):
                 self._refuse(stream, status_of(error))
             else:
@@ -480,16 +504,11 @@ class H2Connection(FrameReader):
             log.exception("an answer could not be sent")
             self._transport.abort()
 
-    def _answer(self, stream: H2Stream, pieces: list[Buffer]) -> None:
-        """Send the answer of a unary call."""
-        trailers = self._door.trailers(stream.call.trailing)
-        if stream.head.reply_encoding == "identity":
-            out = self._out.answer(stream, pieces, trailers)
-        else:
-            self._open_answers(stream)
-            end = _end_frame(stream.id, trailers)
-            out = self._out.queue(stream, [_message_head(stream, pieces), *pieces], end)
-        if out:
+    def _answer_packed(self, stream: H2Stream, pieces: list[Buffer]) -> None:
+        """Send the answer of a unary call whose client understands compression."""
+        self._open_answers(stream)
+        end = self._door.trailers(stream.call.trailing).frame(stream.id)
+        if self._out.queue(stream, [_message_head(stream, pieces), *pieces], end):
             self._finish(stream)
         else:
             stream.stuck_s = self._now_s()
@@ -560,7 +579,7 @@ class H2Connection(FrameReader):
             self._refuse(stream, status_of(error))
             return
         self._open_answers(stream)
-        if self._out.queue(stream, [], _end_frame(stream.id, self._door.trailers([]))):
+        if self._out.queue(stream, [], self._door.trailers([]).frame(stream.id)):
             self._finish(stream)
 
     def _open_answers(self, stream: H2Stream) -> None:
@@ -584,7 +603,7 @@ class H2Connection(FrameReader):
             fields[:0] = [(":status", "200"), ("content-type", "application/grpc")]
             if status.name == "UNIMPLEMENTED":
                 fields.append(("grpc-accept-encoding", "identity,deflate,gzip"))
-        frames = _end_frame(stream.id, encoded(fields))
+        frames = Trailers.of(fields).frame(stream.id)
         if stream.pieces_bytes:  # of a stream: what was answered before comes before
             ended = stream.ended
             stream.ended = True
@@ -786,10 +805,6 @@ def _message_head(stream: H2Stream, pieces: list[Buffer]) -> bytes:
     size = sum(len(piece) for piece in pieces)
     compressed, stream.compressed = stream.compressed, 0
     return MESSAGE_HEAD.pack(compressed, size)
-
-
-def _end_frame(stream_id: int, block: bytes) -> bytes:
-    return h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream_id, block)
 
 
 _NOT_HTTP = (

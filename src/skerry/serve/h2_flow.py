@@ -10,10 +10,10 @@ Source:  RFC 9113, section 5.2 and 6.9.
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from skerry.schema.oip_tensors import Buffer
-from skerry.serve.grpc_wire import MESSAGE_HEAD
+from skerry.serve.grpc_wire import MESSAGE_HEAD, MESSAGE_HEAD_BYTES
 from skerry.serve.h2_frames import (
     DATA,
     END_HEADERS,
@@ -35,8 +35,28 @@ CONTROL_WAITING_MAX = 1000
 _AT_ONCE_BYTES_MAX = FRAME_BYTES_DEFAULT
 
 ANSWER_BLOCK = encoded([(":status", "200"), ("content-type", "application/grpc")])
-_OPENING = struct.Struct(f">HBBBI{len(ANSWER_BLOCK)}sHBBBIBI")
-"""HEADERS of an answer, then the head of its DATA frame, then the head of its message."""
+_ANSWER_HEAD = FRAME_HEAD.pack(0, len(ANSWER_BLOCK), HEADERS, END_HEADERS, 0)[:5]
+_DATA_HEAD = struct.Struct(">HBHIBI")
+"""The head of a DATA frame without flags, and the head of a message in it."""
+
+
+class Trailers(NamedTuple):
+    """The end of an answer: its frame's head up to the stream's number, and its block."""
+
+    head: bytes
+    block: bytes
+
+    @classmethod
+    def of(cls, fields: list[tuple[str, str]]) -> "Trailers":
+        """Return fields as the end of a stream."""
+        block = encoded(fields)
+        size = len(block)
+        flags = END_HEADERS | END_STREAM
+        return cls(FRAME_HEAD.pack(size >> 8, size & 255, HEADERS, flags, 0)[:5], block)
+
+    def frame(self, stream_id: int) -> bytes:
+        """Return them as a frame of a stream."""
+        return b"".join((self.head, stream_id.to_bytes(4, "big"), self.block))
 
 
 class Outgoing(Protocol):
@@ -80,17 +100,13 @@ class Sender:
                 raise H2ConnectionError(Code.ENHANCE_YOUR_CALM, "what we write is not read")
         self._transport.write(frames)
 
-    def answer(self, stream: Any, pieces: list[Buffer], trailers: bytes) -> bool:
+    def answer(self, stream: Any, pieces: list[Buffer], trailers: Trailers) -> bool:
         """Send the head, the one message and the end of an answer; True if all of it is out."""
         size = 0
         for piece in pieces:
             size += len(piece)
-        whole = size + 5
+        whole = size + MESSAGE_HEAD_BYTES
         stream_id = stream.id
-        end = (
-            FRAME_HEAD.pack(0, len(trailers), HEADERS, END_HEADERS | END_STREAM, stream_id)
-            + trailers
-        )
         if (
             whole <= _AT_ONCE_BYTES_MAX
             and whole <= self.window
@@ -98,15 +114,25 @@ class Sender:
             and not self.paused
         ):
             self.window -= whole
-            opening = _OPENING.pack(
-                0, len(ANSWER_BLOCK), HEADERS, END_HEADERS, stream_id, ANSWER_BLOCK,
-                whole >> 8, whole & 255, DATA, 0, stream_id, 0, size,
-            )  # fmt: skip
+            number = stream_id.to_bytes(4, "big")
             if not self._transport.is_closing():
-                self._transport.write(b"".join((opening, *pieces, end)))
+                self._transport.write(
+                    b"".join(
+                        (
+                            _ANSWER_HEAD,
+                            number,
+                            ANSWER_BLOCK,
+                            _DATA_HEAD.pack(whole >> 8, whole & 255, 0, stream_id, 0, size),
+                            *pieces,
+                            trailers.head,
+                            number,
+                            trailers.block,
+                        )
+                    )
+                )
             return True
         self.control(frame(HEADERS, END_HEADERS, stream_id, ANSWER_BLOCK))
-        return self.queue(stream, [MESSAGE_HEAD.pack(0, size), *pieces], end)
+        return self.queue(stream, [MESSAGE_HEAD.pack(0, size), *pieces], trailers.frame(stream_id))
 
     def queue(self, stream: Any, pieces: list[Buffer], end: bytes) -> bool:
         """Send pieces as DATA, then `end`, as the windows allow; True if all of it is out."""
