@@ -52,11 +52,19 @@ class Setting:
         self.renewed.append(by)
 
     async def pass_time(self, duration_s: float, *, step_s: float = 30.0) -> None:
-        """Let time pass in steps, giving threads their turn at each."""
+        """Let time pass in steps, each once everybody waits for it and no thread works."""
+        await settled()
         for _ in range(int(duration_s / step_s)):
             self.clock.advance(step_s)
-            for _ in range(3):
-                await anyio.sleep(0.002)
+            await settled()
+
+
+async def settled() -> None:
+    threads = anyio.to_thread.current_default_thread_limiter()
+    await anyio.wait_all_tasks_blocked()
+    while threads.borrowed_tokens:
+        await anyio.sleep(0.001)
+        await anyio.wait_all_tasks_blocked()
 
 
 @pytest.fixture

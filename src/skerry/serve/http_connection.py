@@ -12,6 +12,7 @@ Units:   bytes and seconds.
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -426,7 +427,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._lingers_until_s = self._door.now_s() + self._limits.linger_s
         if self._reading_paused:
             self._transport.resume_reading()
-        self._transport.write_eof()
+        with contextlib.suppress(OSError):  # the client was faster
+            self._transport.write_eof()
 
     def _refuse(self, fault: HttpError) -> None:
         """Answer what cannot be a request; nothing after it is read."""
