@@ -29,6 +29,25 @@ class ServerMetadata(msgspec.Struct, frozen=True, kw_only=True):
     extensions: tuple[str, ...] = EXTENSIONS
 
 
+class Liveness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether anything answers; the status of the reply says the same."""
+
+    live: bool
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether every model that should serve does; the status of the reply says the same."""
+
+    ready: bool
+
+
+class ModelReadiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether one model serves; the status of the reply says the same."""
+
+    name: str
+    ready: bool
+
+
 class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """A model's versions in service, its inputs and its outputs."""
 

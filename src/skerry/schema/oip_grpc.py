@@ -159,7 +159,8 @@ def _tensors(heads: Any, raw: Any, regions: RegionReader | None = None) -> list[
     tensors: list[Tensor] = []
     for head, elsewhere in zip(heads, in_region, strict=True):
         name, datatype, shape = head.name, head.datatype, tuple(head.shape)
-        if (raw or elsewhere) and head.HasField("contents"):
+        # MLServer's own client sends contents with nothing in them beside raw ones.
+        if (raw or elsewhere) and head.HasField("contents") and head.contents.ByteSize():
             raise OipError(f"tensor {shown(name)}", "both lists and raw", "one of them")
         if elsewhere:
             data = input_bytes(name, parameters_of(head.parameters), regions)

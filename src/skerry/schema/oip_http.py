@@ -257,7 +257,8 @@ def _encode(
             "shape": tensor.shape,
         }
         if placed and tensor.name in placed:
-            entry["parameters"] = placed_parameters(placed[tensor.name])
+            # Triton's C++ client looks for a size wherever an output has parameters.
+            entry["parameters"] = {**placed_parameters(placed[tensor.name]), "binary_data_size": 0}
         elif raw:
             piece = raw_from_tensor(tensor)
             entry["parameters"] = {"binary_data_size": len(piece)}

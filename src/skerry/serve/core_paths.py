@@ -10,8 +10,11 @@ from skerry.schema.oip_documents import (
     PARAMETER_FOLDER,
     IndexRequest,
     IndexRow,
+    Liveness,
     LoadRequest,
     ModelMetadata,
+    ModelReadiness,
+    Readiness,
     ServerMetadata,
 )
 from skerry.schema.runtime import ModelRuntime
@@ -29,11 +32,12 @@ async def _server(service: Service, request: HttpRequest, values: Values) -> Htt
 
 
 async def _live(service: Service, request: HttpRequest, values: Values) -> HttpReply:
-    return HttpReply()
+    return json_reply(Liveness(live=True))
 
 
 async def _ready(service: Service, request: HttpRequest, values: Values) -> HttpReply:
-    return HttpReply(status=200 if service.ready() else 503)
+    ready = service.ready()
+    return json_reply(Readiness(ready=ready), 200 if ready else 503)
 
 
 async def _model(service: Service, request: HttpRequest, values: Values) -> HttpReply:
@@ -41,8 +45,9 @@ async def _model(service: Service, request: HttpRequest, values: Values) -> Http
 
 
 async def _model_ready(service: Service, request: HttpRequest, values: Values) -> HttpReply:
-    ready = service.model_ready(values["model"], values.get("version", ""))
-    return HttpReply(status=200 if ready else 503)
+    name = values["model"]
+    ready = service.model_ready(name, values.get("version", ""))
+    return json_reply(ModelReadiness(name=name, ready=ready), 200 if ready else 503)
 
 
 async def _runtime(service: Service, request: HttpRequest, values: Values) -> HttpReply:
@@ -80,12 +85,19 @@ CORE_ROUTES = (
         summary="Tell who answers here, and what is spoken",
         gives=ServerMetadata,
     ),
-    Route(method="GET", path="/v2/health/live", does=_live, summary="Tell that something answers"),
+    Route(
+        method="GET",
+        path="/v2/health/live",
+        does=_live,
+        summary="Tell that something answers",
+        gives=Liveness,
+    ),
     Route(
         method="GET",
         path="/v2/health/ready",
         does=_ready,
         summary="Tell whether every model that should serve does",
+        gives=Readiness,
         gives_also=(503,),
     ),
     *(
@@ -105,6 +117,7 @@ CORE_ROUTES = (
                 path=f"{model}/ready",
                 does=_model_ready,
                 summary="Tell whether a model is served",
+                gives=ModelReadiness,
                 gives_also=(503,),
                 errors=(404,),
             ),

@@ -87,7 +87,7 @@ def _operation_id(route: Route) -> str:
 
 def _answer(status: int, route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if route.gives is not None and status == HTTPStatus.OK:
+    if route.gives is not None:
         answer["content"] = {_JSON: {"schema": schema_of[str(route.gives)]}}
         if route.gives == INFER_REPLY:
             answer["content"][_BINARY] = {"schema": {}}
