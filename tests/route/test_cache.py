@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.route.cache import ENTRY_BYTES, ResponseCache
-from skerry.schema.oip import InferReply, InferRequest, OutputWish, Tensor
+from skerry.schema.oip import (
+    PARAMETER_ROUTE,
+    InferReply,
+    InferRequest,
+    OutputWish,
+    Tensor,
+)
 
 
 def request(
@@ -93,6 +99,17 @@ def test_some_answers_are_never_kept(cache: ResponseCache, never: InferRequest) 
 def test_when_it_is_wanted_does_not_change_what_an_answer_is(cache: ResponseCache) -> None:
     hurried = request(parameters={"timeout": 1000, "priority": 1})
     assert cache.key(hurried) == cache.key(request())
+
+
+def test_how_an_answer_came_about_is_not_kept_with_it(cache: ResponseCache) -> None:
+    key = cache.key(request())
+    assert key is not None
+    answer = reply()
+    answer.parameters.update({PARAMETER_ROUTE: "{}", "labels": 3})
+    cache.keep(key, answer, 0.0)
+    found = cache.find(key, request(), 1.0)
+    assert found is not None
+    assert found.parameters == {"labels": 3}
 
 
 def test_a_version_that_is_served_no_more_is_not_answered_with(cache: ResponseCache) -> None:

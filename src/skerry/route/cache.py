@@ -17,12 +17,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.schema.oip import HEADER_EXPLAIN_ROUTE, InferReply, InferRequest, Tensor
+from skerry.route.race import PARAMETER_LOAD
+from skerry.schema.oip import (
+    HEADER_EXPLAIN_ROUTE,
+    PARAMETER_ROUTE,
+    InferReply,
+    InferRequest,
+    Tensor,
+)
 
 ENTRY_BYTES: Final = 1024
 """What an entry takes beside its arrays, rounded up."""
 _PASSED_OVER: Final = frozenset(("timeout", "priority", HEADER_EXPLAIN_ROUTE))
 """Parameters that change when an answer comes, and not what it is."""
+_OF_ONE_TIME: Final = frozenset((PARAMETER_LOAD, PARAMETER_ROUTE))
+"""Parameters of an answer that tell of how it came about that time."""
 _NEVER: Final = ("sequence", "explain")
 Key = tuple[str, str, str, bytes]
 """Model, wanted version, data class, and the digest of all else."""
@@ -102,7 +111,9 @@ class ResponseCache:
             model=reply.model,
             version=reply.version,
             outputs=[_copy(tensor) for tensor in reply.outputs],
-            parameters=dict(reply.parameters),
+            parameters={
+                name: value for name, value in reply.parameters.items() if name not in _OF_ONE_TIME
+            },
         )
         self._kept[key] = _Kept(copy, now_s + self._kept_s[key[2]], size_bytes)
         self.size_bytes += size_bytes

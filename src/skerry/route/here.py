@@ -18,26 +18,18 @@ from skerry.schema.route_trace import AttemptSeen, CandidateSeen
 
 _CAUSES: Final = {decide.DOWN: "local-down", decide.BREAKER: "local-down"}
 LOCAL: Final = "local"
+WELL: Final = Breaker()
 
 
-class OwnModel:
-    """One model of this node: its breaker, what it takes, and what its answers say of it."""
+class OwnModel(Mean):
+    """One model of this node: what it takes, its breaker, and what its answers say of it."""
 
-    __slots__ = ("breaker", "mean", "served")
+    __slots__ = ("breaker", "served")
 
     def __init__(self) -> None:
-        self.breaker = Breaker()
-        self.mean = Mean(0.0)
+        super().__init__(0.0)
+        self.breaker = WELL
         self.served: ServedBy | None = None
-
-    def answered(self, latency_s: float, now_s: float) -> None:
-        """Take a good answer in."""
-        if self.breaker is not WELL:
-            self.breaker = WELL
-        self.mean.saw(latency_s, now_s)
-
-
-WELL: Final = Breaker()
 
 
 class Here:
@@ -134,7 +126,8 @@ class Here:
         finally:
             self.in_flight -= 1
         now_s = self._clock.monotonic_s()
-        own.answered(now_s - started_s, now_s)
+        own.saw(now_s - started_s, now_s)
+        own.breaker = WELL
         if journey.prefix:
             reason = journey.prefix if reason == LOCAL else f"{journey.prefix}:{reason}"
         reply.served_by = self.served(own, reply, reason)
@@ -151,7 +144,7 @@ class Here:
         phase = own.breaker.phase
         if phase == decide.OPEN and decide.probe_due(own.breaker, now_s):
             phase = decide.HALF_OPEN  # errors come back fast, so a request tries it
-        return decide.fit(True, 0, phase, own.mean.expected_s(now_s), journey.deadline_s - now_s)
+        return decide.fit(True, 0, phase, own.expected_s(now_s), journey.deadline_s - now_s)
 
     def _failed(
         self, journey: Journey, model: str, error: Exception, started_s: float | None = None
@@ -176,7 +169,7 @@ class Here:
 
     def _seen(self, journey: Journey, model: str, verdict: int, detail: str) -> None:
         if journey.trace is not None:
-            expected_s = self.model(model).mean.expected_s(self._clock.monotonic_s())
+            expected_s = self.model(model).expected_s(self._clock.monotonic_s())
             journey.trace.candidates.append(
                 CandidateSeen(
                     node=self.node,

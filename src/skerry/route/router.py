@@ -34,7 +34,7 @@ from skerry.route.cache import ResponseCache
 from skerry.route.cascade import CascadeState, ask_cascade
 from skerry.route.ensemble import ask_ensemble, part_of
 from skerry.route.errors import RouteError
-from skerry.route.here import LOCAL, Here
+from skerry.route.here import LOCAL, WELL, Here
 from skerry.route.journey import DEADLINE_S, Journey, Table, admit, table_of
 from skerry.route.race import PARAMETER_LOAD
 from skerry.schema.desired import Desired, Peer
@@ -154,7 +154,7 @@ class Router:
         started_s = self._clock.monotonic_s()
         budget_s = DEADLINE_S if request.deadline_s is None else request.deadline_s
         left_s = budget_s - (started_s - request.received_s if request.received_s else 0.0)
-        if not decide.in_time(own.mean.expected_s(started_s), left_s):
+        if not decide.in_time(own.expected_s(started_s), left_s):
             return await self._at_length(request, table)
         here.in_flight += 1
         try:
@@ -163,8 +163,12 @@ class Router:
             failed = error
         else:
             now_s = self._clock.monotonic_s()
-            own.answered(now_s - started_s, now_s)
-            reply.served_by = here.served(own, reply, LOCAL)
+            own.saw(now_s - started_s, now_s)
+            own.breaker = WELL
+            served = own.served
+            if served is None or served.version != reply.version:
+                served = here.served(own, reply, LOCAL)
+            reply.served_by = served
             if request.hops:
                 reply.parameters[PARAMETER_LOAD] = here.in_flight - 1
             return reply
