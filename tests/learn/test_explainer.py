@@ -281,6 +281,22 @@ async def test_the_mean_of_the_check_samples_is_the_baseline(post: Post) -> None
     np.testing.assert_allclose(outputs["explanation.x"], (np.array(X[0]) - 2) * W[:, 0], atol=1e-5)
 
 
+async def test_a_baseline_of_the_callers_own_is_taken(post: Post) -> None:
+    own = fp32("baseline.x", [[1.0, 0.0, 3.0, 1.0]])
+    status, found = await post("free", [fp32("x", X), own], explain=True, explain_target=0)
+    assert status == 200, found
+    outputs, facts = found
+    assert facts["explain_baseline"] == "given"
+    np.testing.assert_allclose(outputs["explanation.x"], [0.0, 0.0, 0.0, -12.0], atol=1e-5)
+    for wrong, said in (
+        (fp32("baseline.x", [1.0]), "input baseline.x is FP32 [1], wanted FP32 [1, 4], as x is"),
+        (fp32("baseline.z", X), "input baseline.z is for no input"),
+    ):
+        status, document = await post("free", [fp32("x", X), wrong], explain=True)
+        assert (status, document["code"]) == (400, "E0707")
+        assert said in document["error"]
+
+
 async def test_an_image_gets_a_map_of_the_patches_that_count(post: Post) -> None:
     image = np.ones((1, 3, 16, 16))
     _, (outputs, facts) = await post("picture", [fp32("image", image)], explain=True)

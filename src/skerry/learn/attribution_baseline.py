@@ -2,24 +2,28 @@
 
 The mean of a card's check samples is the default: the trainer published them, so no
 row of another site is shown, and features that are the same in all of them (a sample
-rate, a version flag) play no part. Without samples it is zeros.
+rate, a version flag) play no part. Without samples it is zeros. A caller may give its
+own, as a tensor `baseline.<input>` beside the input.
 
 Shapes:  rows and baselines carry no batch axis.
 Errors:  ExplainError, for a baseline that cannot be made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry.learn.errors import ExplainError
 from skerry.schema.model import Card
+from skerry.schema.oip import InferRequest, Tensor
 from skerry.schema.oip_errors import OipError
 from skerry.schema.oip_tensors import tensor_from_raw
 
 Array = NDArray[Any]
+GIVEN = "baseline."
 
 
 def baselines_of(
@@ -42,6 +46,53 @@ def baselines_of(
                 "explain_baseline", "card", "a card with check samples of this shape, or zeros"
             )
     return [np.zeros_like(row) for row in rows], "zeros"
+
+
+def taken_apart(request: InferRequest) -> tuple[InferRequest, dict[str, Tensor]]:
+    """Return the request without the baselines that came with it, and those by input.
+
+    Where there are some the request asks for no explanation: a node elsewhere, which
+    does not see them, would compare with another baseline.
+    """
+    given = {
+        tensor.name.removeprefix(GIVEN): tensor
+        for tensor in request.inputs
+        if tensor.name.startswith(GIVEN)
+    }
+    if not given:
+        return request, given
+    plain = {
+        name: value for name, value in request.parameters.items() if not name.startswith("explain")
+    }
+    inputs = [tensor for tensor in request.inputs if not tensor.name.startswith(GIVEN)]
+    return msgspec.structs.replace(request, inputs=inputs, parameters=plain), given
+
+
+def replaced(
+    baselines: Sequence[Array],
+    given: Mapping[str, Tensor],
+    inputs: Sequence[Tensor],
+    *,
+    batched: bool,
+) -> list[Array]:
+    """Return baselines, one per input, with those in place that the caller gave."""
+    unknown = given.keys() - {tensor.name for tensor in inputs}
+    if unknown:
+        raise ExplainError(f"input {GIVEN}{min(unknown)}", "for no input", "one of the request")
+    found: list[Array] = []
+    for baseline, tensor in zip(baselines, inputs, strict=True):
+        own = given.get(tensor.name)
+        if own is None:
+            found.append(baseline)
+            continue
+        if (own.datatype, own.shape) != (tensor.datatype, tensor.shape):
+            raise ExplainError(
+                f"input {own.name}",
+                f"{own.datatype} {list(own.shape)}",
+                f"{tensor.datatype} {list(tensor.shape)}, as {tensor.name} is",
+            )
+        found.append(own.data[0] if batched else own.data)
+    return found
 
 
 def _filled(row: Array, value: float) -> Array:

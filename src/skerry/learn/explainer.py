@@ -1,7 +1,7 @@
 """Explanations on request: an `InferFunction` that adds, to an answer, what it rests on.
 
     request  parameters explain=true, explain_method, explain_budget, explain_seed,
-             explain_baseline, explain_output, explain_target
+             explain_baseline, explain_output, explain_target; inputs `baseline.<input>`
     reply    a tensor `explanation.<input>` per input, and parameters that say how
 
 A request that does not ask costs one look at its parameters. One that does is answered
@@ -18,7 +18,7 @@ Errors:  ExplainError, BudgetError, ExplainBusyError, ExplainElsewhereError,
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from skerry.base.clock import Clock
 from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
 from skerry.learn.attribution import Attribution, Coalitions, Steps, Values, occlusion, shapley
-from skerry.learn.attribution_baseline import baselines_of
+from skerry.learn.attribution_baseline import baselines_of, replaced, taken_apart
 from skerry.learn.attribution_players import Players, players_of
 from skerry.learn.errors import ExplainBusyError, ExplainElsewhereError, UnexplainableError
 from skerry.learn.explain_subject import Subject, check_request, subject_of
@@ -62,7 +62,7 @@ SAME_VALUE = 1e-3
 _RETRY_S = 0.005
 RESERVE_RATIO = 0.1
 """Share of a deadline that is left for the answer's way back, and for a piece that drags on."""
-_BUSY, _TOO_LATE = 503, 504
+_BUSY, _TOO_LATE = (429, 503), 504
 
 
 class Explainer:
@@ -99,6 +99,7 @@ class Explainer:
         if wish is None:
             return await self._infer(request)
         started_s = request.received_s or self._clock.monotonic_s()
+        request, given = taken_apart(request)
         check_request(request)
         if self._under_way >= UNDER_WAY_MAX:
             raise ExplainBusyError(self._under_way)
@@ -112,18 +113,26 @@ class Explainer:
                 raise ExplainElsewhereError(reply.served_by.node, reply.model)
             budget_s = DEADLINE_S if request.deadline_s is None else request.deadline_s
             end_s = started_s + budget_s * (1 - RESERVE_RATIO)
-            return await self._explain(request, reply, wish, end_s)
+            return await self._explain(request, reply, wish, given, end_s)
         finally:
             self._under_way -= 1
 
     async def _explain(
-        self, request: InferRequest, reply: InferReply, wish: Wish, end_s: float
+        self,
+        request: InferRequest,
+        reply: InferReply,
+        wish: Wish,
+        given: Mapping[str, Tensor],
+        end_s: float,
     ) -> InferReply:
         card = self._cards(reply.model, reply.version)
         subject = subject_of(request, reply, self._metadata(reply.model, reply.version), card, wish)
         baselines, baseline_name = baselines_of(
             wish.baseline, subject.names, subject.rows, card, batched=subject.batched
         )
+        if given:
+            baselines = replaced(baselines, given, request.inputs, batched=subject.batched)
+            baseline_name = "given"
         players = players_of(subject.rows, baselines)
         method = wish.method or ("occlusion" if players.grid else "shapley")
         if method == "shapley":
@@ -204,7 +213,7 @@ class _Runs:
                 status = getattr(error, "http_status", 500)
                 if status == _TOO_LATE:
                     return None
-                if status != _BUSY:
+                if status not in _BUSY:
                     raise
                 await self._clock.sleep(_RETRY_S)
                 continue

@@ -112,7 +112,7 @@ def _not_compared(record: ShadowRecord) -> dict[str, int]:
     counts = {
         "queue full": record.dropped,
         "candidate stopped answering": record.paused,
-        "part of a sequence": record.skipped,
+        "part of a sequence, or streamed": record.skipped,
         **{f"may not go there: {why}": count for why, count in record.refused.items()},
         **{f"failed: {code}": count for code, count in record.failed.items()},
     }

@@ -172,7 +172,7 @@ class _Copying:
         if self.draw.random() >= rule.share:
             return
         record.sampled += 1
-        if request.parameters.get(_SEQUENCE):
+        if reply.stream is not None or request.parameters.get(_SEQUENCE):
             record.skipped += 1
             return
         refusal = self.target.refuses(request)
@@ -225,7 +225,11 @@ class _Copying:
             deadline_s=rule.deadline_s,
             binary_outputs=True,
             priority=PRIORITY_LAST,
+            timeline=None,
+            streams=False,
             wishes=None,
+            wanted=None,
+            placed=None,  # whatever memory it lies in, a copy is sent whole
         )
 
     async def _work(self) -> None:

@@ -98,7 +98,7 @@ class ShadowRecord(msgspec.Struct, kw_only=True):
     paused: int = 0
     """Not copied because the candidate had stopped answering."""
     skipped: int = 0
-    """Not copied because they are part of a sequence, which a share of would break."""
+    """Not copied: part of a sequence, which a share of would break, or answered as a stream."""
     refused: dict[str, int] = {}
     """Not copied because the data may not go there: by reason."""
     failed: dict[str, int] = {}
