@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import anyio.from_thread
@@ -361,6 +362,37 @@ def test_a_model_without_state_refuses_a_sequence(infer: Infer) -> None:
     row = {"x": ("FP32", np.ones((1, 4), np.float32))}
     with pytest.raises(InferenceServerException, match="a model without state"):
         infer("double", row, "y", sequence_id=3, sequence_start=True)
+
+
+@pytest.mark.parametrize("engine", ["own", "grpcio"])
+def test_a_stream_of_requests_is_a_sequence_in_order(repository: Path, engine: Any) -> None:
+    settings = ServeSettings(
+        repository=str(repository),
+        http_port=0,
+        grpc_port=0,
+        metrics_port=None,
+        grpc_engine=engine,
+    )
+    answers: SimpleQueue[Any] = SimpleQueue()
+    with anyio.from_thread.start_blocking_portal("asyncio") as portal:
+        server = Server(settings)
+        portal.call(server.start)
+        with triton_grpc.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as client:
+            client.start_stream(lambda result, error: answers.put(error or result))
+            tensor = triton_grpc.InferInput("x", [1, 2], "FP32")
+            tensor.set_data_from_numpy(np.ones((1, 2), np.float32))
+            for number in range(8):
+                client.async_stream_infer(
+                    "adds",
+                    [tensor],
+                    sequence_id="s",
+                    sequence_start=number == 0,
+                    sequence_end=number == 7,
+                )
+            found = [answers.get(timeout=10).as_numpy("y")[0, 0] for _ in range(8)]
+            client.stop_stream()
+        portal.call(server.stop, 1.0)
+    assert found == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_silero_hears_the_same_as_with_its_state_carried_by_hand(

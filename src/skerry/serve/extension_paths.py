@@ -10,10 +10,11 @@ import msgspec
 
 from skerry.schema.oip_documents import RegionRequest, RegionStatus
 from skerry.schema.oip_errors import UnsupportedError
+from skerry.schema.openai import PATHS
 from skerry.serve.core_paths import CORE_ROUTES
 from skerry.serve.http_message import HttpReply, HttpRequest, json_reply
 from skerry.serve.http_routes import Route, Routes, decoded
-from skerry.serve.openapi import openapi_document
+from skerry.serve.openapi import OPENAI_REFUSAL, openapi_document
 from skerry.serve.service import Service
 
 Values = dict[str, str]
@@ -206,8 +207,35 @@ def _openapi_body() -> bytes:
     return msgspec.json.encode(openapi_document(ROUTES))
 
 
+_OPENAI_ROUTES = (
+    *(
+        Route(
+            method="POST",
+            path=f"/v1/{path}",
+            summary=f"Answer as the OpenAI API's /v1/{path} does",
+            takes=dict[str, Any],
+            gives=dict[str, Any],
+            refusal=OPENAI_REFUSAL,
+            errors=(400, 404, 503, 504),
+        )
+        for path in PATHS
+    ),
+    *(
+        Route(
+            method="GET",
+            path=path,
+            summary="Tell the language models that are served",
+            gives=dict[str, Any],
+            refusal=OPENAI_REFUSAL,
+            errors=(404,),
+        )
+        for path in ("/v1/models", "/v1/models/{model}")
+    ),
+)
+
 ROUTES = (
     *CORE_ROUTES,
+    *_OPENAI_ROUTES,
     *EXTENSION_ROUTES,
     Route(
         method="GET",

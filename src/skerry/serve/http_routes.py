@@ -38,6 +38,8 @@ class Route:
     """The type of the JSON answer; None where it is empty."""
     gives_also: tuple[int, ...] = ()
     """Statuses beside 200 that are answers and no errors."""
+    refusal: str = "ErrorDocument"
+    """The name of the document that errors come as."""
     errors: tuple[int, ...] = ()
     """Statuses of the errors that this path has beside those that every path has."""
     admin: bool = False

@@ -18,12 +18,12 @@ from skerry.schema.oip_documents import ErrorDocument
 from skerry.serve.http_routes import Route
 
 _REF = "#/components/schemas/{name}"
-_ERROR = {"$ref": _REF.format(name="ErrorDocument")}
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
 
 INFER_REQUEST = "InferenceRequest"
 INFER_REPLY = "InferenceReply"
+OPENAI_REFUSAL = "OpenAiError"
 
 
 def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
     structs = [kind for kind in kinds if kind is not None and not isinstance(kind, str)]
     shapes, components = msgspec.json.schema_components(structs, ref_template=_REF)
     schema_of = dict(zip(map(str, structs), shapes, strict=True))
-    schema_of |= {name: {"$ref": _REF.format(name=name)} for name in _INFERENCE}
+    schema_of |= {name: {"$ref": _REF.format(name=name)} for name in _BY_HAND}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
@@ -44,7 +44,7 @@ def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
             "description": "Inference, and Triton's extensions of the protocol.",
         },
         "paths": paths,
-        "components": {"schemas": {**components, **_INFERENCE}},
+        "components": {"schemas": {**components, **_BY_HAND}},
     }
 
 
@@ -57,8 +57,8 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
             str(status): _answer(status, route, schema_of)
             for status in sorted({200, *route.gives_also})
         }
-        | {str(status): _refusal(status) for status in route.errors}
-        | {"default": {"description": "Refused or failed", "content": {_JSON: {"schema": _ERROR}}}},
+        | {str(status): _refusal(HTTPStatus(status).phrase, route) for status in route.errors}
+        | {"default": _refusal("Refused or failed", route)},
     }
     if names:
         operation["parameters"] = [
@@ -94,8 +94,9 @@ def _answer(status: int, route: Route, schema_of: dict[str, Any]) -> dict[str, A
     return answer
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    return {"description": HTTPStatus(status).phrase, "content": {_JSON: {"schema": _ERROR}}}
+def _refusal(text: str, route: Route) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(name=route.refusal)}
+    return {"description": text, "content": {_JSON: {"schema": schema}}}
 
 
 _PARAMETERS = {
@@ -113,7 +114,22 @@ _TENSOR = {
         "data": {"type": "array"},
     },
 }
-_INFERENCE: dict[str, Any] = {
+_BY_HAND: dict[str, Any] = {
+    OPENAI_REFUSAL: {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "code": {"type": ["string", "null"]},
+                },
+            }
+        },
+    },
     INFER_REQUEST: {
         "type": "object",
         "required": ["inputs"],
