@@ -1,6 +1,7 @@
 """The OpenAPI document tells the truth: a generator works from it against a live server."""
 
 import json
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -57,6 +58,19 @@ def test_a_path_answers_as_the_document_says(
         case.call_and_validate(checks=CHECKS, timeout=5)
 
     ask()
+
+
+def test_a_wrong_method_is_told_the_right_ones(live: Any) -> None:
+    for path, allowed in (
+        ("/v2", "GET"),
+        ("/v2/logging", "GET, POST"),
+        ("/v2/models/double/infer", "POST"),
+        ("/v1/models", "GET"),
+    ):
+        url = f"http://127.0.0.1:{live.ports.http}{path}"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=5)
+        assert (caught.value.code, caught.value.headers["allow"]) == (405, allowed)
 
 
 def test_every_path_of_the_document_is_there(live: Any) -> None:

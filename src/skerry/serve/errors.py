@@ -291,6 +291,17 @@ class HttpError(ServeError):
         return self.what
 
 
+class MethodError(HttpError):
+    """The path is there, but not for this method; the answer's `Allow` says for which."""
+
+    def __init__(self, path: str, method: str, takes: tuple[str, ...]) -> None:
+        super().__init__(405, f"{path[:200]} takes {' or '.join(takes)}, not {method[:20]}")
+        self.path, self.method, self.takes = path, method, takes
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return MethodError, (self.path, self.method, self.takes)
+
+
 class SettingsError(ModelFileError):
     """The settings beside a model cannot be read, or ask for what is not there.
 

@@ -11,7 +11,7 @@ import msgspec
 from skerry.base.errors import SkerryError
 from skerry.schema.oip_documents import ErrorDocument
 from skerry.schema.oip_tensors import Buffer
-from skerry.serve.errors import facts_of
+from skerry.serve.errors import MethodError, facts_of
 
 if TYPE_CHECKING:
     from skerry.serve.http_head import Head
@@ -105,7 +105,15 @@ def error_reply(error: SkerryError) -> HttpReply:
     reply = json_reply(ErrorDocument(error=str(error), code=error.code, hint=error.hint), status)
     if wait_s is not None:
         reply.headers.append(("retry-after", str(max(1, math.ceil(wait_s)))))
+    if isinstance(error, MethodError):
+        reply.headers.append(("allow", ", ".join(error.takes)))
     return reply
+
+
+def need_method(request: HttpRequest, method: str) -> None:
+    """Refuse a request with another method than its path takes; HEAD goes where GET does."""
+    if request.method != method and not (method == "GET" and request.method == "HEAD"):
+        raise MethodError(request.path, request.method, (method,))
 
 
 def head_lines(reply: HttpReply, length: bytes) -> bytes:

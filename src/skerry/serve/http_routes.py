@@ -3,7 +3,7 @@
 One line of the table both dispatches requests and makes a path of the OpenAPI document,
 so that neither can be right alone. A template's `{name}` takes one segment.
 
-Errors:  HttpError 405, where the path is there and the method is not; NotAdminError.
+Errors:  MethodError, where the path is there and the method is not; NotAdminError.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ import msgspec
 
 from skerry.schema.oip_errors import OipError
 from skerry.schema.oip_tensors import Buffer
-from skerry.serve.errors import HttpError, NotAdminError
+from skerry.serve.errors import MethodError, NotAdminError
 from skerry.serve.http_message import HttpReply, HttpRequest
 from skerry.serve.service import Service
 
@@ -72,9 +72,7 @@ class Routes:
                 return await route.does(service, request, values)
             others.append(route.method)
         if others:
-            raise HttpError(
-                405, f"{request.path[:200]} takes {' or '.join(others)}, not {request.method}"
-            )
+            raise MethodError(request.path, request.method, tuple(others))
         return None
 
 

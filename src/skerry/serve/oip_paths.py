@@ -11,7 +11,7 @@ from skerry.schema.oip_facts import format_served_by, read_facts
 from skerry.schema.oip_forms import decode, encode
 from skerry.schema.oip_http import HEADER_JSON_LENGTH, parse_json_length
 from skerry.schema.oip_tensors import Buffer
-from skerry.serve.errors import HttpError
+from skerry.serve.errors import HttpError, MethodError
 from skerry.serve.extension_paths import all_paths
 from skerry.serve.http_head import Head
 from skerry.serve.http_message import (
@@ -19,6 +19,7 @@ from skerry.serve.http_message import (
     HttpRequest,
     head_lines,
     length_line,
+    need_method,
 )
 from skerry.serve.openai_paths import OpenAiPaths
 from skerry.serve.service import Service
@@ -37,7 +38,7 @@ class _Inference:
 
     def __init__(self, head: Head, model: str, version: str) -> None:
         if head.method != "POST":
-            raise HttpError(405, f"{head.path[:200]} takes POST, not {head.method}")
+            raise MethodError(head.path, head.method, ("POST",))
         self.model, self.version = model, version
         self.json_length = parse_json_length(head.headers.get(HEADER_JSON_LENGTH))
         self._facts = InferRequest(model=model, inputs=[])
@@ -127,7 +128,7 @@ class MetricsPage:
         """Answer one scrape."""
         if request.path != "/metrics":
             raise HttpError(404, "metrics are at /metrics")
-        _need(request, "GET")
+        need_method(request, "GET")
         return HttpReply(content_type=_PROMETHEUS, body=[self._service.metrics_text()])
 
 
@@ -139,8 +140,3 @@ def _reply(json_length: int | None, served: str, body: list[Buffer]) -> HttpRepl
         reply.content_type = _BINARY
         reply.headers.append((HEADER_JSON_LENGTH, str(json_length)))
     return reply
-
-
-def _need(request: HttpRequest, method: str) -> None:
-    if request.method != method and not (method == "GET" and request.method == "HEAD"):
-        raise HttpError(405, f"{request.path[:200]} takes {method}, not {request.method}")

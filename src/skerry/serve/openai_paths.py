@@ -8,8 +8,6 @@ as the same headers, and `skerry-served-by` goes out. Errors have the API's own 
 our code and what to do about it.
 """
 
-import math
-
 from skerry.base.errors import SkerryError
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferReply, InferRequest
 from skerry.schema.oip_facts import format_served_by, read_facts
@@ -23,7 +21,13 @@ from skerry.schema.openai import (
     text_tensor,
 )
 from skerry.serve.errors import HttpError, UnknownModelError, facts_of
-from skerry.serve.http_message import HttpReply, HttpRequest, json_reply
+from skerry.serve.http_message import (
+    HttpReply,
+    HttpRequest,
+    error_reply,
+    json_reply,
+    need_method,
+)
 from skerry.serve.service import Service
 
 DEADLINE_S_DEFAULT = 300.0
@@ -42,10 +46,10 @@ class OpenAiPaths:
         try:
             path = "/".join(parts)
             if path in PATHS:
-                _need(request, "POST")
+                need_method(request, "POST")
                 return await self._ask(request, path)
             if parts[:1] == ["models"] and len(parts) <= 2:
-                _need(request, "GET")
+                need_method(request, "GET")
                 return self._models(*parts[1:])
             raise HttpError(404, f"there is nothing at {request.path[:200]}")
         except SkerryError as error:
@@ -100,15 +104,9 @@ def _text_of(reply: InferReply) -> bytes:
     raise HttpError(502, f"model {reply.model} gave no answer of a language model")
 
 
-def _need(request: HttpRequest, method: str) -> None:
-    if request.method != method and not (method == "GET" and request.method == "HEAD"):
-        raise HttpError(405, f"{request.path[:200]} takes {method}, not {request.method}")
-
-
 def _error_reply(error: SkerryError) -> HttpReply:
-    status, _, wait_s = facts_of(error)
+    status, _, _ = facts_of(error)
     document = error_document(str(error), error_kind(status), error.code, error.hint)
     reply = json_reply(document, status)
-    if wait_s is not None:
-        reply.headers.append(("retry-after", str(max(1, math.ceil(wait_s)))))
+    reply.headers += error_reply(error).headers
     return reply
