@@ -8,7 +8,7 @@ here: what is sent on, here or to another site, is the model's input.
 Errors:  FilesRequestError, FileRefusedError, AnswerError, MissingLibraryError.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.to_thread
@@ -43,9 +43,12 @@ class _Front:
         self._infer, self._cards = infer, cards
         self._pipelines: dict[str, Pipeline] = {}
 
-    async def infer(self, request: InferRequest) -> InferReply:
+    def infer(self, request: InferRequest) -> Awaitable[InferReply]:
         if len(request.inputs) != 1 or request.inputs[0].name != FILE_INPUT:
-            return await self._infer(request)
+            return self._infer(request)  # no step of its own: tensors pay nothing for files
+        return self._of_files(request)
+
+    async def _of_files(self, request: InferRequest) -> InferReply:
         pipeline = self._pipeline(request)
         if pipeline is None:  # a model of its own may well call an input `file`
             return await self._infer(request)
