@@ -154,12 +154,13 @@ async def test_a_request_that_cannot_wait_hears_when_to_come_back_and_the_load_g
         return load(*of, **more)
 
     monkeypatch.setattr(repository_module, "load_version", slow)
+    patient = asyncio.create_task(models.wake("a", "", 10.0))
     with pytest.raises(RestingError) as caught:
         await models.wake("a", "", 0.01)
     assert caught.value.http_status == 503
     assert caught.value.retry_after_s == pytest.approx(0.1, abs=0.1)
-    await models.wake("a", "", 10.0)
-    assert models.get("a").version == 1
+    assert await patient is models.get("a")
+    assert [event.model for event in models.events if event.what == "loaded"].count("a") == 2
 
 
 async def test_a_model_that_went_bad_while_it_rested_says_so_and_others_stay(

@@ -91,15 +91,15 @@ def test_a_running_server_is_asked_by_its_address(
     assert "answered 404" in capsys.readouterr().err
 
 
-def window_model(models: Any, path: Path) -> None:
+def window_model(models: Any, path: Path, *names: str) -> None:
     """[n, samples] that wants 8 samples, as Silero VAD wants 576: zeros of length 1 fail."""
     models.save(
         [
             helper.make_node("Reshape", ["audio", "eights"], ["windows"]),
             helper.make_node("ReduceSum", ["windows", "last"], ["out"], keepdims=1),
         ],
-        [("audio", TensorProto.FLOAT, [None, None])],
-        [("out", TensorProto.FLOAT, [None, 1])],
+        [("audio", TensorProto.FLOAT, list(names) or [None, None])],
+        [("out", TensorProto.FLOAT, [names[0] if names else None, 1])],
         path,
         [
             helper.make_tensor("eights", TensorProto.INT64, [2], [-1, 8]),
@@ -125,3 +125,30 @@ async def test_a_server_uses_the_profile_for_what_it_cannot_find_out_alone(
     assert slot.loaded.profile_note == "profile used"
     assert slot.lane.batch_max == slot.loaded.profile.chosen.batch_max > 1
     assert slot.lane.run_s > 0
+
+
+@pytest.mark.anyio
+async def test_a_server_passes_over_a_profile_of_other_bytes_and_says_so(
+    start: Any, models: Any, repository: Path
+) -> None:
+    (repository / "double" / "model.json").write_text('{"latest": 1}')
+    assert run(["model", "profile", "double", "--repository", "repository"]) == 0
+    server = await start(repository)
+    slot = server.service.repository.get("double")
+    assert (slot.loaded.profile_note, slot.lane.batch_max > 1) == ("profile used", True)
+    models.scale(repository / "double" / "2" / "model.onnx", 7.0)
+    await server.service.load("double")
+    slot = server.service.repository.get("double")
+    assert slot.loaded.profile_note == "profile not used: measured with another model file"
+    assert slot.lane.batch_max == 1
+
+
+@pytest.mark.anyio
+async def test_a_model_that_zeros_do_not_suit_is_no_failed_warm_up(
+    start: Any, models: Any, repository: Path
+) -> None:
+    window_model(models, repository / "window" / "1" / "model.onnx", "n", "samples")
+    (repository / "window" / "model.json").write_text('{"batching": "on", "batch_max": 6}')
+    server = await start(repository)
+    assert server.refused == []
+    assert server.service.repository.get("window").lane.batch_max == 6
