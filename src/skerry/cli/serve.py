@@ -50,6 +50,16 @@ if TYPE_CHECKING:
     help="What speaks gRPC: skerry's own HTTP/2, or the slower grpcio library.",
 )
 @click.option(
+    "--tls-chain", default="", metavar="FILE", help="Certificate and issuers, PEM: speak TLS."
+)
+@click.option("--tls-key", default="", metavar="FILE", help="Its private key, PEM.")
+@click.option(
+    "--tls-client-roots",
+    default="",
+    metavar="FILE",
+    help="Authorities, PEM: clients must show a certificate of theirs.",
+)
+@click.option(
     "--memory-max",
     metavar="SIZE",
     help="Bound for the memory of loaded models, such as '2 GiB'; older ones give way.",
@@ -84,6 +94,9 @@ def command(
     uds: str | None,
     grpc_uds: str | None,
     grpc_engine: Literal["own", "grpcio"],
+    tls_chain: str,
+    tls_key: str,
+    tls_client_roots: str,
     memory_max: str | None,
     providers: tuple[str, ...],
     upstream_hosts: tuple[str, ...],
@@ -111,6 +124,9 @@ def command(
         uds=uds,
         grpc_uds=grpc_uds,
         grpc_engine=grpc_engine,
+        tls_chain=tls_chain,
+        tls_key=tls_key,
+        tls_client_roots=tls_client_roots,
         memory_bytes_max=_memory_bytes(memory_max),
         providers=_known(providers),
         upstream_hosts=upstream_hosts,
@@ -211,4 +227,5 @@ def _report(server: "Server", *, as_json: bool) -> None:
         print_table(("MODEL", "VERSION", "STATE", "RUNS ON"), models)
     else:
         say(f"warning: {server.settings.repository} holds no models")
-    say_next(f"curl http://{host}:{ports.http}/v2")
+    scheme = "https" if server.settings.tls_chain else "http"
+    say_next(f"curl {scheme}://{host}:{ports.http}/v2")

@@ -9,7 +9,7 @@ Errors:  PortBusyError, RepositoryError; a model that cannot be served does not 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ import msgspec
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.ports import is_loopback
 from skerry.schema.oip import InferFunction
+from skerry.serve.door_tls import DoorTls
 from skerry.serve.errors import ServeError
 from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpc_works import GrpcWorks
@@ -50,6 +51,12 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The same for the gRPC door."""
     grpc_engine: Literal["own", "grpcio"] = "own"
     """What the gRPC door runs on: skerry's own HTTP/2, or the slower grpcio library."""
+    tls_chain: str = ""
+    """PEM file of a certificate and its issuers: the HTTP and gRPC ports then speak TLS."""
+    tls_key: str = ""
+    """PEM file of its private key."""
+    tls_client_roots: str = ""
+    """PEM file of authorities; clients must then show a certificate of theirs."""
     admin_over_tcp: bool = True
     """Whether loopback doors take repository commands; a Unix socket always does."""
     queue_len_max: int = 1024
@@ -125,6 +132,15 @@ class Server:
         self._http = HttpDoor(OipPaths(self.service, self._infer), clock=self._clock, limits=limits)
         self._metrics = HttpDoor(MetricsPage(self.service), clock=self._clock)
         self._grpc: GrpcDoor | GrpcioDoor | None = None
+        self._tls = (
+            DoorTls(
+                chain=settings.tls_chain,
+                key=settings.tls_key,
+                client_roots=settings.tls_client_roots,
+            )
+            if settings.tls_chain or settings.tls_key or settings.tls_client_roots
+            else None
+        )
 
     async def start(self) -> None:
         """Open every door, then load every model; ready when this returns.
@@ -154,8 +170,14 @@ class Server:
         settings = self.settings
         host = settings.host
         admin = settings.admin_over_tcp and is_loopback(host)
-        plain = Listener(host=host, port=settings.http_port, admin=admin)
-        self.ports.http = await self._http.listen(plain)
+        tls = self._tls
+        public = Listener(
+            host=host,
+            port=settings.http_port,
+            admin=admin,
+            ssl=tls.context("http/1.1") if tls else None,
+        )
+        self.ports.http = await self._http.listen(public)
         if settings.uds is not None:  # only this user can open it, as on loopback
             await self._http.listen(Listener(uds=settings.uds, admin=True))
         self.ports.extra = tuple([await self._http.listen(one) for one in self._listeners])
@@ -164,17 +186,17 @@ class Server:
                 Listener(host=host, port=settings.metrics_port, option="metrics-port")
             )
         if settings.grpc_port is not None:
-            self._grpc = self._grpc_door()
-            self.ports.grpc = await self._grpc.listen(
-                Listener(host=host, port=settings.grpc_port, admin=admin, option="grpc-port")
-            )
-            if settings.grpc_uds is not None:
+            public = Listener(host=host, port=settings.grpc_port, admin=admin, option="grpc-port")
+            self.ports.grpc = await self._open_grpc(public)
+            if settings.grpc_uds is not None and self._grpc is not None:
                 await self._grpc.listen(Listener(uds=settings.grpc_uds, admin=True))
 
-    def _grpc_door(self) -> "GrpcDoor | GrpcioDoor":
-        works = GrpcWorks(self.service, self._infer)
+    async def _open_grpc(self, public: Listener) -> int:
+        works, tls = GrpcWorks(self.service, self._infer), self._tls
         if self.settings.grpc_engine == "own":
-            return GrpcDoor(works, clock=self._clock)
-        from skerry.serve.grpcio_door import GrpcioDoor  # 20 MiB that not every server needs
+            self._grpc = own = GrpcDoor(works, clock=self._clock)
+            return await own.listen(replace(public, ssl=tls.context("h2") if tls else None))
+        from skerry.serve.grpcio_door import GrpcioDoor, GrpcTls  # 20 MiB that not all need
 
-        return GrpcioDoor(works, clock=self._clock)
+        self._grpc = other = GrpcioDoor(works, clock=self._clock)
+        return await other.listen(public, GrpcTls(**tls.pem()) if tls else None)
