@@ -114,6 +114,14 @@ def test_the_mean_stays_between_old_and_new(mean: float, newest: float) -> None:
     assert low - 1e-9 <= mean_run_s(mean, newest) <= high + 1e-9
 
 
+def test_one_interrupted_run_does_not_move_a_short_model_off_the_loop() -> None:
+    mean = mean_run_s(6e-6, 0.015)
+    assert runs_inline(1, mean) == 1
+    for _ in range(10):  # and a model that really became slow is known as such soon
+        mean = mean_run_s(mean, 0.015)
+    assert runs_inline(1, mean) == 0
+
+
 def test_a_run_that_would_end_late_is_not_started() -> None:
     assert still_in_time(0.01, 0.01) == 1
     assert still_in_time(0.01, 0.009) == 0

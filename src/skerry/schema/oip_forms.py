@@ -52,16 +52,22 @@ class _Form:
 
     def call(self, model: str, version: str, body: Buffer) -> HttpCall:
         """Return the call of a request of this form, whose body has the length it wants."""
+        if len(self._inputs) == 1:
+            name, kind, shape, dtype, size, at = self._inputs[0]
+            data = np.frombuffer(body, dtype, size, at).reshape(shape)
+            inputs = [Tensor(name, kind, shape, data)]
+        else:
+            inputs = [
+                Tensor(name, kind, shape, np.frombuffer(body, dtype, size, at).reshape(shape))
+                for name, kind, shape, dtype, size, at in self._inputs
+            ]
         request = InferRequest(
             model=model,
             version=version,
             outputs=self._outputs,
             binary_outputs=self._binary_outputs,
-            parameters=dict(self._parameters),
-            inputs=[
-                Tensor(name, kind, shape, np.frombuffer(body, dtype, size, at).reshape(shape))
-                for name, kind, shape, dtype, size, at in self._inputs
-            ],
+            parameters=dict(self._parameters) if self._parameters else {},
+            inputs=inputs,
             body_bytes=self.body_bytes,
         )
         return HttpCall(request, self._binary_by_output, self._binary_default)
@@ -91,19 +97,22 @@ def decode(
 
 def encode(reply: InferReply, call: HttpCall) -> tuple[int | None, list[Buffer]]:
     """Return the JSON length and the body of an answer; see `oip_http.encode_reply`."""
-    served = reply.parameters.get(HEADER_SERVED_BY)
-    if reply.id or reply.placed is not None or served is None or len(reply.parameters) > 1:
+    parameters, outputs = reply.parameters, reply.outputs
+    served = parameters.get(HEADER_SERVED_BY)
+    if reply.id or reply.placed is not None or served is None or len(parameters) > 1:
         return encode_reply(reply, call)
     key: tuple[Any, ...] = (reply.model, reply.version, served)
-    for tensor in reply.outputs:
+    for tensor in outputs:
         if not call.binary_by_output.get(tensor.name, call.binary_default):
             return encode_reply(reply, call)
         key += (tensor.name, tensor.datatype, tensor.shape)
     head = _reply_heads.get(key)
     if head is not None:
-        return len(head), [head, *[raw_from_tensor(tensor) for tensor in reply.outputs]]
+        if len(outputs) == 1:
+            return len(head), [head, raw_from_tensor(outputs[0])]
+        return len(head), [head, *[raw_from_tensor(tensor) for tensor in outputs]]
     length, pieces = encode_reply(reply, call)
-    text = "BYTES" in [tensor.datatype for tensor in reply.outputs]  # its size is not its shape's
+    text = "BYTES" in [tensor.datatype for tensor in outputs]  # its size is not its shape's
     if length is not None and length <= FORM_BYTES_MAX and not text:
         if len(_reply_heads) >= FORMS_MAX:
             _reply_heads.clear()

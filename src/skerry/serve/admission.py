@@ -33,6 +33,7 @@ STANDING_SPAN_RUNS = 20
 INLINE_S_MAX = 0.001
 """Longest run that may hold the event loop; above it health checks and other models wait."""
 INLINE_MARGIN = 0.25  # so that a model near the limit does not change sides at every run
+SPIKE = 10.0
 RUN_WEIGHT = 0.1  # of the newest run in the running mean: about the last twenty count
 
 
@@ -78,7 +79,13 @@ def still_in_time(run_s: float, deadline_left_s: float) -> int:
 
 
 def mean_run_s(mean_s: float, newest_s: float) -> float:
-    """Return the running mean with the newest run in it."""
+    """Return the running mean with the newest run in it.
+
+    A run that was put aside by the system for milliseconds says nothing of the model, so
+    one run counts as `SPIKE` times the mean at most: a true change shows within ten runs.
+    """
+    if mean_s > 0.0:
+        newest_s = min(newest_s, SPIKE * mean_s)
     return mean_s + RUN_WEIGHT * (newest_s - mean_s)
 
 

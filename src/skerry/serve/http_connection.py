@@ -195,6 +195,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._in_take = True
         try:
             while self._phase not in (_ANSWER, _DONE) and self._unread_since_s is None:
+                if not data and self._phase != _BODY:
+                    break
                 rest = self._take_part(data)
                 if rest is None:
                     return

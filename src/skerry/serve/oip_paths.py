@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferRequest
 from skerry.schema.oip_facts import format_served_by, read_facts
-from skerry.schema.oip_forms import decode, encode
+from skerry.schema.oip_forms import FORM_BYTES_MAX, decode, encode
 from skerry.schema.oip_http import HEADER_JSON_LENGTH, parse_json_length
 from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import HttpError, MethodError
@@ -57,7 +57,7 @@ class OipPaths:
     def __init__(self, service: Service, infer: InferFunction) -> None:
         self._service = service
         self._infer = infer
-        self._lines: dict[tuple[int, int, str], bytes] = {}
+        self._lines: dict[Buffer, tuple[int, bytes]] = {}
         self._openai = OpenAiPaths(service, infer)
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
@@ -107,14 +107,15 @@ class OipPaths:
         json_length, body = encode(reply, call)
         if json_length is None or request.head.reply_coding:
             return _reply(json_length, served, body)
-        # The head of a reply repeats itself as long as its lengths do.
-        key = (json_length, sum([len(piece) for piece in body]), served)
-        lines = self._lines.get(key)
-        if lines is None:
-            lines = head_lines(_reply(json_length, served, body), length_line(body))
+        # Where every tensor is raw, the JSON says how long they are, and who served.
+        known = self._lines.get(body[0])
+        if known is not None and known[0] == len(body):
+            return HttpReply(lines=known[1], body=body)
+        lines = head_lines(_reply(json_length, served, body), length_line(body))
+        if len(body) - 1 == len(reply.outputs) and len(body[0]) <= FORM_BYTES_MAX:
             if len(self._lines) >= _LINES_MAX:
                 self._lines.clear()
-            self._lines[key] = lines
+            self._lines[bytes(body[0])] = (len(body), lines)
         return HttpReply(lines=lines, body=body)
 
 
