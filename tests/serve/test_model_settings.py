@@ -23,6 +23,14 @@ dynamic_batching {
 }
 instance_group [ { count: 2 kind: KIND_GPU } ]
 version_policy: { specific { versions: [1, 3] } }
+optimization { execution_accelerators {
+  gpu_execution_accelerator : [ {
+    name : "tensorrt"
+    parameters { key: "trt_fp16_enable" value: "1" }
+  } ]
+} }
+parameters { key: "intra_op_thread_count" value: { string_value: "2" } }
+model_warmup [ { name: "one" batch_size: 1 } ]
 """
 
 
@@ -45,7 +53,8 @@ def test_a_triton_configuration_becomes_settings(tmp_path: Path) -> None:
         batch_max=16,
         concurrency=2,
         queue_len_max=32,
-        providers=("cuda",),
+        providers=("tensorrt:trt_fp16_enable=1", "cuda"),
+        threads=2,
     )
 
 
@@ -70,6 +79,13 @@ def test_our_own_file_wins_over_tritons(tmp_path: Path) -> None:
         ("max_batch_size: many", "max_batch_size is many, wanted a whole number"),
         ("max_batch_size: 99999", "batch_max is 99999, wanted 1 to 4096"),
         ("instance_group [ { kind: KIND_MODEL } ]", "instance_group.kind is KIND_MODEL"),
+        ('default_model_filename: "a.onnx"', "default_model_filename is not model.onnx"),
+        ("optimization { graph { level: 1 } }", "optimization.graph is not supported"),
+        (
+            'optimization{execution_accelerators{cpu_execution_accelerator{name:"acl"}}}',
+            "cpu_execution_accelerator.name is acl, wanted tensorrt or openvino",
+        ),
+        ('parameters { key: "execution_mode" }', "parameters.key is execution_mode"),
         ("version_policy { latest {", "version_policy.latest is not closed"),
         ("input [ {} ", "the list of input is not closed"),
         ("\n\nname = 3", "line 3: '=' belongs to no field"),

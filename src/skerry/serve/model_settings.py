@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from skerry.schema.model import MODEL_FILE
 from skerry.schema.settings_file import read_settings_file
 from skerry.serve.errors import SettingsError
 from skerry.serve.triton_config import CONFIG_FILE, Block, read_config
@@ -143,7 +144,9 @@ def from_config(path: Path, config: Block, name: str) -> ModelSettings:
         if policy is not None:
             policy.only("max_queue_size")
             queue = policy.number("max_queue_size", 0) or None
-    count, providers = _instances(config)
+    if config.text("default_model_filename", MODEL_FILE) != MODEL_FILE:
+        raise SettingsError(str(path), f"default_model_filename is not {MODEL_FILE}")
+    count, kinds = _instances(config)
     versions, latest = _policy(config)
     config.only(
         "name",
@@ -155,6 +158,10 @@ def from_config(path: Path, config: Block, name: str) -> ModelSettings:
         "dynamic_batching",
         "instance_group",
         "version_policy",
+        "optimization",
+        "parameters",
+        "model_warmup",  # every version is warmed, with its card's samples
+        "default_model_filename",
     )
     return ModelSettings(
         versions=versions,
@@ -164,8 +171,46 @@ def from_config(path: Path, config: Block, name: str) -> ModelSettings:
         concurrency=count,
         queue_len_max=queue,
         priority=dynamic.number("default_priority_level", 0) if dynamic is not None else 0,
-        providers=providers,
+        providers=tuple(dict.fromkeys((*_accelerators(config), *kinds))),
+        threads=_threads(config),
     )
+
+
+def _accelerators(config: Block) -> list[str]:
+    """Return the execution providers that Triton's ONNX Runtime backend would be asked for."""
+    optimization = config.block("optimization")
+    if optimization is None:
+        return []
+    optimization.only("execution_accelerators")
+    both = optimization.block("execution_accelerators")
+    if both is None:
+        return []
+    both.only("gpu_execution_accelerator", "cpu_execution_accelerator")
+    found = []
+    for side in ("gpu_execution_accelerator", "cpu_execution_accelerator"):
+        for one in both.blocks(side):
+            one.only("name", "parameters")
+            name = one.text("name", "")
+            if name not in ("tensorrt", "openvino"):
+                raise one.wrong("name", name or "missing", "tensorrt or openvino")
+            options = [
+                f"{pair.text('key', '')}={pair.text('value', '')}"
+                for pair in one.blocks("parameters")
+            ]
+            found.append(":".join([name, ",".join(options)]) if options else name)
+    return found
+
+
+def _threads(config: Block) -> int | None:
+    """Return the one parameter of Triton's ONNX Runtime backend that is set here too."""
+    threads = None
+    for pair in config.blocks("parameters"):
+        pair.only("key", "value")
+        key, value = pair.text("key", ""), pair.block("value")
+        if key != "intra_op_thread_count" or value is None:
+            raise pair.wrong("key", key or "missing", "intra_op_thread_count, the only one read")
+        threads = value.number("string_value", 0) or None  # Triton's 0 leaves it open
+    return threads
 
 
 def _instances(config: Block) -> tuple[int, tuple[str, ...]]:
