@@ -10,6 +10,7 @@ from skerry.cli.model_explain import explain
 from skerry.cli.model_folders import FLEET_FILE, fleet_folder, load_model
 from skerry.cli.model_optimize import optimize
 from skerry.cli.model_profile import profile
+from skerry.cli.model_runtime import runtime
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def command() -> None:
 command.add_command(profile)
 command.add_command(optimize)
 command.add_command(explain)
+command.add_command(runtime)
 
 
 @command.command()

@@ -31,7 +31,7 @@ from skerry.learn.onnx_file import default_opset, has_free_first_axis, name_batc
 from skerry.learn.store import complete, put, refuse_other_bytes, staged, write_model
 from skerry.learn.trained import Trained, read_trained
 from skerry.schema.lock import read_lock, write_lock
-from skerry.schema.model import Card, Manifest
+from skerry.schema.model import MODEL_FILE, Card, Manifest
 
 Array = NDArray[Any]
 
@@ -168,9 +168,10 @@ def put_card(
     lock_folder: Path | None,
     reference: str,
     worst: float,
+    files: Sequence[str] = (MODEL_FILE,),
 ) -> Added:
     """Complete a staged model with its card, move it into its place, and pin it."""
-    manifest, digest = complete(folder, card)
+    manifest, digest = complete(folder, card, files)
     target = repository / card.name / str(card.version)
     refuse_other_bytes(target, manifest, digest)
     if lock_folder is None:

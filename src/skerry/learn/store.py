@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,10 +41,12 @@ def staged(repository: Path, name: str) -> Iterator[Path]:
                 empty.rmdir()
 
 
-def complete(folder: Path, card: Card) -> tuple[Manifest, str]:
-    """Write card and manifest beside a staged model; returns the manifest and its SHA-256."""
+def complete(
+    folder: Path, card: Card, files: Sequence[str] = (MODEL_FILE,)
+) -> tuple[Manifest, str]:
+    """Write card and manifest beside staged files; returns the manifest and its SHA-256."""
     _write(folder / CARD_FILE, msgspec.json.format(msgspec.json.encode(card), indent=1))
-    members = tuple(member(folder, path) for path in (CARD_FILE, MODEL_FILE))
+    members = tuple(member(folder, path) for path in (CARD_FILE, *files))
     manifest = Manifest(name=card.name, version=card.version, members=members)
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     _write(folder / MANIFEST_FILE, encoded)

@@ -25,6 +25,7 @@ from skerry.base.files import FolderLock
 from skerry.base.ids import new_boot_id
 from skerry.base.processes import rss_bytes
 from skerry.base.units import MS_PER_SECOND
+from skerry.node.containers import Containers
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.reconcile import Reconciler
@@ -83,6 +84,7 @@ class Agent:
             clock=clock,
             observe=self.observe,
             tell=self._keeper.event,
+            containers=Containers(settings.node, folder.container_ports),
         )
         self._link = RegionLink(
             settings,

@@ -110,6 +110,28 @@ class JoinRefusedError(NodeError):
         return "ask for a new ticket: skerry trust ticket SITE/NUMBER"
 
 
+class ContainerError(NodeError):
+    """A model's container could not be started, or did not become ready; what serves goes on.
+
+    The text says which command failed and what it said. A node needs `podman` or `docker` in its
+    path, or `skerry model runtime manifests` for a cluster that runs it elsewhere.
+    """
+
+    code = "E1009"
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+        self.what, self.why = what, why
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Name the page."""
+        return "docs/how-to/run-a-container-runtime.md says what a node needs"
+
+
 class StageError(NodeError):
     """A model version could not be laid out on this disk; what serves goes on serving.
 

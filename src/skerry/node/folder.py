@@ -13,6 +13,7 @@ whole, so the other side reads the old one or the new one.
     current.json       what the worker serves by          agent
     committed.json     the last that passed its gate      agent
     memory.json        how far a change has come          agent
+    containers.json    ports of model runtimes            agent
     signals.json       what rules read                    meters, people, drills
     journal/           request records                    worker
     shadow/            what shadows found, and examples   worker
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.base.files import private_folder
+from skerry.schema.upstream import PORTS_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class NodeFolder:
     def committed(self) -> Path:
         """The last accepted desired state that passed its gate, to go back to."""
         return self.root / "committed.json"
+
+    @property
+    def container_ports(self) -> Path:
+        """Where the containers that models run in are reached, by model and version."""
+        return self.root / PORTS_FILE
 
     @property
     def memory(self) -> Path:

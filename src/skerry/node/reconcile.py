@@ -30,7 +30,8 @@ from skerry.fleet.actions import (
     forget,
     giving_up,
 )
-from skerry.node.errors import LoadRefusedError, StageError
+from skerry.node.containers import Containers
+from skerry.node.errors import ContainerError, LoadRefusedError, StageError
 from skerry.node.folder import NodeFolder
 from skerry.node.upstream import Mirror, drop, intact, stage, versions_here
 from skerry.node.worker_admin import WorkerAdmin, worker_pid
@@ -87,12 +88,14 @@ class Reconciler:
         clock: Clock,
         observe: Callable[[], Observed],
         tell: Tell,
+        containers: Containers | None = None,
     ) -> None:
         self._folder, self._site = folder, site
         self._client, self._mirror = client, mirror
         self._clock, self._observe, self._tell = clock, observe, tell
         self._blobs = BlobStore(folder.blobs)
         self._worker = WorkerAdmin(folder.admin_socket)
+        self._containers = containers or Containers(site, folder.container_ports)
         self.standing = Standing(_latest(folder), _remembered(folder))
 
     def refresh(self) -> None:
@@ -144,7 +147,7 @@ class Reconciler:
                 return
             try:
                 self._perform(missing[0], accepted)
-            except (LoadRefusedError, StageError) as error:
+            except (ContainerError, LoadRefusedError, StageError) as error:
                 self.standing.held_up = str(error)
                 if accepted.desired.generation == self.standing.disk.generation:
                     return  # it was good before: what is wrong is here, and `_mend` looks at it
@@ -204,11 +207,15 @@ class Reconciler:
         if not worker_pid(self._folder):
             return  # down or still loading; it starts from `serving`
         wanted = {} if current is None else _versions(current)
+        for name, version in wanted.items():
+            place = self._folder.models / name / str(version)
+            if self._containers.died(name, version, place):
+                self._containers.start(name, version, place)
         if self._worker.serving() == wanted:
             return
         try:
             self._serve(current)
-        except LoadRefusedError as error:
+        except (ContainerError, LoadRefusedError) as error:
             self.standing.held_up = str(error)
             if current is not None and not self._forget_damaged(current) and self._trial(current):
                 self._give_up(current.desired.generation, str(error))
@@ -237,10 +244,13 @@ class Reconciler:
         found = self._worker.serving()
         for name, version in versions.items():
             if found.get(name) != version:
-                self._worker.load(name, version, self._folder.models / name / str(version))
+                place = self._folder.models / name / str(version)
+                self._containers.start(name, version, place)
+                self._worker.load(name, version, place)
         for name in found:
             if name not in versions:
                 self._worker.unload(name)
+        self._containers.keep_only(versions)
         self._link(versions)
         if wanted is None:
             self._folder.current.unlink(missing_ok=True)

@@ -165,6 +165,7 @@ class Worker:
                 providers=settings.providers,
                 upstream_hosts=settings.upstream_hosts,
                 upstream_secrets=str(self._folder.secrets),
+                container_ports=str(self._folder.container_ports),
             ),
             clock=self._clock,
             wrap=self._wrap,

@@ -73,6 +73,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Hosts other than loopback that the server behind a model may be at."""
     upstream_secrets: str = ""
     """Folder of the files that hold secrets for such servers; empty: none is read."""
+    container_ports: str = ""
+    """File that says at which ports a node's containers are; empty: there are none."""
     site: str = "local"
     node: str = "local/1"
     tier: str = "edge"
@@ -109,6 +111,7 @@ class Server:
             clock=self._clock,
             hosts=settings.upstream_hosts,
             secrets=Path(settings.upstream_secrets) if settings.upstream_secrets else None,
+            ports=Path(settings.container_ports) if settings.container_ports else None,
         )
         repository = Repository(
             Path(settings.repository),

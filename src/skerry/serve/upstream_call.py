@@ -38,12 +38,18 @@ class UpstreamCalls:
     """One server, as one model's file describes it."""
 
     def __init__(
-        self, name: str, settings: Upstream, *, tls: ssl.SSLContext | None, secrets: Path | None
+        self,
+        name: str,
+        settings: Upstream,
+        *,
+        tls: ssl.SSLContext | None,
+        secrets: Path | None,
+        port: int | None = None,
     ) -> None:
         self.settings = settings
         self._name = name
-        host, port, over_tls, self._base = base_of(settings.url)
-        self._address = Address(host, port, over_tls)
+        host, stated, over_tls, self._base = base_of(settings.url)
+        self._address = Address(host, port or stated, over_tls)
         self._tls, self._secrets = tls, secrets
         self._client = HttpClient(tls)
 

@@ -78,7 +78,7 @@ class OipUpstream:
     async def probe(self) -> None:
         """Raise unless the server is ready; learn its model again when it has become so."""
         try:
-            await self._calls.look(self._calls.settings.ready_path or f"{self._path}/ready")
+            await self._calls.look(self._calls.settings.ready_at(self.name))
             if not self._ready:
                 await self._learn()
         except BaseException:

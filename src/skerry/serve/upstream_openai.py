@@ -38,8 +38,6 @@ Array = NDArray[Any]
 Spent = Callable[[str, int, int], None]
 """Told of a model's tokens, in and out, once an answer has ended."""
 
-HEALTH_PATH = "/health"
-
 
 class OpenAiUpstream:
     """One model of a server with the OpenAI API."""
@@ -53,7 +51,7 @@ class OpenAiUpstream:
 
     async def probe(self) -> None:
         """Raise unless the server says that it is ready."""
-        await self._calls.look(self._calls.settings.ready_path or HEALTH_PATH)
+        await self._calls.look(self._calls.settings.ready_at(self.name))
 
     async def run(self, inputs: dict[str, Array], outputs: list[str], left_s: float) -> list[Array]:
         """Ask and return the whole answer."""

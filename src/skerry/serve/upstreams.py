@@ -47,6 +47,8 @@ class Upstreams:
     """Hosts other than loopback that an upstream may be at."""
     secrets: Path | None = None
     """The folder of the files that headers may be read from."""
+    ports: Path | None = None
+    """The file that says at which ports a node's containers are; None: nobody starts any."""
     rng: Random = field(default_factory=Random)
     spent: Spent = lambda model, tokens_in, tokens_out: None
     """Told of the tokens of each answer of a language model."""
@@ -68,7 +70,13 @@ class Upstreams:
         start_s = self.clock.monotonic_s()
         path = folder / UPSTREAM_FILE
         settings = self._read(path)
-        calls = UpstreamCalls(name, settings, tls=self._tls(path, settings), secrets=self.secrets)
+        calls = UpstreamCalls(
+            name,
+            settings,
+            tls=self._tls(path, settings),
+            secrets=self.secrets,
+            port=self._port(path, f"{name}/{folder.name}", settings),
+        )
         runtime: OipUpstream | OpenAiUpstream
         if settings.kind == "openai":
             runtime = OpenAiUpstream(name, calls, self._spent)
@@ -131,6 +139,19 @@ class Upstreams:
                 str(path), "it names a secret file, and there is no folder of secrets"
             )
         return settings
+
+    def _port(self, path: Path, key: str, settings: Upstream) -> int | None:
+        """Return the port of the container that it runs in; None where it runs in none."""
+        if settings.container is None:
+            return None
+        if self.ports is None:
+            raise UpstreamFileError(
+                str(path), "its container is started by a node's agent, and this is no node"
+            )
+        try:
+            return msgspec.json.decode(self.ports.read_bytes(), type=dict[str, int])[key]
+        except (OSError, msgspec.DecodeError, KeyError) as error:
+            raise UpstreamFileError(str(path), "its container has not been started") from error
 
     def _tls(self, path: Path, settings: Upstream) -> ssl.SSLContext | None:
         if not base_of(settings.url)[2]:
