@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import numpy as np
 import pytest
 
+from skerry.schema import oip_grpc
 from skerry.schema.oip import InferRequest
 from skerry.schema.oip_tensors import tensor_from_array
 from skerry.schema.records import Outcome
@@ -242,3 +244,14 @@ async def test_what_was_refused_leaves_no_memory_behind(
     gc.collect()
     assert len(made) == 3
     assert [one() for one in made] == [None, None, None]
+
+
+async def test_over_grpc_a_resting_model_comes_back_too(start: Any, three: Path) -> None:
+    server = await start(three, grpc_port=0, memory_bytes_max=2 * MIB)
+    method = f"/{oip_grpc.SERVICE}/ModelInfer"
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.ports.grpc}") as channel:
+        for number, name in enumerate(("a", "b", "c"), start=1):
+            request = oip_grpc.encode_request(InferRequest(model=name, inputs=[X]))
+            reply = oip_grpc.decode_reply(await channel.unary_unary(method)(request))
+            assert reply.outputs[0].data.tolist() == [[float(number)] * 4]
+    assert server.service.repository.unloads >= 3

@@ -91,6 +91,21 @@ def test_a_running_server_is_asked_by_its_address(
     assert "answered 404" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "code", "text"),
+    [
+        ("--memory-max", "2", 3, "has no unit"),
+        ("--memory-max", "2 GHz", 3, "unknown unit"),
+        ("--provider", "cudaa", 2, "execution provider 'cudaa'"),
+    ],
+)
+def test_a_bound_without_a_unit_and_an_unknown_provider_stop_the_start(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, code: int, text: str
+) -> None:
+    assert run(["serve", "--repository", "repository", option, value]) == code
+    assert text in capsys.readouterr().err
+
+
 def window_model(models: Any, path: Path, *names: str) -> None:
     """[n, samples] that wants 8 samples, as Silero VAD wants 576: zeros of length 1 fail."""
     models.save(
