@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException
 from tritonclient.utils import shared_memory as shm
 
+from skerry.schema import oip_forms
 from skerry.schema.oip import OutputWish, Tensor
+from skerry.schema.oip_errors import UnsupportedError
 from skerry.serve import shared_memory
 from skerry.serve.errors import ServeError
 from skerry.serve.server import Server, ServeSettings
@@ -137,6 +139,35 @@ def test_a_listener_that_takes_no_commands_lets_nobody_use_a_region(
                 with pytest.raises(InferenceServerException, match="not allowed"):
                     client.get_system_shared_memory_status()
         portal.call(server.stop, 1.0)
+
+
+def test_a_request_that_repeats_itself_is_held_to_the_same_bounds(
+    make: Callable[..., str],
+) -> None:
+    """The head is known after the first; what lies in the region is looked at each time."""
+    regions, key = Regions(), make(X.tobytes())
+    where = {"shared_memory_region": "again", "shared_memory_byte_size": X.nbytes}
+    head = json.dumps(
+        {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "parameters": where}]}
+    ).encode()
+
+    def read(reader: Any = regions.read) -> Any:
+        return oip_forms.decode("m", "", head, len(head), reader).request.inputs[0].data
+
+    with pytest.raises(UnknownRegionError):
+        read()
+    regions.register("again", key, 0, 16)
+    first = read()
+    regions.read("again", 16, 0)[:] = (X * 2).tobytes()
+    assert read().tolist() == first.tolist() == (X * 2).tolist()
+    with pytest.raises(UnsupportedError, match="plain data on this listener"):
+        read(None)
+    os.truncate(shared_memory.FOLDER / key[1:], 8)
+    with pytest.raises(RegionError, match="8 bytes left"):
+        read()
+    regions.unregister()
+    with pytest.raises(UnknownRegionError):
+        read()
 
 
 @pytest.mark.parametrize(

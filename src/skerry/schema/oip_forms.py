@@ -2,12 +2,14 @@
 
 A client sends the same head with every request as long as names, datatypes and shapes stay,
 and gets the same head back. Both are kept here, bounded, by their bytes and by what they say.
-What does not repeat (ids, lists, text, shared memory) goes through `oip_http` each time.
+What does not repeat (ids, lists, text, outputs in shared memory) goes through `oip_http` each
+time.
 """
 
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from skerry.schema.oip import (
     HEADER_SERVED_BY,
@@ -24,7 +26,7 @@ FORMS_MAX = 256
 FORM_BYTES_MAX = 4096
 
 _CHECKED = frozenset({"BOOL", "BYTES"})  # their bytes are looked at, each time
-_forms: dict[bytes, "_Form"] = {}
+_forms: dict[bytes, "_Form | _RegionForm"] = {}
 _reply_heads: dict[tuple[Any, ...], bytes] = {}
 
 
@@ -50,7 +52,9 @@ class _Form:
             at += data.nbytes
         self.body_bytes = at
 
-    def call(self, model: str, version: str, body: Buffer) -> HttpCall:
+    def call(
+        self, model: str, version: str, body: Buffer, regions: RegionReader | None
+    ) -> HttpCall:
         """Return the call of a request of this form, whose body has the length it wants."""
         if len(self._inputs) == 1:
             name, kind, shape, dtype, size, at = self._inputs[0]
@@ -73,6 +77,44 @@ class _Form:
         return HttpCall(request, self._binary_by_output, self._binary_default)
 
 
+class _RegionForm:
+    """What a JSON head says of tensors that all lie in shared memory, where each is read anew."""
+
+    __slots__ = ("_binary_by_output", "_binary_default", "_inputs", "_request", "body_bytes")
+
+    def __init__(self, call: HttpCall, places: list[tuple[str, int, int]], body_bytes: int) -> None:
+        request = call.request
+        # Without the tensors: what lies there now is of no use, and would hold the region.
+        self._request = replace(request, inputs=[])
+        self._binary_by_output, self._binary_default = call.binary_by_output, call.binary_default
+        self.body_bytes = body_bytes
+        self._inputs = [
+            (tensor.name, tensor.datatype, tensor.shape, tensor.data.dtype, place)
+            for tensor, place in zip(request.inputs, places, strict=True)
+        ]
+
+    def call(
+        self, model: str, version: str, body: Buffer, regions: RegionReader | None
+    ) -> HttpCall:
+        """Return the call of a request of this form; the regions and their bounds are looked up."""
+        if regions is None:  # says why
+            return decode_request(model, version, body, self.body_bytes)
+        known = self._request
+        request = InferRequest(
+            model=model,
+            version=version,
+            outputs=known.outputs,
+            binary_outputs=known.binary_outputs,
+            parameters=dict(known.parameters),
+            inputs=[
+                Tensor(name, kind, shape, np.frombuffer(regions(*place), dtype).reshape(shape))
+                for name, kind, shape, dtype, place in self._inputs
+            ],
+            body_bytes=self.body_bytes,
+        )
+        return HttpCall(request, self._binary_by_output, self._binary_default)
+
+
 def decode(
     model: str,
     version: str,
@@ -86,12 +128,26 @@ def decode(
     key = bytes(body[:json_length])
     form = _forms.get(key)
     if form is not None and form.body_bytes == len(body):
-        return form.call(model, version, body)
-    call = decode_request(model, version, body, json_length, regions)
-    if _repeats(call, len(body) - json_length):
+        return form.call(model, version, body, regions)
+    places: list[tuple[str, int, int]] = []
+
+    def noted(region: str, size: int, offset: int) -> memoryview:
+        assert regions is not None  # noqa: S101 - else it is not handed on
+        places.append((region, size, offset))
+        return regions(region, size, offset)
+
+    call = decode_request(model, version, body, json_length, noted if regions is not None else None)
+    made: _Form | _RegionForm | None = None
+    if not _repeats(call):
+        return call
+    if not places and _fills(call, len(body) - json_length):
+        made = _Form(call, json_length)
+    elif places and len(places) == len(call.request.inputs):
+        made = _RegionForm(call, places, json_length)
+    if made is not None:
         if len(_forms) >= FORMS_MAX:
             _forms.clear()
-        _forms[key] = _Form(call, json_length)
+        _forms[key] = made
     return call
 
 
@@ -120,9 +176,12 @@ def encode(reply: InferReply, call: HttpCall) -> tuple[int | None, list[Buffer]]
     return length, pieces
 
 
-def _repeats(call: HttpCall, tail_bytes: int) -> bool:
+def _repeats(call: HttpCall) -> bool:
     """Tell whether another request with this head would differ in its tensors' bytes alone."""
     request = call.request
     plain = not request.id and request.wishes is None
-    whole = sum(tensor.data.nbytes for tensor in request.inputs) == tail_bytes
-    return plain and whole and _CHECKED.isdisjoint(tensor.datatype for tensor in request.inputs)
+    return plain and _CHECKED.isdisjoint(tensor.datatype for tensor in request.inputs)
+
+
+def _fills(call: HttpCall, tail_bytes: int) -> bool:
+    return sum(tensor.data.nbytes for tensor in call.request.inputs) == tail_bytes
