@@ -42,6 +42,13 @@ class Transport:
     def __init__(self) -> None:
         self.out = b""
         self.closing = False
+        self.pauses = 0
+
+    def pause_reading(self) -> None:
+        self.pauses += 1
+
+    def resume_reading(self) -> None:
+        self.pauses -= 1
 
     def write(self, data: Buffer) -> None:
         assert not self.closing  # uvloop would raise
@@ -186,6 +193,27 @@ def test_a_call_read_byte_by_byte_is_answered() -> None:
     data = PREFACE + frame(4, 0, 0, b"") + frame(1, 4, 1, head()) + frame(0, 1, 1, message(b"hey"))
     written, _ = talk(data, list(range(len(data))))
     assert message(b"hey") in written
+
+
+def test_a_read_that_fills_the_buffer_gives_others_their_turn() -> None:
+    async def run() -> None:
+        door = GrpcDoor(Works(), clock=SystemClock())  # type: ignore[arg-type]
+        door.loop = asyncio.get_running_loop()
+        connection, transport = H2Connection(door, Listener()), Transport()
+        connection.connection_made(transport)
+        room = connection.get_buffer(-1)
+        calls = (
+            frame(1, 4, stream, head()) + frame(0, 1, stream, message(b"hey"))
+            for stream in range(1, len(room) // 50, 2)
+        )
+        data = PREFACE + frame(4, 0, 0, b"") + b"".join(calls)
+        room[:] = data[: len(room)]
+        connection.buffer_updated(len(room))
+        assert transport.pauses == 1
+        await asyncio.sleep(0)
+        assert transport.pauses == 0
+
+    asyncio.run(run())
 
 
 def said(written: bytes) -> list[tuple[int, int, int, bytes]]:

@@ -83,6 +83,8 @@ class FrameReader(asyncio.BufferedProtocol):
             at = self._cut(0, end) if self._prefaced else self._cut_preface(end)
             if at < end and not self._closed:
                 self._rest = self._buffer[at:end].tobytes()
+            if end == len(self._buffer) and not self._closed:
+                self.full_read()
         except H2ConnectionError as error:
             self.failed(error)
 
@@ -91,6 +93,10 @@ class FrameReader(asyncio.BufferedProtocol):
     @abstractmethod
     def frame_came(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """Take a whole frame that is not DATA."""
+
+    @abstractmethod
+    def full_read(self) -> None:
+        """Take note that a read filled the buffer: there may be much more."""
 
     @abstractmethod
     def data_came(self, flags: int, stream_id: int, at: int, length: int) -> None:
