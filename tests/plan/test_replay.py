@@ -68,9 +68,9 @@ def test_a_class_that_may_not_leave_is_refused_rather_than_sent(fleet: Fleet) ->
 
 
 def test_a_class_that_may_travel_spills_to_the_region_and_then_to_the_cloud(fleet: Fleet) -> None:
-    trace = burst(250, data_class="public")
+    trace = burst(190, data_class="public")
     run = replay(fleet, trace, services_s=SERVICES, destinations=destinations, seed=1)
-    assert run.answered == 250
+    assert run.answered == 190
     spilled = run.answered - run.local
     assert run.upstream_bytes == spilled * 8400 > 0
     assert run.load["region-eu"].max() > 0

@@ -8,7 +8,8 @@ from skerry.serve.admission import (
     BURST_RUNS,
     REFUSE_DEADLINE,
     REFUSE_QUEUE_FULL,
-    STANDING_WAIT_S,
+    SHEDDING_RUNS,
+    SHORT_WAIT_S,
     admit,
     mean_run_s,
     retry_after_s,
@@ -24,7 +25,7 @@ batches = st.integers(1, 64)
 bits = st.integers(0, 1)
 
 
-@given(lengths, st.integers(1, 1000), bits, times, batches, times, times)
+@given(lengths, st.integers(1, 1000), bits, times, batches, times, bits)
 def test_what_is_admitted_fits_the_queue_and_the_deadline(
     queue_len: int,
     limit: int,
@@ -32,42 +33,35 @@ def test_what_is_admitted_fits_the_queue_and_the_deadline(
     run_s: float,
     batch: int,
     left_s: float,
-    queued_s: float,
+    shedding: int,
 ) -> None:
-    verdict = admit(queue_len, limit, running, run_s, batch, left_s, queued_s)
+    verdict = admit(queue_len, limit, running, run_s, batch, left_s, shedding)
     ahead_s = wait_s(queue_len, running, run_s, batch)
     if queue_len >= limit:
         assert verdict == REFUSE_QUEUE_FULL
     if verdict == ADMIT:
         assert ahead_s + run_s <= left_s
-        assert ahead_s <= max(STANDING_WAIT_S, BURST_RUNS * run_s)
+        assert ahead_s <= max(SHORT_WAIT_S, (SHEDDING_RUNS if shedding else BURST_RUNS) * run_s)
     if verdict == REFUSE_DEADLINE:
         assert ahead_s + run_s > left_s
 
 
-@given(lengths, bits, times, batches, times, times)
-def test_a_longer_standing_queue_never_admits_more(
-    queue_len: int, running: int, run_s: float, batch: int, queued_s: float, more_s: float
-) -> None:
-    def admitted(at_s: float) -> bool:
-        return admit(queue_len, 2000, running, run_s, batch, 1e9, at_s) == ADMIT
-
-    assert admitted(queued_s) or not admitted(queued_s + more_s)
+@given(lengths, bits, times, batches)
+def test_who_sheds_admits_no_more(queue_len: int, running: int, run_s: float, batch: int) -> None:
+    verdicts = [admit(queue_len, 2000, running, run_s, batch, 1e9, bit) for bit in (0, 1)]
+    assert verdicts[0] == ADMIT or verdicts[1] != ADMIT
 
 
-def test_a_burst_may_wait_and_a_standing_queue_is_kept_short() -> None:
-    """Ten milliseconds a run: 64 in a burst; 12 once the queue has stood for 20 runs."""
-    verdicts = [
-        [admit(ahead, 1000, 1, 0.01, 1, 30.0, queued_s) for ahead in (11, 12, 62, 63)]
-        for queued_s in (0.0, 0.19, 0.21)
-    ]
+def test_a_burst_may_wait_and_who_sheds_keeps_the_queue_short() -> None:
+    """Ten milliseconds a run: 64 may lie ahead, 8 while shedding."""
     yes, no = ADMIT, REFUSE_QUEUE_FULL
-    assert verdicts == [[yes, yes, yes, no], [yes, yes, yes, no], [no, no, no, no]]
-    assert admit(10, 1000, 1, 0.01, 1, 30.0, 0.21) == ADMIT
+    for shedding, wanted in ((0, [yes, yes, yes, no]), (1, [yes, no, no, no])):
+        ahead = (6, 7, 62, 63)
+        assert [admit(one, 1000, 1, 0.01, 1, 30.0, shedding) for one in ahead] == wanted
 
 
 def test_a_wait_too_short_to_notice_is_never_too_long() -> None:
-    assert admit(500, 1000, 1, 1e-5, 1, 30.0, 10.0) == ADMIT
+    assert admit(500, 1000, 1, 1e-5, 1, 30.0, 1) == ADMIT
 
 
 @given(times, st.floats(1, 100), st.floats(0.1, 1000), times)

@@ -249,3 +249,26 @@ async def test_several_runs_are_under_way_where_the_settings_say_so(slow: OnnxMo
     lane = lane_of(Watching(slow), run_s=0.02, concurrency=3, run_on="thread")
     await together([ask(lane, BIG) for _ in range(6)])
     assert most == 3
+
+
+async def test_who_overflowed_is_kept_short_until_it_was_empty(slow: OnnxModel) -> None:
+    """Ten milliseconds a run: one under way and 63 waiting fill it; then 7 may wait."""
+    lane = lane_of(slow, run_s=0.05)  # longer than a run truly is, so that waits count
+
+    async def refused() -> bool:
+        try:
+            await ask(lane, BIG)
+        except QueueFullError:
+            return True
+        return False
+
+    async with anyio.create_task_group() as group:
+        for _ in range(64):
+            group.start_soon(refused)
+        while lane.queue_len < 63:
+            await anyio.sleep(0)
+        assert await refused()
+        while lane.queue_len > 20:
+            await anyio.sleep(0.001)
+        assert await refused()  # though 64 might lie ahead of one in a burst
+    assert not await refused()

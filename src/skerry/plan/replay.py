@@ -68,12 +68,13 @@ class Replayed:
 class _Node:
     """One server: when it is free, who waits, and what its answers have taken lately."""
 
-    __slots__ = ("free_s", "models", "queued_since_s", "site", "tier", "waiting")
+    __slots__ = ("free_s", "models", "shedding", "site", "tier", "waiting")
 
     def __init__(self, site: Site, models: frozenset[str]) -> None:
         self.site, self.tier = site.name, site.tier
         self.models = models
-        self.free_s = self.queued_since_s = 0.0
+        self.free_s = 0.0
+        self.shedding = 0
         self.waiting: deque[float] = deque()  # ends of the runs ahead, the one under way first
 
     def offer(self, at_s: float, run_s: float, expected_run_s: float, left_s: float) -> float:
@@ -84,7 +85,7 @@ class _Node:
         running = 1 if waiting else 0
         queue_len = len(waiting) - running
         if not queue_len:
-            self.queued_since_s = at_s
+            self.shedding = 0
         verdict = admission.admit(
             queue_len,
             QUEUE_LEN_MAX,
@@ -92,8 +93,10 @@ class _Node:
             expected_run_s,
             1,
             left_s,
-            at_s - self.queued_since_s,
+            self.shedding,
         )
+        if verdict == admission.REFUSE_QUEUE_FULL:
+            self.shedding = 1
         if verdict != admission.ADMIT:
             return -float(verdict)
         ready_s = max(at_s, self.free_s) + run_s

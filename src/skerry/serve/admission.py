@@ -6,9 +6,11 @@ they take and return numbers only.
     wait_s = runs ahead of this request * run_s
     runs ahead = runs under way, plus the batches that the queue makes
 
-A queue may hold a burst. One that has not been empty for a while is no burst: work comes
-faster than it can be done, and every request that still gets in would wait as long as the
-queue is. So a standing queue is kept short, and what is admitted keeps its latency.
+A queue may hold a burst, and it may hold one request of each of many clients that wait
+for their answers before they ask again. Once it overflows, work comes faster than it can
+be done, and every request that still gets in would wait as long as the queue is. So from
+then on until it was empty the lane is shedding: its queue is kept short, and what is
+admitted keeps its latency.
 
 Units:   seconds; `run_s` is the measured time of one run, 0 where none was measured yet.
 Source:  the estimate is the mean of a FIFO queue with a deterministic server; a run
@@ -21,14 +23,11 @@ REFUSE_QUEUE_FULL = 1
 REFUSE_DEADLINE = 2
 
 BURST_RUNS = 64
-"""Runs that may lie ahead of a request in a burst."""
-STANDING_RUNS = 12
-"""The same in a standing queue: about what one server at 0.8 load makes its slowest wait."""
-STANDING_WAIT_S = 0.025
+"""Runs that may lie ahead of a request."""
+SHEDDING_RUNS = 8
+"""The same while shedding: less than one server at 0.8 load makes its slowest hundredth wait."""
+SHORT_WAIT_S = 0.01
 """A wait shorter than this is never too long, however many runs it is."""
-STANDING_S = 0.1
-STANDING_SPAN_RUNS = 20
-"""A queue is standing when it was not empty for `STANDING_S` and for this many runs."""
 
 INLINE_S_MAX = 0.001
 """Longest run that may hold the event loop; above it health checks and other models wait."""
@@ -50,18 +49,17 @@ def admit(
     run_s: float,
     batch_max: int,
     deadline_left_s: float,
-    queued_s: float,
+    shedding: int,
 ) -> int:
     """Return ADMIT or the reason to refuse; a full queue comes before a deadline.
 
-    `queued_s` is for how long the queue has not been empty.
+    `shedding` is 1 from a refusal for a full queue until the queue was empty, else 0.
     """
     if queue_len >= queue_len_max:
         return REFUSE_QUEUE_FULL
     ahead_s = wait_s(queue_len, running, run_s, batch_max)
-    standing = queued_s > STANDING_S and queued_s > STANDING_SPAN_RUNS * run_s
-    runs_max = STANDING_RUNS if standing else BURST_RUNS
-    if running + queue_len // batch_max >= runs_max and ahead_s > STANDING_WAIT_S:
+    runs_max = SHEDDING_RUNS if shedding else BURST_RUNS
+    if running + queue_len // batch_max >= runs_max and ahead_s > SHORT_WAIT_S:
         return REFUSE_QUEUE_FULL
     if ahead_s + run_s > deadline_left_s:
         return REFUSE_DEADLINE

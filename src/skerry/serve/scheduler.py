@@ -72,7 +72,7 @@ class Lane:
         self.batch_max = settings.batch_max if model.batch_axes else 1
         self._inline = self._belongs_inline(before=1)
         self._queue: FairQueue[_Waiting] = FairQueue()
-        self._queued_since_s = 0.0
+        self._shedding = 0
         self._tokens, self._tokens_at_s = float(settings.burst), self._now_s()
         self._running = 0
         self._flushing = False
@@ -115,7 +115,7 @@ class Lane:
         alone = not self._queue and not self._running
         if alone and self._inline and self.batch_max == 1 and self.run_s <= left_s:
             return self._timed_run(inputs, outputs, 1, 1, timeline)
-        self._admit(now_s, left_s, deadline_s)
+        self._admit(left_s, deadline_s)
         waiting = _Waiting(
             inputs,
             outputs,
@@ -128,7 +128,7 @@ class Lane:
         if self.batch_max > 1:
             self._note_likeness(waiting)
         if not self._queue:
-            self._queued_since_s = now_s
+            self._shedding = 0
         self._queue.push(waiting)
         loop = asyncio.get_running_loop()
         if not self._flushing and self._running < self._settings.concurrency:
@@ -151,7 +151,7 @@ class Lane:
             self._threads.shutdown(wait=False)
             self._threads = None
 
-    def _admit(self, now_s: float, left_s: float, deadline_s: float) -> None:
+    def _admit(self, left_s: float, deadline_s: float) -> None:
         queue_len, settings = len(self._queue), self._settings
         verdict = admission.admit(
             queue_len,
@@ -160,9 +160,10 @@ class Lane:
             self.run_s,
             self.batch_max * settings.concurrency,
             left_s,
-            now_s - self._queued_since_s if queue_len else 0.0,
+            self._shedding,
         )
         if verdict == admission.REFUSE_QUEUE_FULL:
+            self._shedding = 1
             wait_s = admission.retry_after_s(queue_len, self._running, self.run_s, self.batch_max)
             raise QueueFullError(self._model.name, queue_len, wait_s)
         if verdict == admission.REFUSE_DEADLINE:
