@@ -92,6 +92,7 @@ def test_each_ejection_in_a_row_lasts_longer_and_a_good_time_ends_the_row() -> N
         lasted.append(like[1].health.ejected_until_s - now_s)
         now_s = like[1].health.ejected_until_s + 1
         assert decide.probe_due(like[1].health.link, now_s)
+    assert 0.75 * decide.EJECT_S_MIN <= lasted[0] <= 1.25 * decide.EJECT_S_MIN
     assert lasted[0] * 1.2 < lasted[1] < lasted[2] / 1.2
     answer(like[1], 0.01)
     judge(like, now_s + 2 * decide.EJECT_S_MAX)

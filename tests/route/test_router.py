@@ -123,6 +123,18 @@ async def test_a_rule_puts_the_standin_first_and_the_large_model_second(
     assert world.asked == []
 
 
+async def test_a_rule_counts_from_the_next_request_on_and_no_longer_than_it_holds(
+    world, policy, ask: Ask
+) -> None:
+    engine = Engine(world)
+    router = world.router(policy, local=engine.infer)
+    for preferred in ({}, {"magika-small": "power.source == ups"}, {}):
+        router.prefer(preferred)
+        for _ in range(2):
+            await world.run(router.infer(ask()))
+    assert engine.ran == ["magika"] * 2 + ["magika-small"] * 2 + ["magika"] * 2
+
+
 async def test_bad_input_is_told_to_the_caller_and_tried_nowhere_else(
     world, policy, ask: Ask
 ) -> None:
@@ -248,10 +260,13 @@ async def test_data_that_may_not_be_here_is_refused_although_it_was_sent(
 ) -> None:
     engine = Engine(world)
     router = world.router(policy, local=engine.infer)
-    for origin in ("hamburg", "atlantis"):
-        with pytest.raises(RefusedByResidencyError):
-            await router.infer(ask(data_class="health", hops=1, origin=origin))
-    assert engine.ran == []
+    for _ in range(2):  # also after the same class was answered here
+        for origin in ("hamburg", "atlantis"):
+            with pytest.raises(RefusedByResidencyError):
+                await router.infer(ask(data_class="health", hops=1, origin=origin))
+        assert engine.ran == []
+        await world.run(router.infer(ask(data_class="health")))
+        engine.ran.clear()
 
 
 async def test_a_silent_peer_is_hedged_and_no_second_request_waits_for_it(

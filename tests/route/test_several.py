@@ -1,6 +1,7 @@
 """More than one model, or none: cascade, ensemble, cache, and the trace that tells of it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from skerry.base.http_errors import PeerUnreachableError
 from skerry.route.ensemble import PARAMETER_TOOK_PART
 from skerry.route.errors import NoCandidateError, NoQuorumError
+from skerry.schema.desired import Desired, Gate
 from skerry.schema.oip import (
     HEADER_EXPLAIN_ROUTE,
     PARAMETER_ROUTE,
@@ -28,14 +30,14 @@ DOWN = PeerUnreachableError("https://peer", "connection refused")
 class Models:
     """Local models by name: what scores each gives, and which were run."""
 
-    def __init__(self, **scores: list[float]) -> None:
+    def __init__(self, **scores: list[Any]) -> None:
         self.scores = {name.replace("_", "-"): value for name, value in scores.items()}
         self.ran: list[str] = []
 
     async def infer(self, request: InferRequest) -> InferReply:
         self.ran.append(request.model)
         assert HEADER_EXPLAIN_ROUTE not in request.parameters
-        data = np.array([self.scores[request.model]], np.float32)
+        data = np.atleast_2d(np.array(self.scores[request.model], np.float32))
         return InferReply(
             model=request.model, version="3", outputs=[Tensor("s", "FP32", data.shape, data)]
         )
@@ -57,6 +59,13 @@ async def test_a_small_model_that_is_sure_answers_and_one_that_is_not_asks_the_l
     reply = await world.run(router.infer(ask()))
     assert (reply.served_by.model, reply.served_by.reason) == ("magika", "cascade-unsure")
     assert models.ran == ["magika-small", "magika-small", "magika"]
+
+
+async def test_every_item_of_a_batch_has_to_be_sure(world, policy, ask: Ask) -> None:
+    models = Models(magika=[0, 1], magika_small=[[9, 0], [1, 0]])
+    router = world.router(policy, local=models.infer, settings=cascade())
+    reply = await world.run(router.infer(ask()))
+    assert reply.served_by.reason == "cascade-unsure"
 
 
 async def test_the_large_model_is_asked_up_the_tiers_within_the_residency_rule(
@@ -170,6 +179,34 @@ async def test_an_ensembles_members_stay_within_the_residency_rule(world, policy
     reply = await world.run(router.infer(ask(data_class="health")))
     assert world.asked == ["oslo/2"]
     assert reply.served_by.reason == "ensemble 2/4"
+
+
+async def test_an_ensembles_member_must_be_allowed_the_class_itself(
+    world, policy: Policy, ask: Ask
+) -> None:
+    classes = {**policy.model_classes, "magika-small": ("public",)}
+    strict = msgspec.structs.replace(policy, model_classes=classes)
+    models = Models(magika=[0, 1], magika_small=[9, 0])
+    router = world.router(strict, local=models.infer, settings=ensemble(quorum=1))
+    reply = await world.run(router.infer(ask(data_class="health")))
+    assert (models.ran, reply.served_by.reason) == (["magika"], "ensemble 1/2")
+
+
+async def test_what_was_kept_is_forgotten_when_the_policy_changes(
+    world, policy: Policy, ask: Ask
+) -> None:
+    models = Models(magika=[0, 1])
+    router = world.router(
+        policy, local=models.infer, settings=RouteSettings(cache_s={"public": 5.0})
+    )
+    desired = Desired(
+        generation=2, fleet="clinic", domain="clinic.example", region="region-eu", site="oslo",
+        tier="closet", jurisdiction="NO", policy_sha256="", tier_order=("closet",), peers=(),
+        models=(), gate=Gate(hold_s=1.0),
+    )  # fmt: skip
+    await world.run(router.infer(ask()))
+    router.update(desired, policy)
+    assert (await world.run(router.infer(ask()))).served_by.reason == "local"
 
 
 async def test_a_kept_answer_says_so_and_no_model_is_asked(world, policy, ask: Ask) -> None:
