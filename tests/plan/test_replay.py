@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.replay import replay, replay_cloud_only
 from skerry.plan.trace import Trace, story_trace
+from skerry.route import decide
 from skerry.schema.fleet import Fleet
 
 SERVICES = {"magika": 0.008, "magika-small": 0.0002}
@@ -115,3 +116,19 @@ def test_the_same_seed_gives_the_same_replay(fleet: Fleet) -> None:
     )
     assert (one.latencies_ms == same.latencies_ms).all()
     assert not (one.latencies_ms == other.latencies_ms).all()
+
+
+def test_a_site_of_several_nodes_shares_what_spills_to_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the router does: of two drawn nodes the less loaded one. The other way round is worse."""
+    sites = tuple(
+        msgspec.structs.replace(site, nodes=4) if site.name == "region-eu" else site
+        for site in fleet.sites
+    )
+    wide = msgspec.structs.replace(fleet, sites=sites)
+    trace = burst(3000, gap_s=0.002, data_class="public")
+    right = replay(wide, trace, services_s=SERVICES, destinations=destinations, seed=1)
+    monkeypatch.setattr(decide, "is_lighter", lambda a, _, b, __: a > b)
+    wrong = replay(wide, trace, services_s=SERVICES, destinations=destinations, seed=1)
+    assert np.mean(right.latencies_ms) < np.mean(wrong.latencies_ms)

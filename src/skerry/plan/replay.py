@@ -1,9 +1,10 @@
 """A trace, replayed on a simulated clock through the decisions that run in production.
 
 Each request meets what it would meet on a node: residency (`trust.residency`), then the
-local model, its stand-in, then peers in the order of `route.decide.rank`, each judged by
-`route.decide.fit` on live latencies (`route.latency`) and by `serve.admission.admit` on
-its queue. A node is one first-in-first-out server: one run at a time, no batching.
+local model, its stand-in, then peers in the order of `route.decide.rank`, the less loaded
+of two nodes of one site first, each judged by `route.decide.fit` on live latencies
+(`route.latency`) and by `serve.admission.admit` on its queue. A node is one
+first-in-first-out server: one run at a time, no batching.
 
     latency = LAN + [round trip + jitter + bytes / bandwidth] + wait + run
 
@@ -77,11 +78,17 @@ class _Node:
         self.shedding = 0
         self.waiting: deque[float] = deque()  # ends of the runs ahead, the one under way first
 
-    def offer(self, at_s: float, run_s: float, expected_run_s: float, left_s: float) -> float:
-        """Return when the answer is ready, or minus the reason why there will be none."""
+    def load(self, at_s: float) -> float:
+        """Return how many requests are under way here."""
         waiting = self.waiting
         while waiting and waiting[0] <= at_s:
             waiting.popleft()
+        return float(len(waiting))
+
+    def offer(self, at_s: float, run_s: float, expected_run_s: float, left_s: float) -> float:
+        """Return when the answer is ready, or minus the reason why there will be none."""
+        self.load(at_s)
+        waiting = self.waiting
         running = 1 if waiting else 0
         queue_len = len(waiting) - running
         if not queue_len:
@@ -170,6 +177,7 @@ class _Replay:
         count = len(trace)
         self._spread: list[float] = rng.lognormal(-(sigma**2) / 2, sigma, count).tolist()
         self._jitter: list[float] = rng.exponential(1.0, count).tolist()
+        self._draws: list[float] = rng.random(count).tolist()
         self._latencies: list[float] = []
         self._refused: Counter[str] = Counter()
         self._local = self._standin = self._upstream = 0
@@ -279,11 +287,32 @@ class _Replay:
                 ranked.append((decide.rank(peer.tier_rank, peer.in_site, expected_s), place, peer))
             elif why == decide.VERDICT_WORDS[decide.ABSENT]:
                 why = decide.VERDICT_WORDS[verdict]
-        for _, _, peer in sorted(ranked, key=lambda entry: entry[:2]):
+        order = [peer for _, _, peer in sorted(ranked, key=lambda entry: entry[:2])]
+        self._lighter_first(order, model, index, at_s)
+        for peer in order:
             why = self._ask(peer, model, index, at_s, size)
             if not why:
                 return
         self._refused[why] += 1
+
+    def _lighter_first(self, order: list[_Peer], model: str, index: int, at_s: float) -> None:
+        """Put the less loaded of two of the first one's site first, as the router does."""
+        alike = 0
+        while alike < len(order) and order[alike].node.site == order[0].node.site:
+            alike += 1
+        if alike < 2:
+            return
+        drawn = self._draws[index] * alike
+        one = int(drawn)
+        two = (one + 1 + int((drawn - one) * (alike - 1))) % alike
+        a, b = order[one], order[two]
+        better = decide.is_lighter(
+            a.node.load(at_s),
+            a.latency[model].expected_s(at_s),
+            b.node.load(at_s),
+            b.latency[model].expected_s(at_s),
+        )
+        order.insert(0, order.pop(one if better else two))
 
     def _ask(self, peer: _Peer, model: str, index: int, at_s: float, size: int) -> str:
         """Send a request over a link; return why it was not answered, or nothing."""
