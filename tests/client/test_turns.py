@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from skerry.base.errors import UsageError
 from skerry.client.errors import ClientClosedError
 from skerry.client.turns import Turns
 
@@ -88,6 +89,28 @@ def test_an_interrupt_cancels_the_work(turns: Turns) -> None:
         turns.wait(interrupted())
     assert ended == ["closed"]
     assert turns.wait(where()) == threading.get_ident()
+
+
+def test_a_call_from_within_a_call_is_refused_and_not_waited_for(turns: Turns) -> None:
+    async def outer() -> str:
+        with pytest.raises(UsageError, match="within"):
+            turns.wait(where())
+        return "went on"
+
+    assert turns.wait(outer()) == "went on"
+
+
+def test_work_is_begun_without_a_wait_and_not_once_all_is_closed(turns: Turns) -> None:
+    done = threading.Event()
+
+    async def work() -> None:
+        await asyncio.sleep(0.001)
+        done.set()
+
+    turns.begin(work())
+    assert done.wait(2)
+    turns.close(nothing())
+    turns.begin(work())
 
 
 def test_closing_ends_those_who_still_wait() -> None:

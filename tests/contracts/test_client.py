@@ -301,6 +301,7 @@ def test_both_clients_have_the_same_names_and_signatures() -> None:
 
     blocking, awaited = public(Client), public(AsyncClient)
     assert str(blocking.pop("close")) == str(awaited.pop("aclose"))
+    assert blocking["stream"].parameters == awaited["stream"].parameters  # as for every other
     assert {name: str(found) for name, found in blocking.items()} == {
         name: str(found) for name, found in awaited.items()
     }

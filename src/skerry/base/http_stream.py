@@ -164,20 +164,27 @@ async def open_stream(
     begin_s_max: float,
 ) -> StreamedAnswer:
     """Send one request and return once the head of its answer is there."""
-    where = f"{address.host}:{address.port}"
+    where = str(address)
     if address.tls and tls is None:
         raise PeerUnreachableError(where, "it wants TLS, and no roots to trust were given")
     head = request_head(address, method, path, headers, sum(len(piece) for piece in body))
     async with asyncio.timeout(begin_s_max):
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
-                _, answer = await asyncio.get_running_loop().create_connection(
-                    lambda: StreamedAnswer(where),
-                    address.host,
-                    address.port,
-                    ssl=tls if address.tls else None,
-                    server_hostname=(address.server_name or address.host) if address.tls else None,
-                )
+                loop = asyncio.get_running_loop()
+                if address.socket:
+                    _, answer = await loop.create_unix_connection(
+                        lambda: StreamedAnswer(where), address.socket
+                    )
+                else:
+                    name = address.server_name or address.host
+                    _, answer = await loop.create_connection(
+                        lambda: StreamedAnswer(where),
+                        address.host,
+                        address.port,
+                        ssl=tls if address.tls else None,
+                        server_hostname=name if address.tls else None,
+                    )
         except TimeoutError as error:
             raise PeerUnreachableError(where, f"no connection in {CONNECT_S_MAX:g} s") from error
         except ssl.SSLError as error:

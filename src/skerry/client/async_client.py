@@ -12,8 +12,9 @@ Errors:  those of `skerry.client.errors` and `skerry.route.errors`.
 """
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -36,16 +37,22 @@ from skerry.client.endpoints import (
 from skerry.client.errors import ClientClosedError
 from skerry.client.shadow import ClientShadow
 from skerry.client.shared_memory import SharedInputs, TakesRegions
+from skerry.client.stream import text_of
 from skerry.client.trace import current_traceparent
 from skerry.route.endpoint import Endpoint, ModelStatistics, probe
+from skerry.route.errors import Considered, DeadlineExceededError
 from skerry.route.peer_http import HttpEndpoint
+from skerry.route.race import verdict_of
 from skerry.route.router import Router
 from skerry.schema.desired import Peer
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, Parameter
 from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
+from skerry.schema.oip_facts import write_facts
 from skerry.schema.shadow import ShadowRecord, ShadowRule
 
 TIMEOUT_S: Final = 5.0
+STREAM_S: Final = 300.0
+"""Time for a streamed answer that is given none: language models take theirs."""
 CONCURRENCY: Final = 16
 """Requests of one `infer_many` that are under way at once."""
 T = TypeVar("T")
@@ -111,6 +118,9 @@ class AsyncClient:
             for node, link in self._links.items()
             if shared_memory and is_near(link.url)
         }
+        self._near = [
+            peer.node for peer in ends.peers if ends.policy is None or peer.site == ends.place.site
+        ]
         self._clock = clock or _clock_of(ends)
         self._router = Router(
             place=ends.place,
@@ -255,6 +265,47 @@ class AsyncClient:
         await self._shadow.shadow.settle()
         return self._shadow.shadow.records
 
+    async def stream(
+        self,
+        model: str,
+        messages: str | Sequence[Mapping[str, object]],
+        *,
+        data_class: str | None = None,
+        deadline_s: float = STREAM_S,
+        options: Mapping[str, object] | None = None,
+    ) -> AsyncGenerator[str, None]:
+        """Yield a language model's answer as it is made, piece by piece.
+
+        `messages` are those of the OpenAI API, or one text of the user's; `options` its
+        other fields, `max_tokens` and so on. The ends are tried in order until one begins to
+        answer. Where a policy holds, only nodes of the own site are asked; they decide.
+        """
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        ask = {**(options or {}), "model": model, "messages": messages, "stream": True}
+        request = InferRequest(
+            model=model,
+            inputs=[],
+            data_class=data_class or self._data_class,
+            traceparent=current_traceparent(),
+        )
+        facts = write_facts(request, deadline_s)
+        ends = [self._link(node) for node in self._near]
+        links = [link for link in ends if isinstance(link, HttpEndpoint)]
+        if not links:
+            raise UsageError("no end of this client streams", "an http(s):// or unix:// endpoint")
+        for number, link in enumerate(links, 1):
+            begun = False
+            try:
+                async with contextlib.aclosing(text_of(link, ask, facts, deadline_s)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+                return
+            except (SkerryError, TimeoutError) as error:
+                if begun or number == len(links) or verdict_of(error) is None:
+                    raise _typed(link, error) from error
+
     async def ready(self, model: str | None = None, version: Version = None) -> bool:
         """Say whether some endpoint would answer now: anything, or this model."""
         if self._closed:
@@ -305,23 +356,28 @@ class AsyncClient:
         Endpoints take this from their own machine only.
         """
         path = "" if folder is None else str(folder.absolute())
-        await self._link(end).load(model, path, deadline_s or self._timeout_s)
+        left_s = deadline_s or self._timeout_s
+        await self._first(end or self._own, lambda link: link.load(model, path, left_s))
 
     async def unload(
         self, model: str, *, end: str | None = None, deadline_s: float | None = None
     ) -> None:
         """Have one endpoint, the first unless named, take a model out of service."""
-        await self._link(end).unload(model, deadline_s or self._timeout_s)
+        left_s = deadline_s or self._timeout_s
+        await self._first(end or self._own, lambda link: link.unload(model, left_s))
 
     async def call(self, path: str, body: object = None, *, end: str | None = None) -> Any:
         """Ask an HTTP endpoint's own path, for what has no name here: JSON in and out.
 
         GET, or POST where there is a body. The first endpoint unless one is named.
         """
-        link = self._link(end)
-        if not isinstance(link, HttpEndpoint):
-            raise UsageError(f"{link.url} has no paths", "an http(s):// or unix:// endpoint")
-        return await link.document(path, body, self._timeout_s)
+
+        async def ask(link: Endpoint) -> Any:
+            if not isinstance(link, HttpEndpoint):
+                raise UsageError(f"{link.url} has no paths", "an http(s):// or unix:// endpoint")
+            return await link.document(path, body, self._timeout_s)
+
+        return await self._first(end or self._own, ask)
 
     async def aclose(self) -> None:
         """Close every connection; a second call does nothing."""
@@ -354,23 +410,26 @@ class AsyncClient:
 
     async def _first(self, end: str | None, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
         """Ask the named endpoint, or each in order until one answers; raise the last refusal."""
-        if end is not None:
-            return await ask(self._link(end))
-        *others, last = (self._link(name) for name in self._links)
-        for link in others:
+        links = [self._link(name) for name in (self._links if end is None else [end])]
+        for link in links:
             try:
                 return await ask(link)
-            except (SkerryError, TimeoutError):
-                continue
-        return await ask(last)
+            except (SkerryError, TimeoutError) as error:
+                if link is links[-1]:
+                    raise _typed(link, error) from error
+        raise AssertionError  # never reached: a client has endpoints
 
-    def _link(self, end: str | None) -> Endpoint:
+    @property
+    def _own(self) -> str:
+        """The first end: the one that is changed unless another is named."""
+        return next(iter(self._links))
+
+    def _link(self, end: str) -> Endpoint:
         if self._closed:
             raise ClientClosedError
-        name = next(iter(self._links)) if end is None else end
-        if name not in self._links:
-            raise UsageError(f"{name!r} is no endpoint of this client", ", ".join(self._links))
-        return self._links[name]
+        if end not in self._links:
+            raise UsageError(f"{end!r} is no endpoint of this client", ", ".join(self._links))
+        return self._links[end]
 
 
 def _clock_of(ends: Endpoints) -> Clock:
@@ -379,6 +438,14 @@ def _clock_of(ends: Endpoints) -> Clock:
     if any(clock is not clocks[0] for clock in clocks):
         raise UsageError("the endpoints have different clocks", "give the fakes one clock=")
     return clocks[0] if clocks else SystemClock()
+
+
+def _typed(link: Endpoint, error: SkerryError | TimeoutError) -> SkerryError:
+    """Return an error as the SDK raises it: silence gets the class that requests have for it."""
+    if isinstance(error, SkerryError):
+        return error
+    silent = Considered(link.url, "", "", "deadline", "no answer yet")
+    return DeadlineExceededError(link.url, [silent])
 
 
 def _text(version: Version) -> str:

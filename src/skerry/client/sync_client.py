@@ -9,7 +9,7 @@ may share a client. Its methods are those of `AsyncClient`, made blocking one by
 
 import functools
 import ssl
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -37,6 +37,31 @@ def _blocking(
         return self._turns.wait(method(self._client, *args, **kwargs))
 
     return cast(Callable[Concatenate["Client", P], T], call)
+
+
+def _pieces(
+    method: Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate["Client", P], Generator[T, None, None]]:
+    """Return the blocking generator of an awaited one."""
+
+    @functools.wraps(method)
+    def call(self: "Client", *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
+        pieces = method(self._client, *args, **kwargs)
+        try:
+            while (piece := self._turns.wait(_next(pieces))) is not None:
+                yield piece
+        finally:
+            self._turns.begin(_close(pieces))  # a finalizer comes here too, and may not wait
+
+    return cast(Callable[Concatenate["Client", P], Generator[T, None, None]], call)
+
+
+async def _next(pieces: AsyncGenerator[T, None]) -> T | None:
+    return await anext(pieces, None)
+
+
+async def _close(pieces: AsyncGenerator[Any, None]) -> None:
+    await pieces.aclose()
 
 
 class Client:
@@ -95,6 +120,7 @@ class Client:
     infer = _blocking(AsyncClient.infer)
     infer_many = _blocking(AsyncClient.infer_many)
     send = _blocking(AsyncClient.send)
+    stream = _pieces(AsyncClient.stream)
     shadow_records = _blocking(AsyncClient.shadow_records)
     ready = _blocking(AsyncClient.ready)
     server = _blocking(AsyncClient.server)

@@ -5,7 +5,8 @@ done, and everybody else's with it, then hands the turn to a thread that still w
 where nobody can take it (work goes on with no caller left, or the caller is itself inside
 another event loop) does a background thread, started when first needed, drive.
 
-Errors:  ClientClosedError, for work that comes after `close`, or that it cut short.
+Errors:  ClientClosedError, for work that comes after `close`, or that it cut short;
+         UsageError, for a call from within a call.
 """
 
 import asyncio
@@ -15,10 +16,13 @@ from collections.abc import Coroutine
 from concurrent import futures
 from typing import Any, Final, TypeVar
 
+from skerry.base.errors import UsageError
 from skerry.client.errors import ClientClosedError
 
 T = TypeVar("T")
 SKIPPED_MAX: Final = 8
+BEGUN_S_MAX: Final = 1.0
+"""How long work that nobody waits for may go on while all is closed."""
 
 
 class _Waiter:
@@ -56,6 +60,7 @@ class Turns:
         self._loop = asyncio.SelectorEventLoop(_Selector())
         self._turn = threading.Lock()  # whoever holds it drives the loop
         self._waiters: list[_Waiter] = []
+        self._begun: set[futures.Future[None]] = set()
         self._closing = threading.Lock()
         self._closed = self._ended = self._keeping = False
         self._keeper: threading.Thread | None = None
@@ -68,6 +73,17 @@ class Turns:
             raise ClientClosedError
         return self._wait(work)
 
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have work done soon, by whoever drives; none is done once all is closed."""
+        try:
+            begun = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+        else:
+            self._begun.add(begun)
+            begun.add_done_callback(self._begun.discard)
+            self._wake_keeper()
+
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Run the last work, end all other, and close; a second call does nothing."""
         with self._closing:
@@ -75,7 +91,7 @@ class Turns:
                 last.close()
                 return
             self._closed = True
-            self._wait(_end(last))
+            self._wait(_end(last, self._begun))
             self._ended = True
             for waiter in tuple(self._waiters):
                 waiter.wake.set()
@@ -86,7 +102,11 @@ class Turns:
                 self._loop.close()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        inside = asyncio._get_running_loop() is not None
+        running = asyncio._get_running_loop()
+        if running is self._loop:  # from a signal handler or a finalizer: it would wait for itself
+            work.close()
+            raise UsageError("a client was called from within one of its own calls", "")
+        inside = running is not None
         if not inside and self._turn.acquire(blocking=False):
             try:
                 return self._drive(work)
@@ -197,8 +217,10 @@ async def _until_idle() -> None:
         await asyncio.wait(others)
 
 
-async def _end(last: Coroutine[Any, Any, None]) -> None:
+async def _end(last: Coroutine[Any, Any, None], begun: "set[futures.Future[None]]") -> None:
     await last
+    if begun:
+        await asyncio.wait([asyncio.wrap_future(one) for one in begun], timeout=BEGUN_S_MAX)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

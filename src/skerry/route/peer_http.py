@@ -18,6 +18,7 @@ from skerry.base.coding import CODINGS, CodingError, compress, decompress
 from skerry.base.errors import UsageError
 from skerry.base.http_client import ANSWER_BYTES_MAX, Address, Answer, HttpClient, Piece
 from skerry.base.http_errors import PeerBrokenError
+from skerry.base.http_stream import StreamedAnswer, open_stream
 from skerry.route.endpoint import ModelStatistics, probe
 from skerry.route.errors import PeerAnsweredError
 from skerry.schema.desired import Peer
@@ -43,6 +44,7 @@ Headers = Sequence[tuple[str, str]]
 
 COMPRESS_FROM_BYTES: Final = 1024
 ERROR_CHARS_MAX: Final = 400
+ERROR_BYTES_MAX: Final = 64 * 1024
 READY_PATH: Final = "/v2/health/ready"
 
 
@@ -190,6 +192,25 @@ class HttpEndpoint:
         else:
             answer = await self._ask("POST", path, deadline_s, msgspec.json.encode(body))
         return self._read(answer, object) if answer.body else None
+
+    async def open(
+        self, path: str, body: object, facts: Mapping[str, str], deadline_s: float
+    ) -> StreamedAnswer:
+        """Ask one of its own paths for an answer that is read as it comes; JSON goes in."""
+        answer = await open_stream(
+            self._address,
+            "POST",
+            path,
+            headers=[("content-type", "application/json"), *self._headers, *facts.items()],
+            body=(msgspec.json.encode(body),),
+            tls=self._client.tls,
+            begin_s_max=deadline_s,
+        )
+        if answer.status != 200:
+            async with asyncio.timeout(deadline_s):
+                told = await answer.read(ERROR_BYTES_MAX)
+            raise self._error_of(Answer(answer.status, answer.headers, bytearray(told)))
+        return answer
 
     async def aclose(self) -> None:
         """Do nothing: connections belong to the client."""

@@ -257,8 +257,9 @@ def _encode(
             "shape": tensor.shape,
         }
         if placed and tensor.name in placed:
-            # Triton's C++ client looks for a size wherever an output has parameters.
-            entry["parameters"] = {**placed_parameters(placed[tensor.name]), "binary_data_size": 0}
+            entry["parameters"] = placed_parameters(placed[tensor.name])
+            if key == "outputs":  # Triton's C++ client looks for a size wherever there are some
+                entry["parameters"]["binary_data_size"] = 0
         elif raw:
             piece = raw_from_tensor(tensor)
             entry["parameters"] = {"binary_data_size": len(piece)}
