@@ -33,7 +33,7 @@ from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.grpcio_door import GrpcioDoor, GrpcTls
 from skerry.serve.h2_limits import GrpcLimits
-from skerry.serve.http_door import Listener
+from skerry.serve.listening import Listener
 from skerry.serve.repository import Repository
 from skerry.serve.service import Service
 

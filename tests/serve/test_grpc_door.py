@@ -15,7 +15,7 @@ from skerry.schema.oip_tensors import tensor_from_array
 from skerry.serve.errors import QueueFullError
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.grpcio_door import GrpcioDoor
-from skerry.serve.http_door import Listener
+from skerry.serve.listening import Listener
 
 pytestmark = pytest.mark.anyio
 X = tensor_from_array("x", np.ones((1, 4), np.float32))

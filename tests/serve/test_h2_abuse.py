@@ -34,7 +34,7 @@ from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.h2_frames import PREFACE, Code
 from skerry.serve.h2_limits import CALM_MAX, RESETS_MAX, GrpcLimits
-from skerry.serve.http_door import Listener
+from skerry.serve.listening import Listener
 from skerry.serve.repository import Repository
 from skerry.serve.service import Service
 

@@ -19,7 +19,7 @@ from skerry.serve.h2_connection import H2Connection
 from skerry.serve.h2_frames import PREFACE, H2ConnectionError
 from skerry.serve.h2_headers import cut, encoded
 from skerry.serve.h2_limits import GrpcLimits
-from skerry.serve.http_door import Listener
+from skerry.serve.listening import Listener
 
 SERVICE = "/inference.GRPCInferenceService/"
 

@@ -21,8 +21,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skerry.base.clock import SystemClock
-from skerry.serve.http_door import HttpDoor, Listener
+from skerry.serve.http_door import HttpDoor
 from skerry.serve.http_message import HttpLimits, HttpReply, HttpRequest
+from skerry.serve.listening import Listener
 
 LIMITS = HttpLimits(
     head_bytes_max=2048,

@@ -15,8 +15,9 @@ from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
 from skerry.serve.compression import decompress
 from skerry.serve.errors import NotAdminError, PortBusyError
-from skerry.serve.http_door import HttpDoor, Listener
+from skerry.serve.http_door import HttpDoor
 from skerry.serve.http_message import HttpLimits, HttpReply
+from skerry.serve.listening import Listener
 
 pytestmark = pytest.mark.anyio
 

@@ -145,7 +145,7 @@ async def test_text_that_is_not_utf_8_is_the_clients_error(
 async def test_models_change_on_admin_listeners_only_and_never_from_a_web_page(
     start: Any, repository: Any, exchange: Any
 ) -> None:
-    from skerry.serve.http_door import Listener
+    from skerry.serve.listening import Listener
 
     server = await start(repository, listeners=(Listener(admin=False),))
     head = "POST /v2/repository/models/double/{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}"

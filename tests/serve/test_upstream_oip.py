@@ -13,8 +13,9 @@ import pytest
 from skerry.base.clock import SystemClock
 from skerry.schema.oip import InferRequest, Tensor
 from skerry.serve.errors import DeadlineError, QueueFullError, UnknownModelError
-from skerry.serve.http_door import HttpDoor, Listener
+from skerry.serve.http_door import HttpDoor
 from skerry.serve.http_message import HttpReply, HttpRequest, json_reply
+from skerry.serve.listening import Listener
 from skerry.serve.upstream_errors import (
     UpstreamDownError,
     UpstreamFailedError,

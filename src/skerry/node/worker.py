@@ -43,7 +43,7 @@ from skerry.schema.desired import Peer
 from skerry.schema.model import Card
 from skerry.schema.oip import InferFunction, InferRequest, Tensor
 from skerry.schema.policy import Place
-from skerry.serve.http_door import Listener
+from skerry.serve.listening import Listener
 from skerry.serve.server import Server, ServeSettings
 from skerry.spine.journal import JournalWriter
 from skerry.trust.acceptance import AcceptedDesired

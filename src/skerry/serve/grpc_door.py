@@ -20,8 +20,7 @@ from skerry.serve.h2_flow import Trailers
 from skerry.serve.h2_headers import BlockCache
 from skerry.serve.h2_limits import GrpcLimits
 from skerry.serve.h2_reader import BUFFER_BYTES
-from skerry.serve.http_door import Listener
-from skerry.serve.listening import Listening
+from skerry.serve.listening import Listener, Listening
 
 SWEEP_S = 0.25
 _TRAILERS_MAX = 256

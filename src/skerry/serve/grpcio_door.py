@@ -22,7 +22,7 @@ from skerry.schema.oip_grpc import SERVICE
 from skerry.serve.errors import PortBusyError
 from skerry.serve.grpc_call import FAILED, Call, Work, status_of
 from skerry.serve.grpc_works import STREAM_METHOD, GrpcWorks
-from skerry.serve.http_door import Listener, bound_socket
+from skerry.serve.listening import Listener, bound_socket
 
 log = logging.getLogger("skerry.serve")
 

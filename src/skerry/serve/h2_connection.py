@@ -24,7 +24,7 @@ from skerry.serve.h2_stream import H2Stream
 
 if TYPE_CHECKING:
     from skerry.serve.grpc_door import GrpcDoor
-    from skerry.serve.http_door import Listener
+    from skerry.serve.listening import Listener
 
 _DRAIN_PING = b"draining"
 _DRAIN_PING_S_MAX = 1.0

@@ -37,7 +37,8 @@ from skerry.serve.http_message import (
 )
 
 if TYPE_CHECKING:
-    from skerry.serve.http_door import HttpDoor, Listener
+    from skerry.serve.http_door import HttpDoor
+    from skerry.serve.listening import Listener
 
 log = logging.getLogger("skerry.serve")
 

@@ -5,14 +5,43 @@ Errors:  PortBusyError, when an address cannot be listened on.
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any
 
 from skerry.serve.errors import PortBusyError
-from skerry.serve.http_door import BACKLOG, TLS_HANDSHAKE_S_MAX, Listener, bound_socket
+
+TLS_HANDSHAKE_S_MAX = 10.0
+BACKLOG = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One address of a door: `uds` where it is given, else `host` and `port` (0: any free).
+
+    `admin` listeners take repository commands. `authorize` is called with the TLS object
+    of each new connection; it raises a `SkerryError` to refuse its peer, or returns the
+    site that the peer's requests come from: only then may they say that they were
+    forwarded. `option` is how people set the port, for an error's hint. With `reuse_port`
+    several processes of one user may listen on one port, each taking its share of new
+    connections. `handle` is the open file of a Unix socket that listens already: another
+    process made it, and removes it.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    uds: str | None = None
+    ssl: SSLContext | None = None
+    admin: bool = False
+    authorize: Callable[[Any], str | None] | None = None
+    option: str = "http-port"
+    reuse_port: bool = False
+    handle: int | None = None
 
 
 class Listening:
@@ -29,11 +58,16 @@ class Listening:
         if listener.ssl is not None:
             tls["ssl_handshake_timeout"] = TLS_HANDSHAKE_S_MAX
         if listener.uds is not None:
-            made = unix_socket(listener.uds)
-            self._sockets_made.append(listener.uds)
+            if listener.handle is not None:
+                made = socket.socket(fileno=listener.handle)
+            else:
+                made = unix_socket(listener.uds)
+                self._sockets_made.append(listener.uds)
             self._servers.append(await loop.create_unix_server(connection, sock=made, **tls))
             return 0
-        made = bound_socket(listener.host, listener.port, option=listener.option)
+        made = bound_socket(
+            listener.host, listener.port, option=listener.option, reuse_port=listener.reuse_port
+        )
         self._servers.append(await loop.create_server(connection, sock=made, **tls))
         return int(made.getsockname()[1])
 
@@ -67,4 +101,27 @@ def unix_socket(path: str) -> socket.socket:
     except OSError as error:
         made.close()
         raise PortBusyError("uds", path, error.strerror or str(error)) from error
+    return made
+
+
+def bound_socket(host: str, port: int, *, option: str, reuse_port: bool = False) -> socket.socket:
+    """Return a TCP socket bound to an address, or raise `PortBusyError` naming it."""
+    where = f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise PortBusyError(option, where, error.strerror or "no such address") from error
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(address)
+        made.listen(BACKLOG)  # two processes may bind with REUSEADDR, but only one may listen
+    except OSError as error:
+        made.close()
+        why = "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise PortBusyError(option, where, why) from error
     return made

@@ -22,8 +22,9 @@ from skerry.serve.door_tls import DoorTls
 from skerry.serve.errors import ServeError
 from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpc_works import GrpcWorks
-from skerry.serve.http_door import HttpDoor, Listener
+from skerry.serve.http_door import HttpDoor
 from skerry.serve.http_message import HttpLimits
+from skerry.serve.listening import Listener
 from skerry.serve.oip_paths import MetricsPage, OipPaths
 from skerry.serve.repository import Repository
 from skerry.serve.service import Service
