@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from skerry.schema import oip_grpc
+from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import InferRequest
 from skerry.schema.oip_tensors import tensor_from_array
 from skerry.schema.records import Outcome
@@ -255,3 +256,23 @@ async def test_over_grpc_a_resting_model_comes_back_too(start: Any, three: Path)
             reply = oip_grpc.decode_reply(await channel.unary_unary(method)(request))
             assert reply.outputs[0].data.tolist() == [[float(number)] * 4]
     assert server.service.repository.unloads >= 3
+
+
+@pytest.mark.parametrize("door", ["http", "grpc"])
+async def test_a_resting_model_tells_its_configuration_and_that_it_did_nothing(
+    start: Any, three: Path, exchange: Any, door: str
+) -> None:
+    server = await start(three, grpc_port=0, memory_bytes_max=2 * MIB)
+    rests = next(name for name in ("a", "b", "c") if server.service.repository.entry(name).resting)
+    assert server.service.statistics(rests) == []
+    if door == "http":
+        ask = f"GET /v2/models/{rests}/config HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+        found = await exchange(server.ports.http, ask, enough=b"}}")
+        assert f'"name":"{rests}"'.encode() in found
+    else:
+        method = f"/{oip_grpc.SERVICE}/ModelConfig"
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.ports.grpc}") as channel:
+            wanted = pb.ModelConfigRequest(name=rests).SerializeToString()
+            found = await channel.unary_unary(method)(wanted)
+        assert pb.ModelConfigResponse.FromString(found).config.name == rests
+    assert not server.service.repository.entry(rests).resting

@@ -36,7 +36,7 @@ async def _region_unregister(service: Service, request: HttpRequest, values: Val
 
 
 async def _config(service: Service, request: HttpRequest, values: Values) -> HttpReply:
-    return json_reply(service.config(values["model"], values.get("version", "")))
+    return json_reply(await service.config(values["model"], values.get("version", "")))
 
 
 async def _statistics(service: Service, request: HttpRequest, values: Values) -> HttpReply:

@@ -49,7 +49,8 @@ class _Extensions:
     async def config(self, data: Buffer, call: Caller) -> list[Buffer]:
         wanted = parse(pb.ModelConfigRequest(), data)
         message = pb.ModelConfigResponse()
-        ParseDict(self._service.config(wanted.name, wanted.version), message.config)
+        found = await self._service.config(wanted.name, wanted.version)
+        ParseDict(found, message.config)
         return _pieces(message)
 
     async def statistics(self, data: Buffer, call: Caller) -> list[Buffer]:

@@ -106,15 +106,12 @@ class Service:
 
     def statistics(self, model: str = "", version: str = "") -> list[dict[str, Any]]:
         """Tell what the versions in service have done, as Triton's `ModelStatistics`."""
+        slots = self.repository.slots()
         if model:
-            chosen = self.repository.get(model, version)
+            chosen = self.repository.described(model, version)
             slots = [
-                slot
-                for slot in self.repository.slots()
-                if slot.name == model and (slot is chosen or not version)
+                slot for slot in slots if slot.name == model and (slot is chosen or not version)
             ]
-        else:
-            slots = self.repository.slots()
         return [
             {
                 **slot.lane.statistics.document(slot.name, slot.version_text, self._clock),
@@ -138,9 +135,13 @@ class Service:
         self.tracing.change(wanted, model)
         return self.tracing.settings(model)
 
-    def config(self, model: str, version: str = "") -> dict[str, Any]:
-        """Tell a model's configuration in Triton's words."""
-        slot = self.repository.get(model, version)
+    async def config(self, model: str, version: str = "") -> dict[str, Any]:
+        """Tell a model's configuration in Triton's words; one that rests is loaded for it."""
+        try:
+            slot = self.repository.get(model, version)
+        except RestingError:
+            await in_task()
+            slot = await self.repository.wake(model, version, DEADLINE_S_DEFAULT)
         return model_config(slot, self.repository.versions(model))
 
     def card(self, model: str, version: str = "") -> Card | None:

@@ -1,4 +1,4 @@
-"""What one model version has done since it entered service: counts and time, as Triton tells them.
+"""What one model version has done since it was last loaded: counts and time, as Triton tells them.
 
 A few additions per run and per request. What is not measured apart is not invented:
 
