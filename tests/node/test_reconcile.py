@@ -13,7 +13,7 @@ import pytest
 
 from skerry.fleet.actions import OnDisk
 from skerry.node import reconcile
-from skerry.node.errors import LoadRefusedError, WorkerUnreachableError
+from skerry.node.errors import ContainerError, LoadRefusedError, WorkerUnreachableError
 from skerry.node.folder import NodeFolder
 from skerry.node.reconcile import Reconciler
 from skerry.schema.model import Member
@@ -80,6 +80,33 @@ class Worker:
             raise LoadRefusedError(model, version, "its check sample differs")
 
 
+class Engine:
+    """Keeps the containers of models whose name begins with `c`; notes what served meanwhile."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.running: set[tuple[str, int]] = set()
+        self.refuses: set[tuple[str, int]] = set()
+        self.served_at_start: list[dict[str, int]] = []
+
+    def start(self, model: str, version: int, place: Path) -> None:
+        if not model.startswith("c"):
+            return
+        assert (place / "model.onnx").exists()
+        if (model, version) in self.refuses:
+            raise ContainerError("podman run", "no such image")
+        self.served_at_start.append(dict(self._worker.served))
+        self.running.add((model, version))
+
+    def died(self, model: str, version: int, place: Path) -> bool:
+        return model.startswith("c") and (model, version) not in self.running
+
+    def keep_only(self, versions: dict[str, int]) -> None:
+        for name, version in self.running - set(versions.items()):
+            assert self._worker.served.get(name) != version  # nothing that serves is stopped
+        self.running &= set(versions.items())
+
+
 class World:
     """One node, its worker and its mirror."""
 
@@ -87,6 +114,7 @@ class World:
         self.folder = folder
         self.clock = ManualClock()
         self.worker = Worker(folder)
+        self.containers = Engine(self.worker)
         self.online = True
         self.offered: AcceptedDesired | None = None
         self.slow: set[int] = set()
@@ -103,6 +131,7 @@ class World:
             clock=self.clock,
             observe=self.observe,
             tell=self.tell,
+            containers=self.containers,  # type: ignore[arg-type]
         )
         agent._worker = self.worker  # type: ignore[assignment]
         self.agent = agent
@@ -285,6 +314,34 @@ def test_a_first_generation_that_would_not_load_leaves_nothing_half_served(
     world.offered = accepted(2, a=1)
     world.settle()
     assert world.worker.served == {"a": 1}
+
+
+def test_a_container_runs_before_its_version_and_the_old_one_until_after(
+    world: World, accepted: Accept
+) -> None:
+    world.offered = accepted(1, a=1, c=1)
+    world.settle()
+    assert world.containers.running == {("c", 1)}
+    world.offered = accepted(2, a=1, c=2)
+    world.settle()
+    assert world.containers.served_at_start[-1] == {"a": 1, "c": 1}
+    assert world.containers.running == {("c", 2)}
+    world.containers.running.clear()  # a crash, or a reboot
+    world.turn()
+    assert world.containers.running == {("c", 2)}
+
+
+def test_a_container_that_would_not_start_is_given_up_like_any_version(
+    world: World, accepted: Accept
+) -> None:
+    world.offered = accepted(1, c=1)
+    world.settle()
+    world.containers.refuses.add(("c", 2))
+    world.offered = accepted(2, c=2)
+    world.settle()
+    assert world.worker.served == {"c": 1} == world.links()
+    assert "no such image" in world.memory.gave_up_reason
+    assert world.containers.running == {("c", 1)}
 
 
 def test_a_slow_release_is_taken_back(world: World, accepted: Accept) -> None:

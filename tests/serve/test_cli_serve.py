@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,30 @@ def test_a_repository_that_is_not_there_ends_with_2(skerry: Run, tmp_path: Path)
     assert process.returncode == 2
     assert "there is no such folder" in words
     assert "<repository>/<model>/<version>/model.onnx" in words
+
+
+def test_one_stands_before_another_and_follows_its_life(
+    skerry: Run, repository: Path, tmp_path: Path
+) -> None:
+    """Two real processes: a skerry whose model is run by a skerry."""
+    behind = skerry("serve", "--repository", str(repository), *FREE, "--json")
+    port = read_document(behind)["http_port"]
+    place = tmp_path / "front" / "ours" / "1"
+    place.mkdir(parents=True)
+    upstream = {"schema": "skerry.upstream/1", "kind": "oip", "ready_every_s": 0.1}
+    upstream |= {"url": f"http://127.0.0.1:{port}", "model": "double"}
+    (place / "upstream.json").write_text(json.dumps(upstream))
+    front = skerry("serve", "--repository", str(tmp_path / "front"), *FREE, "--json")
+    document = read_document(front)
+    assert [row["state"] for row in document["models"]] == ["READY"]
+    url = f"http://127.0.0.1:{document['http_port']}/v2/models/ours/infer"
+    tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    asked = urllib.request.Request(url, json.dumps({"inputs": [tensor]}).encode())
+    answer = json.loads(urllib.request.urlopen(asked, timeout=5).read())
+    assert answer["outputs"][0]["data"] == [2, 4, 6, 8]
+    behind.send_signal(signal.SIGTERM)
+    behind.communicate(timeout=20)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked, timeout=5)
+    assert caught.value.code == 503
+    assert json.loads(caught.value.read())["code"] == "E0460"

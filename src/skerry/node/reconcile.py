@@ -211,6 +211,7 @@ class Reconciler:
             place = self._folder.models / name / str(version)
             if self._containers.died(name, version, place):
                 self._containers.start(name, version, place)
+        self._containers.keep_only(wanted)
         if self._worker.serving() == wanted:
             return
         try:
@@ -250,13 +251,16 @@ class Reconciler:
         for name in found:
             if name not in versions:
                 self._worker.unload(name)
-        self._containers.keep_only(versions)
         self._link(versions)
         if wanted is None:
             self._folder.current.unlink(missing_ok=True)
         else:
             wanted.save(self._folder.current)
         self._wake_worker()
+        try:
+            self._containers.keep_only(versions)
+        except ContainerError as error:  # what serves is right; the next round tries again
+            self.standing.held_up = str(error)
 
     def _link(self, versions: dict[str, int]) -> None:
         """Make `serving` name exactly these versions; each link changes in one step."""

@@ -44,12 +44,17 @@ class WorkerAdmin:
             raise LoadRefusedError(model, 0, _said(reply, status))
 
     def serving(self) -> dict[str, int]:
-        """Return every model that answers and its version; 0 for one with several versions."""
-        status, reply = self._call("POST", "/v2/repository/index", {"ready": True}, ASK_S_MAX)
+        """Return every model in service and its version; 0 for one with several versions.
+
+        One whose server is away just now is in service: loading it again would not help.
+        """
+        status, reply = self._call("POST", "/v2/repository/index", {}, ASK_S_MAX)
         if status >= 300:
             raise WorkerUnreachableError(str(self._socket), f"its index answered {status}")
         found: dict[str, int] = {}
         for row in reply if isinstance(reply, list) else []:
+            if not row.get("in_service"):
+                continue
             name = str(row["name"])
             found[name] = 0 if name in found else int(row["version"])
         return found

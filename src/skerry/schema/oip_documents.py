@@ -65,6 +65,8 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     state: str
     reason: str = ""
+    in_service: bool = False
+    """Whether it answers, or will as soon as the server behind it does."""
 
 
 class IndexRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -240,7 +240,15 @@ class Repository:
                     reason = f"{entry.resting[version].reason}; loads when asked"
                 reason = entry.refused.get(version, reason)
                 state = READY if ready else UNAVAILABLE
-                rows.append(IndexRow(name=name, version=str(version), state=state, reason=reason))
+                rows.append(
+                    IndexRow(
+                        name=name,
+                        version=str(version),
+                        state=state,
+                        reason=reason,
+                        in_service=version in entry.slots or version in entry.resting,
+                    )
+                )
         return rows
 
     async def load_all(self) -> list[ServeError]:
