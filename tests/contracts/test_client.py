@@ -267,6 +267,15 @@ def test_large_inputs_are_the_same_through_shared_memory(way: Way) -> None:
             assert np.array_equal(client.infer("double", large).outputs["y"], large["x"] * 2)
 
 
+def test_statistics_count_requests(client: Client, way: Way) -> None:
+    def count() -> int:
+        return sum(row.inference_count for row in client.statistics("double"))
+
+    before = count()
+    client.infer_many("double", [X] * 3)
+    assert count() - before in (3, 6)  # a fake counts requests, servers count items
+
+
 def test_a_closed_client_says_so(way: Way) -> None:
     client = Client(way.end())
     client.infer("double", X)

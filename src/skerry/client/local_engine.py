@@ -13,6 +13,8 @@ Errors:  RepositoryError, for a folder that is none; PeerAnsweredError, as over 
 import asyncio
 from pathlib import Path
 
+import msgspec
+
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.pipeline.front import wrap
@@ -84,7 +86,12 @@ class LocalEngine:
         self, model: str, version: str, deadline_s: float
     ) -> list[ModelStatistics]:
         """Count what its models did."""
-        raise PeerAnsweredError(self.url, 501, "an engine in this process keeps no statistics")
+        await self._started(deadline_s)
+        try:
+            rows = self._service.statistics(model, version)
+        except SkerryError as error:
+            raise self._told(error) from error
+        return msgspec.convert(rows, list[ModelStatistics])
 
     async def load(self, model: str, folder: str, deadline_s: float) -> None:
         """Load or swap a model."""
