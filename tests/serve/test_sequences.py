@@ -434,6 +434,10 @@ async def test_states_of_different_sequences_run_as_one_batch(
     slot.model.run = counted
     for how, total in ((START, 1.0), ({}, 2.0), (END, 3.0)):
         asks = [server.service.infer(asked(1, number, **how)) for number in range(1, 9)]
-        for reply in await asyncio.gather(*asks):
+        answers = await asyncio.gather(*asks)
+        under_way = 0 if how is END else 8
+        gauge = f'skerry_sequences{{model="adds",version="1"}} {under_way}'
+        assert gauge.encode() in server.service.metrics_text()
+        for reply in answers:
             assert reply.outputs[0].data.tolist() == [[total, total]]
     assert max(runs) > 1

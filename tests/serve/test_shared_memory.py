@@ -1,5 +1,6 @@
 """Shared memory: stock clients put inputs there and find outputs there; nothing else is reached."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -10,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import anyio.from_thread
+import msgspec
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException
 from tritonclient.utils import shared_memory as shm
 
 from skerry.schema import oip_forms
 from skerry.schema.oip import OutputWish, Tensor
-from skerry.schema.oip_errors import UnsupportedError
+from skerry.schema.oip_errors import OipError, UnsupportedError
 from skerry.serve import shared_memory
 from skerry.serve.errors import ServeError
 from skerry.serve.server import Server, ServeSettings
@@ -139,6 +141,48 @@ def test_a_listener_that_takes_no_commands_lets_nobody_use_a_region(
                 with pytest.raises(InferenceServerException, match="not allowed"):
                     client.get_system_shared_memory_status()
         portal.call(server.stop, 1.0)
+
+
+places = st.dictionaries(
+    st.sampled_from(
+        [
+            "shared_memory_region",
+            "shared_memory_byte_size",
+            "shared_memory_offset",
+            "classification",
+            "binary_data_size",
+        ]
+    ),
+    st.none() | st.booleans() | st.integers(-2, 40) | st.sampled_from(["r", "s", ""]) | st.floats(),
+)
+
+
+@settings(max_examples=200)
+@given(places, places, st.sampled_from(["FP32", "BYTES", "BOOL"]), st.integers(0, 5))
+def test_whatever_a_request_says_of_places_is_answered_or_refused_cleanly(
+    of_input: dict[str, Any], of_output: dict[str, Any], datatype: str, count: int
+) -> None:
+    memory = memoryview(bytearray(32))
+
+    def read(name: str, size: int, offset: int) -> memoryview:
+        if name != "r" or size + offset > 32:
+            raise RegionError(name, "out of bounds", "within")
+        assert size >= 0 <= offset
+        return memory[offset : offset + size]
+
+    head = msgspec.json.encode(
+        {
+            "inputs": [
+                {"name": "x", "shape": [count], "datatype": datatype, "parameters": of_input}
+            ],
+            "outputs": [{"name": "y", "parameters": of_output}],
+        }
+    )
+    with contextlib.suppress(OipError, RegionError):
+        for _ in range(2):  # the second may take the short way
+            call = oip_forms.decode("m", "", head, len(head), read)
+            for wish in (call.request.wishes or {}).values():
+                assert wish.region or wish.classes > 0
 
 
 def test_a_request_that_repeats_itself_is_held_to_the_same_bounds(

@@ -199,6 +199,17 @@ class Service:
                     (run, "Running mean of one model run.", labels, slot.lane.run_s)
                     for slot, labels in named
                 ),
+                *(
+                    ("skerry_sequences", "Sequences under way.", labels, float(len(slot.sequences)))
+                    for slot, labels in named
+                    if slot.sequences is not None
+                ),
+                (
+                    "skerry_shared_memory_regions",
+                    "Shared memory regions registered.",
+                    {},
+                    float(len(self.regions.status())),
+                ),
                 *runtime_gauges(self.repository),
             ]
         )
