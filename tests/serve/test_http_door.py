@@ -241,7 +241,6 @@ SMUGGLES = {
     "absolute target": b"GET http://y/v2 HTTP/1.1\r\nHost: x\r\n\r\n",
     "bad chunk": CHUNKED + b"\r\nzz\r\n",
     "nul in a header": GET + b"A: \0\r\n\r\n",
-    "upgrade": GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     "not http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "two deadlines": GET + b"skerry-hops: 1\r\nskerry-hops: 0\r\n\r\n",
 }

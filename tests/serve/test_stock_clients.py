@@ -151,6 +151,14 @@ def test_curl_asks_over_http_1_1(live: Any, system: Any, tmp_path: Path) -> None
     assert re.findall(r"200 (\d)", shown) == ["1", "0", "0"]  # one connection for all
 
 
+def test_curl_offers_http_2_and_is_answered_in_http_1_1(live: Any, system: Any) -> None:
+    url = f"http://127.0.0.1:{live.ports.http}/v2/models/double/infer"
+    how = ("-s", "--http2", "-w", " %{http_version} %{http_code}")
+    shown = system("curl", *how, "-d", json.dumps({"inputs": [TENSOR]}), url)
+    assert shown.endswith(" 1.1 200"), shown
+    assert str(DOUBLED[0]) in shown.replace(",", ", ")
+
+
 def test_curl_asks_over_http_2(live: Any, system: Any, tmp_path: Path) -> None:
     """As a gRPC call made by hand: a frame in, a frame and trailers out."""
     framed = message()

@@ -78,7 +78,7 @@ class HeadReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._blame(501, "protocol upgrades are not offered")
+            pass  # an offer, passed over as RFC 9110 section 7.8 has it: Java's client makes it
         except httptools.HttpParserError as error:
             self._blame(400, f"not an HTTP request: {error}")
         if self.bytes_fed > self._limits.head_bytes_max:
@@ -110,8 +110,6 @@ class HeadReader:
     def on_headers_complete(self) -> None:
         """Judge the head before any byte of the body is taken."""
         headers, version = self._headers, self._parser.get_http_version()
-        if self._parser.should_upgrade():
-            self._blame(501, "protocol upgrades are not offered")
         if "host" not in headers and version == "1.1":
             self._blame(400, "a request without a Host header")
         if not self._url.startswith(b"/"):
