@@ -1,119 +1,116 @@
-"""The gRPC door beside what stock clients try: deadlines, limits, TLS, admin, raw bytes."""
+"""The gRPC door as a server opens it: which engine, which addresses, what is imported."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import numpy as np
 import pytest
+import tritonclient.grpc
+import tritonclient.grpc.aio
 
-from skerry.base.clock import SystemClock
 from skerry.schema import oip_grpc
 from skerry.schema import open_inference_pb2 as pb
-from skerry.schema.oip import InferRequest
-from skerry.schema.oip_tensors import tensor_from_array
-from skerry.serve.errors import QueueFullError
-from skerry.serve.grpc_works import GrpcWorks
+from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpcio_door import GrpcioDoor
-from skerry.serve.listening import Listener
 
 pytestmark = pytest.mark.anyio
-X = tensor_from_array("x", np.ones((1, 4), np.float32))
-REQUEST = oip_grpc.encode_request(InferRequest(model="double", inputs=[X]))
 
 
-@pytest.fixture
-async def call(start: Any, repository: Any) -> Any:
-    """Call a method with raw bytes; returns the answer's bytes and its trailing metadata."""
+@pytest.mark.parametrize(("engine", "kind"), [("own", GrpcDoor), ("grpcio", GrpcioDoor)])
+async def test_the_engine_of_the_settings_answers_on_port_and_socket(
+    start: Any, repository: Path, tmp_path: Path, engine: str, kind: type
+) -> None:
+    path = tmp_path / "grpc.sock"
+    server = await start(repository, grpc_port=0, grpc_engine=engine, grpc_uds=str(path))
+    assert isinstance(server._grpc, kind)
+    for target in (f"127.0.0.1:{server.ports.grpc}", f"unix:{path}"):
+        async with grpc.aio.insecure_channel(target) as channel:
+            data = await channel.unary_unary(f"/{oip_grpc.SERVICE}/ServerReady")(b"")
+            assert pb.ServerReadyResponse.FromString(data).ready
+
+
+async def test_loopback_takes_commands_unless_told_otherwise(start: Any, repository: Path) -> None:
+    message = pb.RepositoryModelUnloadRequest(model_name="double").SerializeToString()
+    for admin, wanted in ((False, grpc.StatusCode.PERMISSION_DENIED), (True, grpc.StatusCode.OK)):
+        server = await start(repository, grpc_port=0, admin_over_tcp=admin)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.ports.grpc}") as channel:
+            call = channel.unary_unary(f"/{oip_grpc.SERVICE}/RepositoryModelUnload")(message)
+            assert await call.code() is wanted
+
+
+def test_grpcio_is_not_imported_where_it_is_not_chosen(repository: Path, tmp_path: Path) -> None:
+    """It takes 20 MiB and a tenth of a second."""
+    script = (
+        "import sys; from skerry.cli.main import main\n"
+        "import atexit; atexit.register(lambda: print('grpc' in sys.modules))\n"
+        "main()"
+    )
+    seen = {}
+    for engine in ("own", "grpcio"):
+        options = ["--repository", str(repository), "--grpc-engine", engine, "--json"]
+        ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, "serve", *options, *ports],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        assert process.stdout is not None
+        lines: list[str] = []
+        while not lines or lines[-1] != "}\n":
+            lines.append(process.stdout.readline())
+        assert json.loads("".join(lines))["grpc_port"] > 0
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=20)
+        seen[engine] = rest.strip()
+    assert seen == {"own": "False", "grpcio": "True"}
+
+
+def given(module: Any, value: float) -> Any:
+    tensor = module.InferInput("x", [1, 4], "FP32")
+    return tensor.set_data_from_numpy(np.full((1, 4), value, np.float32))
+
+
+def test_tritonclients_stream_gets_every_answer_in_order(live: Any) -> None:
+    found: list[tuple[Any, Any]] = []
+    with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{live.ports.grpc}") as client:
+        client.start_stream(lambda result, error: found.append((result, error)))
+        for number in range(50):
+            model = "none" if number == 20 else "double"
+            inputs = [given(tritonclient.grpc, number)]
+            client.async_stream_infer(model, inputs, request_id=str(number))
+        client.stop_stream()
+    assert len(found) == 50
+    assert "not served here" in str(found.pop(20)[1])
+    assert [float(one.as_numpy("y")[0, 0]) for one, _ in found] == [
+        2.0 * number for number in range(50) if number != 20
+    ]
+
+
+async def test_tritonclients_aio_stream_gets_every_answer_in_order(
+    start: Any, repository: Path
+) -> None:
     server = await start(repository, grpc_port=0)
 
-    async def send(method: str, data: bytes, *, port: int = server.ports.grpc, **how: Any) -> Any:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            one = channel.unary_unary(f"/{oip_grpc.SERVICE}/{method}")(data, **how)
-            return await one, dict(await one.trailing_metadata())
+    async def requests() -> Any:
+        for number in range(20):
+            yield {
+                "model_name": "double",
+                "inputs": [given(tritonclient.grpc.aio, number)],
+                "request_id": str(number),
+            }
 
-    send.server = server  # type: ignore[attr-defined]
-    return send
-
-
-async def refused(awaitable: Any) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await awaitable
-    return caught.value
-
-
-async def test_served_by_is_in_the_trailing_metadata_and_the_parameters(call: Any) -> None:
-    data, trailing = await call("ModelInfer", REQUEST)
-    reply = oip_grpc.decode_reply(data)
-    assert reply.outputs[0].data.tolist() == [[2.0] * 4]
-    assert trailing["skerry-served-by"] == reply.parameters["skerry-served-by"]
-
-
-async def test_bytes_that_are_no_message_get_a_clean_answer(call: Any) -> None:
-    error = await refused(call("ModelInfer", b"\xff\xff\xff"))
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "not a ModelInferRequest" in (error.details() or "")
-
-
-async def test_the_grpc_timeout_is_the_deadline_unless_a_stated_one_is_nearer(call: Any) -> None:
-    server, seen = call.server, []
-
-    async def note(request: InferRequest) -> Any:
-        seen.append(request.deadline_s)
-        return await server.service.infer(request)
-
-    door = GrpcioDoor(GrpcWorks(server.service, note), clock=SystemClock())
-    port = await door.listen(Listener())
-    await call("ModelInfer", REQUEST, port=port)
-    await call("ModelInfer", REQUEST, port=port, timeout=20)
-    stated = (("skerry-deadline-ms", "4000"),)
-    await call("ModelInfer", REQUEST, port=port, timeout=20, metadata=stated)
-    await door.stop(1)
-    assert seen[0] is None
-    assert 10 < seen[1] <= 20.2  # the C core sends a timeout rounded up to a tenth of a second
-    assert seen[2] == 4
-
-
-async def test_models_change_on_admin_doors_only(call: Any) -> None:
-    server = call.server
-    door = GrpcioDoor(GrpcWorks(server.service, server.service.infer), clock=SystemClock())
-    port = await door.listen(Listener())
-    message = pb.RepositoryModelUnloadRequest(model_name="double").SerializeToString()
-    error = await refused(call("RepositoryModelUnload", message, port=port))
-    await door.stop(1)
-    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert server.service.model_ready("double")
-
-
-async def test_a_refusal_for_load_says_when_to_come_back(call: Any) -> None:
-    server = call.server
-
-    async def full(_: InferRequest) -> Any:
-        raise QueueFullError("double", 64, 0.25)
-
-    door = GrpcioDoor(GrpcWorks(server.service, full), clock=SystemClock())
-    port = await door.listen(Listener())
-    error = await refused(call("ModelInfer", REQUEST, port=port))
-    await door.stop(1)
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    trailing = dict(error.trailing_metadata() or ())
-    assert trailing["grpc-retry-pushback-ms"] == "250"
-    assert trailing["skerry-error-code"] == "E0403"
-
-
-async def test_a_message_too_large_is_refused(call: Any) -> None:
-    server = call.server
-    door = GrpcioDoor(
-        GrpcWorks(server.service, server.service.infer),
-        clock=SystemClock(),
-        message_bytes_max=1000,
-    )
-    port = await door.listen(Listener())
-    error = await refused(call("ModelInfer", b"\0" * 2000, port=port))
-    await door.stop(1)
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_an_unknown_method_is_unimplemented(call: Any) -> None:
-    error = await refused(call("ModelDance", b""))
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    found = []
+    url = f"127.0.0.1:{server.ports.grpc}"
+    async with tritonclient.grpc.aio.InferenceServerClient(url) as client:
+        async for result, error in client.stream_infer(requests()):
+            assert error is None
+            found.append((result.get_response().id, float(result.as_numpy("y")[0, 0])))
+    assert found == [(str(number), 2.0 * number) for number in range(20)]

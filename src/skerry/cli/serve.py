@@ -206,6 +206,7 @@ def _report(server: "Server", *, as_json: bool) -> None:
             "grpc_port": ports.grpc,
             "metrics_port": ports.metrics,
             "uds": server.settings.uds,
+            "grpc_uds": server.settings.grpc_uds,
             "models": rows,
         }
         print_json("serve", document)
@@ -214,6 +215,8 @@ def _report(server: "Server", *, as_json: bool) -> None:
     table = [(door, f"{host}:{port}") for door, port in doors]
     if server.settings.uds:
         table.append(("uds", server.settings.uds))
+    if server.settings.grpc_uds:
+        table.append(("grpc uds", server.settings.grpc_uds))
     print_table(("DOOR", "ADDRESS"), table)
     runs_on = {
         (slot.name, slot.version_text): providers_of(slot)[0]

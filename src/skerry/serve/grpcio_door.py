@@ -59,7 +59,8 @@ class GrpcioDoor:
                 ("grpc.max_receive_message_length", self._message_bytes_max),
                 ("grpc.max_send_message_length", self._message_bytes_max),
                 ("grpc.max_metadata_size", _HEAD_BYTES_MAX),
-                ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server
+                # A port in use is an error, not a second server, unless that is asked for.
+                ("grpc.so_reuseport", int(listener.reuse_port)),
             ],
         )
         handlers = {
@@ -118,7 +119,8 @@ def _bind(server: "grpc.aio.Server", listener: Listener, tls: GrpcTls | None) ->
         address = f"unix:{listener.uds}"
     else:
         # grpcio does not say why it cannot bind, so a socket of our own asks first.
-        bound_socket(host, port, option=listener.option).close()
+        reuse = listener.reuse_port
+        bound_socket(host, port, option=listener.option, reuse_port=reuse).close()
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         if tls is None:
