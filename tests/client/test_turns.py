@@ -91,6 +91,26 @@ def test_an_interrupt_cancels_the_work(turns: Turns) -> None:
     assert turns.wait(where()) == threading.get_ident()
 
 
+def test_an_interrupt_before_the_work_has_begun_does_not_hang(turns: Turns) -> None:
+    def hit() -> None:
+        raise KeyboardInterrupt
+
+    turns._loop.call_soon(hit)  # comes before the first step of what is waited for
+    with pytest.raises(KeyboardInterrupt):
+        turns.wait(where())
+    assert turns.wait(where()) == threading.get_ident()
+
+
+def test_a_call_leaves_no_thread_where_it_leaves_no_work(turns: Turns) -> None:
+    async def with_tasks() -> None:
+        await asyncio.gather(where(), where())
+
+    before = threading.active_count()
+    for _ in range(20):
+        turns.wait(with_tasks())
+    assert threading.active_count() == before
+
+
 def test_a_call_from_within_a_call_is_refused_and_not_waited_for(turns: Turns) -> None:
     async def outer() -> str:
         with pytest.raises(UsageError, match="within"):

@@ -58,6 +58,8 @@ class Turns:
 
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop(_Selector())
+        self._loop.set_task_factory(self._task)
+        self._tasks = 0  # those under way that no call itself is
         self._turn = threading.Lock()  # whoever holds it drives the loop
         self._waiters: list[_Waiter] = []
         self._begun: set[futures.Future[None]] = set()
@@ -117,8 +119,7 @@ class Turns:
 
     def _drive(self, work: Coroutine[Any, Any, T]) -> T:
         """Drive this thread's own work; it holds the turn."""
-        task = self._loop.create_task(work)
-        task.add_done_callback(self._stop)
+        task = asyncio.Task(self._then_stop(work), loop=self._loop)
         try:
             while not task.done():
                 self._loop.run_forever()
@@ -126,9 +127,11 @@ class Turns:
         except asyncio.CancelledError as error:
             raise ClientClosedError from error
         except BaseException:
+            task.add_done_callback(self._stop)
             task.cancel()  # an interrupted caller waits no longer, so nor does the request
             while not task.done():
                 self._loop.run_forever()
+            work.close()  # in case it never began
             raise
 
     def _follow(self, work: Coroutine[Any, Any, T], *, may_drive: bool) -> T:
@@ -171,6 +174,22 @@ class Turns:
         while not (future.done() or self._loop.is_closed()):
             self._loop.run_forever()
 
+    async def _then_stop(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        finally:
+            self._loop.stop()
+
+    def _task(self, loop: asyncio.AbstractEventLoop, work: Any, **how: Any) -> "asyncio.Task[Any]":
+        """Make a task, and count it: looking through all of them costs more than a request."""
+        task = asyncio.Task(work, loop=loop, **how)
+        self._tasks += 1
+        task.add_done_callback(self._ended_task)
+        return task
+
+    def _ended_task(self, done: object) -> None:
+        self._tasks -= 1
+
     def _stop(self, done: object) -> None:
         """Runs in the thread that drives, as work ends there; a needless stop costs one turn."""
         self._loop.stop()
@@ -181,7 +200,7 @@ class Turns:
             if waiter.may_drive and not waiter.future.done():
                 waiter.wake.set()
                 return
-        if not self._ended and asyncio.all_tasks(self._loop):
+        if self._tasks and not self._ended:
             self._wake_keeper()
 
     def _wake_keeper(self) -> None:
