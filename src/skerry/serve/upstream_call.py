@@ -136,11 +136,6 @@ class UpstreamCalls:
         return UpstreamFailedError(self._name, f"it answered {status}: {text}")
 
 
-def client_tls(ca_file: str) -> ssl.SSLContext:
-    """Return what verifies an https upstream; raises `OSError` for a file that is no roots."""
-    return ssl.create_default_context(cafile=ca_file or None)
-
-
 def _text_of(body: bytes) -> str:
     """Return the words of an error: OIP has `error`, OpenAI `error.message` or `message`."""
     try:

@@ -8,7 +8,7 @@ Errors:  OpenAiRequestError, UpstreamRefusedError, UpstreamFailedError, Upstream
          those of HttpClient.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -33,10 +33,9 @@ from skerry.schema.openai import (
 )
 from skerry.serve.upstream_call import UpstreamCalls
 from skerry.serve.upstream_errors import UpstreamFailedError
+from skerry.serve.upstreams import Spent
 
 Array = NDArray[Any]
-Spent = Callable[[str, int, int], None]
-"""Told of a model's tokens, in and out, once an answer has ended."""
 
 
 class OpenAiUpstream:

@@ -8,6 +8,7 @@ Errors:  UpstreamFileError, UpstreamNotReadyError.
 
 import ipaddress
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -22,11 +23,11 @@ from skerry.schema.upstream import decode_upstream as decode
 from skerry.serve.loading import Loaded
 from skerry.serve.model_settings import LaneSettings, ModelSettings
 from skerry.serve.upstream import UpstreamLane
-from skerry.serve.upstream_call import UpstreamCalls, client_tls
 from skerry.serve.upstream_errors import UpstreamFileError, UpstreamNotReadyError
 from skerry.serve.upstream_health import UpstreamHealth
-from skerry.serve.upstream_oip import OipUpstream
-from skerry.serve.upstream_openai import OpenAiUpstream, Spent
+
+Spent = Callable[[str, int, int], None]
+"""Told of a model's tokens, in and out, once an answer has ended."""
 
 
 @dataclass(slots=True)
@@ -67,6 +68,11 @@ class Upstreams:
 
         Without, it is put into service as it is, and answers once it is ready.
         """
+        # What only servers with upstreams need: 10 ms of a cold start.
+        from skerry.serve.upstream_call import UpstreamCalls
+        from skerry.serve.upstream_oip import OipUpstream
+        from skerry.serve.upstream_openai import OpenAiUpstream
+
         start_s = self.clock.monotonic_s()
         path = folder / UPSTREAM_FILE
         settings = self._read(path)
@@ -157,7 +163,7 @@ class Upstreams:
         if not base_of(settings.url)[2]:
             return None
         try:
-            return client_tls(settings.ca_file)
+            return ssl.create_default_context(cafile=settings.ca_file or None)
         except OSError as error:
             raise UpstreamFileError(str(path), f"ca_file {settings.ca_file}: {error}") from error
 
