@@ -37,6 +37,12 @@ def test_whole_numbers_stay_whole_and_large_ones_exact() -> None:
     ]
 
 
+def test_of_equal_scores_the_first_index_comes_first() -> None:
+    tensor = tensor_from_array("y", np.arange(100, dtype=np.int32) // 50)
+    picked = [int(text.split(b":")[1]) for text in classified(tensor, 100).data]
+    assert picked == [*range(50, 100), *range(50)]
+
+
 @given(scores, st.integers(1, 9))
 def test_each_item_has_its_highest_scores_in_falling_order(
     data: np.ndarray[Any, Any], classes: int

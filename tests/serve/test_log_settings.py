@@ -3,7 +3,9 @@
 import io
 import logging
 import re
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -44,10 +46,16 @@ def test_each_switch_turns_its_own_level_on_and_off(
 def test_the_iso_format_is_written_in_utc(
     logs: LogSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     text = io.StringIO()
     monkeypatch.setattr("sys.stderr", text)
     logs.change({"log_format": "ISO8601"})
+    now = datetime.now(UTC).replace(tzinfo=None)
     LOGGER.error("hello")
+    monkeypatch.undo()
+    time.tzset()
+    assert abs(datetime.fromisoformat(text.getvalue()[:19]) - now) < timedelta(minutes=1)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ERROR hello\n", text.getvalue())
 
 

@@ -195,6 +195,28 @@ async def test_a_client_that_leaves_lets_the_next_request_go(in_task: bool) -> N
     assert [value for value in done if value is not None] == [1, 101]
 
 
+async def test_a_client_that_leaves_just_as_its_turn_comes_hands_it_on() -> None:
+    kept = held()
+    gate: Later[None] = Later()
+    done: list[Any] = []
+
+    async def slow(request: InferRequest) -> list[Tensor]:
+        await gate
+        return await add(request)
+
+    begin(step(kept, asked(1, **START), slow), lambda answer, error: done.append(answer))
+    leaves = asyncio.ensure_future(step(kept, asked(10)))
+    await asyncio.sleep(0)
+    begin(step(kept, asked(100)), lambda answer, error: done.append(answer))
+    gate.set_result(None)  # its turn is given in the next call of the loop,
+    asyncio.get_running_loop().call_soon(leaves.cancel)  # and taken back before it runs
+    await asyncio.wait([leaves], timeout=1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert leaves.cancelled()
+    assert done == [1, 101]
+
+
 async def test_number_bytes_and_waiting_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = held()
     monkeypatch.setattr(sequences, "SEQUENCES_MAX", 2)

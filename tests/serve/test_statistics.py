@@ -77,6 +77,7 @@ async def test_a_batch_counts_its_items_once_and_its_requests_each(
     assert newest["execution_count"] < 4
     stats = newest["inference_stats"]
     assert (stats["success"]["count"], stats["fail"]["count"]) == (4, 1)
+    assert stats["queue"]["ns"] > 0
     parts = ("queue", "compute_input", "compute_infer", "compute_output")
     assert sum(stats[part]["ns"] for part in parts) == pytest.approx(
         stats["success"]["ns"], abs=1000
