@@ -47,6 +47,16 @@ class MessageInbox:
             at += part
             count -= part
 
+    def took(self, source: memoryview, at: int, count: int) -> bool:
+        """Take bytes of a buffer at once; False if they do not fit what is there for them."""
+        filled = self.filled
+        end = filled + count
+        if self._buffer is None or end > len(self._buffer):
+            return False
+        self._buffer[filled:end] = source[at : at + count]
+        self.filled = end
+        return True
+
     def room(self) -> memoryview:
         """Return where the next bytes of the message go; it is not empty before the end."""
         buffer = self._buffer

@@ -74,11 +74,38 @@ class CallTaker(Answerer):
                 assert work is not None  # noqa: S101 - a head without work is refused or a stream
                 stream.begun = begin(work(message, stream.call), stream.answered)
                 return
+        if (
+            stream is not None
+            and stream.inbox is not None
+            and not flags
+            and not self._block_of
+            and self._went_on(stream, stream.inbox, at, length)
+        ):
+            return
         stream = self.data_begins(flags, stream_id, length)
         if stream is not None:
             if length:
                 self.data_piece(stream, self._buffer[at : at + length])
             self.data_ends(stream, flags)
+
+    def _went_on(self, stream: H2Stream, inbox: MessageInbox, at: int, length: int) -> bool:
+        """Take a middle part of a large message, unless something about it wants a look."""
+        limits, door = self._limits, self._door
+        unacked = stream.unacked + length
+        if (
+            not _SMALL_BYTES <= length <= limits.frame_bytes_max
+            or unacked >= limits.stream_window_bytes // 2
+            or self._unacked + length >= self._update_at
+            or door.held_bytes + length > limits.held_bytes_max
+            or not inbox.took(self._buffer, at, length)
+        ):
+            return False
+        stream.unacked = unacked
+        self._unacked += length
+        stream.held += length
+        door.held_bytes += length
+        stream.moved_s = self._now_s()
+        return True
 
     def data_begins(self, flags: int, stream_id: int, length: int) -> H2Stream | None:
         """Hold a DATA frame against the windows and the stream's state."""

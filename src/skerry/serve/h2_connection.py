@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _DRAIN_PING = b"draining"
 _DRAIN_PING_S_MAX = 1.0
 _LINGER_S = 2.0
+_TURN_CALLS = 64  # in one read; then others have their turn
 
 
 class H2Connection(CallTaker):
@@ -45,6 +46,7 @@ class H2Connection(CallTaker):
         self._block: list[bytes] = []
         self._block_flags = self._block_bytes = 0
         self._resets = Calm(RESETS_MAX)
+        self._seen_id = 0
         self._warned_s: float | None = None
         self._since_s = self._swept_s = self._moved_s
         self._unread_since_s: float | None = None
@@ -169,9 +171,11 @@ class H2Connection(CallTaker):
                 raise H2ConnectionError(Code.PROTOCOL_ERROR, "PRIORITY on no stream")
 
     def full_read(self) -> None:
-        """Let others have their turn before the next read: this client sends much."""
-        self._transport.pause_reading()
-        self._door.loop.call_soon(self._read_on)
+        """Let others have their turn before the next read, if this one was full of calls."""
+        begun, self._seen_id = (self._last_id - self._seen_id) // 2, self._last_id
+        if begun >= _TURN_CALLS:
+            self._transport.pause_reading()
+            self._door.loop.call_soon(self._read_on)
 
     def failed(self, error: H2ConnectionError) -> None:
         """Tell the client why, and end the connection."""

@@ -30,8 +30,8 @@ from skerry.serve.h2_frames import (
 )
 from skerry.serve.h2_limits import GrpcLimits
 
-BUFFER_BYTES = 64 * 1024
-_DIRECT_BYTES_MIN = 8 * 1024  # below it a copy costs less than a read of its own
+BUFFER_BYTES = 128 * 1024
+_DIRECT_BYTES_MIN = 32 * 1024  # below it a copy costs less than a read of its own
 _SETTINGS_BYTES_MAX = 600
 _PADDING_BYTES_MAX = 1 + 5 + 255
 _UNKNOWN = CONTINUATION + 1
