@@ -29,7 +29,6 @@ BENCHMARKS = {
     "kill-points": ("kill_points.py",),
     "shadow": ("shadow.py",),
     "swap": ("swap.py",),
-    "node-kill": ("node_kill.py",),
     "overload": ("overload.py",),
     "soak": ("soak.py",),
 }
@@ -58,8 +57,6 @@ GOALS: dict[str, tuple[str, float]] = {
     "kill-points-lost": ("<=", 0),
     "kill-points-doubled": ("<=", 0),
     "swap-failed": ("<=", 0),
-    "kill-failed": ("<=", 0),
-    "kill-asked-again": ("<=", 16),
     "overload-p99-over-reference": ("<=", 1.5),
     "overload-refused-p99": ("<=", 5),
     "overload-failed": ("<=", 0),

@@ -318,33 +318,37 @@ def test_the_door_never_sees_a_request_that_the_reference_does_not(
     assert all(status == 200 for status in answered[:-1])
 
 
-FLOODS: dict[str, Callable[[], bytes]] = {
-    "a target without end": lambda: b"GET /" + b"a" * 300_000,
-    "a method without end": lambda: b"A" * 300_000,
-    "a header name without end": lambda: GET + b"A" * 300_000,
-    "a header value without end": lambda: GET + b"A: " + b"b" * 300_000,
-    "header lines without end": lambda: GET + b"A: b\r\n" * 50_000,
-    "different header lines without end": lambda: (
-        GET + b"".join(b"A%d: b\r\n" % number for number in range(30_000))
+FLOODS: dict[str, tuple[Callable[[], bytes], int]] = {
+    "a target without end": (lambda: b"GET /" + b"a" * 300_000, 431),
+    "a method without end": (lambda: b"A" * 300_000, 400),
+    "a header name without end": (lambda: GET + b"A" * 300_000, 431),
+    "a header value without end": (lambda: GET + b"A: " + b"b" * 300_000, 431),
+    "header lines without end": (lambda: GET + b"A: b\r\n" * 50_000, 431),
+    "different header lines without end": (
+        lambda: GET + b"".join(b"A%d: b\r\n" % number for number in range(30_000)),
+        431,
     ),
-    "empty lines without end": lambda: b"\r\n" * 200_000 + b"x",
-    "a chunk size without end": lambda: CHUNKED + b"\r\n" + b"0" * 300_000 + b"g",
-    "trailers without end": lambda: CHUNKED + b"\r\n0\r\n" + b"A: b\r\n" * 50_000,
-    "a trailer without end": lambda: CHUNKED + b"\r\n0\r\nA: " + b"b" * 300_000,
-    "chunks without end": lambda: CHUNKED + b"\r\n" + b"1\r\na\r\n" * 100_000,
-    "a body beyond the limit": lambda: POST + b"Content-Length: 99999999\r\n\r\n" + b"a" * 9999,
-    "garbage without end": lambda: random.Random(7).randbytes(300_000),
+    "empty lines without end": (lambda: b"\r\n" * 200_000 + b"x", 400),
+    "a chunk size without end": (lambda: CHUNKED + b"\r\n" + b"0" * 300_000 + b"g", 400),
+    "trailers without end": (lambda: CHUNKED + b"\r\n0\r\n" + b"A: b\r\n" * 50_000, 431),
+    "a trailer without end": (lambda: CHUNKED + b"\r\n0\r\nA: " + b"b" * 300_000, 400),
+    "chunks without end": (lambda: CHUNKED + b"\r\n" + b"1\r\na\r\n" * 100_000, 413),
+    "a body beyond the limit": (lambda: POST + b"Content-Length: 99999999\r\n\r\na", 413),
+    "garbage without end": (lambda: random.Random(7).randbytes(300_000), 400),
 }
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_is_cut_off_with_an_answer(target: Target, name: str) -> None:
-    started_s = time.perf_counter()
-    got = target.tell(FLOODS[name]() + PLANTED)
-    assert time.perf_counter() - started_s < 3
+def test_a_flood_is_cut_off_with_its_reason(target: Target, name: str) -> None:
+    """Long before a time limit would end it; all but what the sockets hold stays unsent."""
+    make, status = FLOODS[name]
+    with target.connect() as line:
+        with contextlib.suppress(ConnectionError):
+            line.sendall(make())
+        got = everything(line)
     assert target.seen == []
     # A reset may overtake the answer where the client is still sending.
-    assert statuses(got) in ([], [400], [408], [413], [431]), got[:300]
+    assert statuses(got) in ([], [status]), got[:300]
 
 
 def test_a_chunk_extension_without_end_is_cut_off(target: Target) -> None:
