@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skerry.base.http_client import HttpClient
+from skerry.route.peer_http import HttpEndpoint, address_of
 from skerry.schema.oip import InferReply, InferRequest, ServedBy
 from skerry.schema.openai import (
     Events,
@@ -346,10 +348,49 @@ async def test_a_stream_that_outlasts_its_deadline_ends_with_that(
     await until(lambda: language.left == 1)
 
 
-async def test_from_another_node_a_stream_comes_whole(
+async def test_a_stream_comes_through_another_node_as_it_is_made(
     start: Start, language: Language, tmp_path: Path
 ) -> None:
-    """What one node asks of another is whole: then the events are sent on in one go."""
+    first = await start(front(tmp_path / "first", language.port))
+    url = f"http://127.0.0.1:{first.ports.http}"
+    calls = HttpClient()
+    peer = HttpEndpoint(calls, url, address_of(url))
+    streams = []
+
+    def wrap(infer: Any) -> Any:
+        async def away(request: InferRequest) -> InferReply:
+            reply = await peer.infer(request, 5.0)
+            streams.append(reply.stream)
+            return reply
+
+        return away
+
+    (tmp_path / "none").mkdir()
+    second = await start(tmp_path / "none", wrap=wrap)
+    url = f"http://127.0.0.1:{second.ports.http}/v1"
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        for leaves in (False, True):
+            language.pause = asyncio.Event()
+            stream = await client.chat.completions.create(model="chat", messages=CHAT, stream=True)
+            async for chunk in stream:
+                assert chunk.choices
+                if chunk.choices[0].delta.content != "Hello":
+                    continue
+                if leaves:
+                    await stream.close()
+                    break
+                language.pause.set()
+        await until(lambda: language.left == 1)
+        assert (streams[0].tokens_in, streams[0].tokens_out) == (11, 4)
+        with pytest.raises(openai.NotFoundError, match="not served"):
+            await client.chat.completions.create(model="other", messages=CHAT, stream=True)
+    calls.close()
+
+
+async def test_over_the_inference_protocol_a_stream_comes_whole(
+    start: Start, language: Language, tmp_path: Path
+) -> None:
+    """An answer that comes so is sent on in one go."""
     server = await start(front(tmp_path, language.port))
     body = json.dumps({"model": "chat", "messages": CHAT, "stream": True}).encode()
     asked = InferRequest(

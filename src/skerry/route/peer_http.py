@@ -15,12 +15,14 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from skerry.base.coding import CODINGS, CodingError, compress, decompress
+from skerry.base.drive import in_task
 from skerry.base.errors import UsageError
 from skerry.base.http_client import ANSWER_BYTES_MAX, Address, Answer, HttpClient, Piece
 from skerry.base.http_errors import PeerBrokenError
 from skerry.base.http_stream import StreamedAnswer, open_stream
 from skerry.route.endpoint import ModelStatistics, probe
 from skerry.route.errors import PeerAnsweredError
+from skerry.schema.answer_stream import AnswerStream
 from skerry.schema.desired import Peer
 from skerry.schema.oip import HEADER_SERVED_BY, InferReply, InferRequest
 from skerry.schema.oip_documents import (
@@ -38,6 +40,8 @@ from skerry.schema.oip_http import (
     encode_request,
     parse_json_length,
 )
+from skerry.schema.openai import error_text, read_ask
+from skerry.schema.openai_stream import events_of
 
 Document = TypeVar("Document")
 Headers = Sequence[tuple[str, str]]
@@ -81,6 +85,8 @@ class HttpEndpoint:
 
     async def infer(self, request: InferRequest, deadline_s: float) -> InferReply:
         """Send one inference request."""
+        if request.streams:
+            return await self._stream(request, deadline_s)
         json_length, body = encode_request(request)
         headers = [("content-type", "application/octet-stream"), *self._headers]
         if json_length is not None:
@@ -98,6 +104,36 @@ class HttpEndpoint:
         except OipError as error:
             raise PeerBrokenError(self.url, str(error)) from error
         return reply
+
+    async def _stream(self, request: InferRequest, deadline_s: float) -> InferReply:
+        """Ask at the OpenAI API's paths, where an answer comes piece by piece."""
+        await in_task()
+        texts = {tensor.name: bytes(tensor.data.flat[0]) for tensor in request.inputs}
+        ask = read_ask(texts["path"].decode(), texts["request"])
+        answer = await self.open(
+            f"/v1/{ask.path}",
+            msgspec.Raw(ask.body_for(request.model)),
+            write_facts(request, deadline_s),
+            deadline_s,
+        )
+        stream = events_of(answer, ask, lambda why: PeerBrokenError(self.url, why))
+        late = asyncio.get_running_loop().call_later(deadline_s, stream.cut)
+
+        def ended(_: AnswerStream) -> None:
+            late.cancel()
+            answer.close()
+
+        stream.when_ended(ended)
+        told = answer.headers.get(HEADER_SERVED_BY)
+        served = parse_served_by(told) if told else None
+        return InferReply(
+            model=served.model if served else request.model,
+            version=served.version if served else request.version,
+            id=request.id,
+            outputs=[],
+            stream=stream,
+            served_by=served,
+        )
 
     async def _send(
         self, request: InferRequest, headers: Headers, body: Sequence[Piece], deadline_s: float
@@ -250,8 +286,7 @@ class HttpEndpoint:
         try:
             told = msgspec.json.decode(answer.body, type=ErrorDocument)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            text = bytes(answer.body[:ERROR_CHARS_MAX]).decode("utf-8", "replace")
-            told = ErrorDocument(error=text)
+            told = ErrorDocument(error=error_text(bytes(answer.body))[:ERROR_CHARS_MAX])
         after = answer.headers.get("retry-after", "")
         after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None
         return PeerAnsweredError(

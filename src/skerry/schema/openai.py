@@ -27,6 +27,7 @@ PATHS = (CHAT, COMPLETIONS, EMBEDDINGS)
 MESSAGES_MAX = 4096
 REQUEST_BYTES_MAX = 16 * 1024**2
 EVENT_BYTES_MAX = 1024**2
+ERROR_CHARS_MAX = 400
 EVENT_STREAM = "text/event-stream"
 
 INPUTS = (
@@ -213,6 +214,18 @@ def error_document(text: str, kind: str, code: str, hint: str) -> dict[str, dict
     return {
         "error": {"message": text, "type": kind, "param": None, "code": code or None, "hint": hint}
     }
+
+
+def error_text(body: bytes) -> str:
+    """Return the words of an error answer: `error`, `error.message`, `message` or `detail`."""
+    try:
+        found: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body[:ERROR_CHARS_MAX].decode("utf-8", "replace").strip()
+    for key in ("error", "message", "detail"):
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+    return (found if isinstance(found, str) else str(found))[:ERROR_CHARS_MAX]
 
 
 def error_kind(status: int) -> str:

@@ -10,12 +10,13 @@ import os
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from skerry.base.http_client import Address, Answer, HttpClient, Piece
 from skerry.base.http_stream import StreamedAnswer, open_stream
+from skerry.schema.openai import error_text
 from skerry.schema.upstream import Secret, Upstream, base_of
 from skerry.serve.upstream_errors import (
     UpstreamDownError,
@@ -29,7 +30,6 @@ Headers = list[tuple[str, str]]
 PROBE_S_MAX = 5.0
 SECRET_BYTES_MAX = 8 * 1024
 ERROR_BYTES_MAX = 64 * 1024
-ERROR_CHARS_MAX = 400
 _BUSY = (429, 503)
 _OUR_FAULT = (401, 403, 407)  # the key is ours, so no client can mend it
 
@@ -126,7 +126,7 @@ class UpstreamCalls:
         return secret.prefix + value
 
     def _error(self, status: int, headers: dict[str, str], body: bytes) -> Exception:
-        text = _text_of(body)
+        text = error_text(body)
         if status in _BUSY:
             after = headers.get("retry-after", "")
             wait_s = float(after) if after.isascii() and after.isdigit() and len(after) < 5 else 1.0
@@ -134,15 +134,3 @@ class UpstreamCalls:
         if 400 <= status < 500 and status not in _OUR_FAULT:
             return UpstreamRefusedError(self._name, status, text)
         return UpstreamFailedError(self._name, f"it answered {status}: {text}")
-
-
-def _text_of(body: bytes) -> str:
-    """Return the words of an error: OIP has `error`, OpenAI `error.message` or `message`."""
-    try:
-        found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body[:ERROR_CHARS_MAX].decode("utf-8", "replace").strip()
-    for key in ("error", "message", "detail"):
-        if isinstance(found, dict) and key in found:
-            found = found[key]
-    return (found if isinstance(found, str) else str(found))[:ERROR_CHARS_MAX]

@@ -8,29 +8,22 @@ Errors:  OpenAiRequestError, UpstreamRefusedError, UpstreamFailedError, Upstream
          those of HttpClient.
 """
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.base.http_errors import PeerBrokenError, PeerUnreachableError
-from skerry.base.http_stream import StreamedAnswer
 from skerry.schema.answer_stream import AnswerStream
 from skerry.schema.openai import (
     EVENT_STREAM,
     INPUTS,
     OUTPUTS,
-    Events,
     OpenAiAsk,
-    error_document,
-    error_kind,
     read_ask,
     text_tensor,
     usage_in,
-    usage_of_event,
 )
+from skerry.schema.openai_stream import events_of
 from skerry.serve.upstream_call import UpstreamCalls
 from skerry.serve.upstream_errors import UpstreamFailedError
 from skerry.serve.upstreams import Spent
@@ -73,8 +66,7 @@ class OpenAiUpstream:
         if EVENT_STREAM not in answer.headers.get("content-type", ""):
             answer.close()
             raise UpstreamFailedError(self.name, "a stream was asked for and no events came")
-        reading = _Reading(self.name, answer, ask)
-        stream = reading.stream
+        stream = events_of(answer, ask, lambda why: UpstreamFailedError(self.name, why))
 
         def ended(stream: AnswerStream) -> None:
             answer.close()
@@ -90,43 +82,6 @@ class OpenAiUpstream:
     def _read(self, inputs: dict[str, Array]) -> OpenAiAsk:
         path, body = inputs["path"].flat[0], inputs["request"].flat[0]
         return read_ask(bytes(path).decode("utf-8", "replace"), bytes(body))
-
-
-class _Reading:
-    """One streamed answer: its events, less the one that only we asked for."""
-
-    def __init__(self, model: str, answer: StreamedAnswer, ask: OpenAiAsk) -> None:
-        self._model, self._answer, self._ask = model, answer, ask
-        self.stream = AnswerStream(self._pieces())
-
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
-        events = Events()
-        try:
-            async for piece in self._answer:
-                passed = b"".join(event for event in events.feed(piece) if self._passes(event))
-                if passed:
-                    yield passed
-            if events.rest:
-                yield events.rest
-        except (PeerUnreachableError, PeerBrokenError, ValueError) as error:
-            # The head is out: what is wrong comes as the last event, as these servers do it.
-            late = isinstance(self.stream.error, TimeoutError)
-            self.stream.error = self.stream.error or UpstreamFailedError(self._model, str(error))
-            text = "the deadline passed within the answer" if late else str(self.stream.error)
-            document = error_document(
-                text, error_kind(504 if late else 502), _code(self.stream.error), ""
-            )
-            yield b"data: " + msgspec.json.encode(document) + b"\n\n"
-
-    def _passes(self, event: bytes) -> bool:
-        usage, alone = usage_of_event(event)
-        if usage is not None:
-            self.stream.tokens_in, self.stream.tokens_out = usage
-        return usage is None or not alone or self._ask.wants_usage
-
-
-def _code(error: BaseException) -> str:
-    return str(getattr(error, "code", "E0404"))
 
 
 _JSON = [("content-type", "application/json")]
