@@ -488,6 +488,24 @@ async def test_an_empty_stream_ends_well(serve: Any) -> None:
     assert await stream.code() is grpc.StatusCode.OK
 
 
+async def test_the_deadline_of_a_stream_is_that_of_its_requests_and_ends_it(serve: Any) -> None:
+    seen: list[InferRequest] = []
+
+    async def once(wanted: InferRequest) -> InferReply:
+        seen.append(wanted)
+        if len(seen) > 1:
+            await in_task()
+            await anyio.sleep(60)
+        return InferReply(model="m", version="1", outputs=[])
+
+    stream = stream_of(await serve(once), timeout=0.5)
+    await stream.write(request())
+    assert await stream.read()
+    await stream.write(request())
+    assert await stream.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert 0 < (seen[0].deadline_s or 0) <= 0.6
+
+
 async def test_a_cancelled_stream_ends_its_work(serve: Any) -> None:
     events: list[str] = []
     started = anyio.Event()

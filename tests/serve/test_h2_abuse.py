@@ -30,6 +30,7 @@ from skerry.base.drive import in_task
 from skerry.schema import oip_grpc
 from skerry.schema.oip import InferReply, InferRequest
 from skerry.schema.oip_tensors import tensor_from_array
+from skerry.serve.errors import NotAdminError
 from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.h2_frames import PREFACE, Code
@@ -360,6 +361,34 @@ async def test_more_connections_than_allowed(site: Open) -> None:
     assert await late.goaway() is Code.ENHANCE_YOUR_CALM
     await kept[0].send(headers(1), data(1, message(), "END_STREAM"))
     assert (await kept[0].trailers(1))["grpc-status"] == "0"
+
+
+async def test_a_peer_that_may_not_come_is_told_so(site: Open) -> None:
+    target = await site()
+
+    def refuse(_: Any) -> str:
+        raise NotAdminError("a connection")
+
+    port = await target.door.listen(Listener(authorize=refuse))
+    peer = await Site(target.door, port, target.stack).peer()
+    assert await peer.goaway() is Code.INADEQUATE_SECURITY
+
+
+async def test_only_a_peer_that_is_known_says_where_data_comes_from(site: Open) -> None:
+    seen: list[InferRequest] = []
+
+    async def note(wanted: InferRequest) -> InferReply:
+        seen.append(wanted)
+        return InferReply(model="m", version="1", outputs=[])
+
+    target = await site(note)
+    known = await target.door.listen(Listener(authorize=lambda _: "shop"))
+    for port in (target.port, known):
+        peer = await Site(target.door, port, target.stack).peer()
+        head = block("ModelInfer", skerry_origin="elsewhere", skerry_hops="2")
+        await peer.send(headers(1, head), data(1, message(INFER), "END_STREAM"))
+        assert (await peer.trailers(1))["grpc-status"] == "0"
+    assert [(one.origin_site, one.hops) for one in seen] == [(None, 0), ("shop", 2)]
 
 
 # Slowness.

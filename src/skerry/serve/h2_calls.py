@@ -222,15 +222,18 @@ class CallTaker(Answerer):
             compressed, message = found
             self._calm.earn(2)
             self._release(stream, len(message) + MESSAGE_HEAD_BYTES)
-            call = stream.call
+            whole, now_s = stream.call, self._now_s()
+            left_s = None
+            if whole.deadline_s is not None:  # of the stream, and so of each of its requests
+                left_s = max(whole.deadline_s - (now_s - whole.received_s), 0.0)
             call = Call(
-                call.metadata,
-                self._now_s(),
-                None,
-                call.admin,
-                call.peer_site,
-                call.facts,
-                call.client,
+                whole.metadata,
+                now_s,
+                left_s,
+                whole.admin,
+                whole.peer_site,
+                whole.facts,
+                whole.client,
             )
             stream.busy = True
             self._run(stream, self._door.works.stream_infer, message, call, compressed=compressed)
