@@ -131,7 +131,7 @@ def run_shape(name: str, harness: Path, venvs: Path, *, secs: int, reps: int) ->
     options = dict(SHAPES[name])
     line = options.pop("line", None)
     if line:
-        options.setdefault("protos", "http")
+        options.setdefault("protos", "http" if line == "mtls" else "http,grpc")
     out = BUILD / "peers" / f"{name}.harness.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)

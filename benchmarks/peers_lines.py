@@ -19,29 +19,47 @@ import time
 from pathlib import Path
 from typing import Any
 
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+GRPC_HEADERS = {"content-type": "application/grpc", "te": "trailers"}
+
 
 def unix(bench: Any) -> None:
-    """Replace wrk by h2load, over the Unix socket where the server has one."""
+    """Ask both doors with h2load, over the Unix sockets where the server has them."""
 
-    def ask(server: Any, model: str, callers: int, secs: int, cpus: str) -> dict[str, Any] | None:
+    def http(server: Any, model: str, callers: int, secs: int, cpus: str) -> dict[str, Any] | None:
         style, path = server.spec["http"]
         body, _, headers = bench.files(model, style)
-        log = Path(bench.payloads.BASE) / "h1.log"
-        log.unlink(missing_ok=True)
-        command = ["h2load", "--h1", "-t1", f"-c{callers}", "-m1", "-D", str(secs), "-d", body]
-        for name, value in headers.items():
-            command += ["-H", f"{name}: {value}"]
         where = f"http://127.0.0.1:{server.port}{path.format(model=model)}"
-        command += ["--log-file", str(log), where]
-        if "--uds" in server.spec["cmd"]:
-            command.append(f"--base-uri=unix:{bench.TMP}/skerry-{server.port}.sock")
-        pinned = ["taskset", "-c", cpus] if cpus else []
-        subprocess.run([*pinned, *command], capture_output=True, check=False)
-        rows = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
-        took_us = sorted(int(row[2]) for row in rows if row[1] == "200")
-        return summary(took_us, len(rows) - len(took_us), secs) if took_us else None
+        socket = f"{bench.TMP}/skerry-{server.port}.sock" if "--uds" in server.spec["cmd"] else ""
+        return h2load(["--h1", f"-c{callers}", where], socket, body, headers, secs, cpus)
 
-    bench.wrk = ask
+    def grpc(server: Any, model: str, callers: int, secs: int, cpus: str) -> dict[str, Any] | None:
+        body, _, _ = bench.files(model, "grpc")
+        where = f"http://127.0.0.1:{server.gport}{INFER}"
+        there = "--grpc-uds" in server.spec["cmd"]
+        socket = f"{bench.TMP}/skerry-{server.port}.grpc.sock" if there else ""
+        how = ["-w", "24", "-W", "24", f"-c{callers}", where]
+        return h2load(how, socket, body, GRPC_HEADERS, secs, cpus)
+
+    bench.wrk, bench.h2load = http, grpc
+
+
+def h2load(
+    how: list[str], socket: str, body: str, headers: dict[str, str], secs: int, cpus: str
+) -> dict[str, Any] | None:
+    """Post a file over and over, one request at a time on each connection."""
+    log = Path(body).with_name("h2load.log")
+    log.unlink(missing_ok=True)
+    command = ["h2load", "-t1", "-m1", "-D", str(secs), "-d", body, "--log-file", str(log)]
+    for name, value in headers.items():
+        command += ["-H", f"{name}: {value}"]
+    if socket:
+        command.append(f"--base-uri=unix:{socket}")
+    pinned = ["taskset", "-c", cpus] if cpus else []
+    subprocess.run([*pinned, *command, *how], capture_output=True, check=False)
+    rows = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
+    took_us = sorted(int(row[2]) for row in rows if row[1] == "200")
+    return summary(took_us, len(rows) - len(took_us), secs) if took_us else None
 
 
 def mtls(bench: Any) -> None:
