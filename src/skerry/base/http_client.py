@@ -80,18 +80,28 @@ class _Connection(asyncio.Protocol):
         # What uvloop makes for TLS has the methods and not the base class: do not ask for it.
         self._transport = cast(asyncio.Transport, transport)
 
-    async def ask(self, head: bytes, body: Sequence[Piece]) -> Answer:
+    async def ask(self, head: bytes, body: Sequence[Piece], deadline_s: float) -> Answer:
         assert self._transport is not None  # noqa: S101 - the connection was made
         self._answer, self._head_bytes, self.answered = Answer(0), 0, False
-        self._waiting = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
         self._transport.writelines((head, *body))
+        timer = loop.call_later(deadline_s, self._late)  # asyncio.timeout costs several times that
         try:
             return await self._waiting
         finally:
+            timer.cancel()
             if self._waiting is None or not self._waiting.done() or self._waiting.cancelled():
                 self.closed = True
                 hang_up(self._transport)
             self._waiting = None
+
+    def _late(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(TimeoutError())
+            self.closed = True
+            if self._transport is not None:
+                hang_up(self._transport)
 
     def close(self) -> None:
         self.closed = True
@@ -166,16 +176,17 @@ class HttpClient:
     ) -> Answer:
         """Send one request and return the whole answer, whatever its status."""
         head = request_head(address, method, path, headers, sum(len(piece) for piece in body))
-        async with asyncio.timeout(deadline_s):
-            connection = self._kept(address)
-            if connection is not None:
-                try:
-                    return await self._ask(address, connection, head, body)
-                except PeerUnreachableError:
-                    if connection.answered:
-                        raise
+        ends_s = time.monotonic() + deadline_s
+        connection = self._kept(address)
+        if connection is not None:
+            try:
+                return await self._ask(address, connection, head, body, deadline_s)
+            except PeerUnreachableError:
+                if connection.answered:
+                    raise
+        async with asyncio.timeout(ends_s - time.monotonic()):
             connection = await self._connect(address)
-            return await self._ask(address, connection, head, body)
+        return await self._ask(address, connection, head, body, ends_s - time.monotonic())
 
     def close(self) -> None:
         """Close every kept connection."""
@@ -185,9 +196,14 @@ class HttpClient:
         self._idle.clear()
 
     async def _ask(
-        self, address: Address, connection: _Connection, head: bytes, body: Sequence[Piece]
+        self,
+        address: Address,
+        connection: _Connection,
+        head: bytes,
+        body: Sequence[Piece],
+        deadline_s: float,
     ) -> Answer:
-        answer = await connection.ask(head, body)
+        answer = await connection.ask(head, body, deadline_s)
         kept = self._idle.setdefault(address, deque())
         if connection.closed or len(kept) >= IDLE_MAX:
             connection.close()
@@ -257,6 +273,7 @@ def request_head(
     lines += [f"{name}: {value}" for name, value in headers]
     if method != "GET":
         lines.append(f"content-length: {length}")
-    if any("\r" in line or "\n" in line for line in lines):
+    text = "\r\n".join(lines)
+    if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
         raise ValueError("a header may not hold a line break")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return (text + "\r\n\r\n").encode("latin-1")

@@ -9,6 +9,7 @@ Units:   milliseconds on the wire, seconds inside.
 Errors:  OipError, for a fact that cannot be what it should be.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ FACTS = (
     HEADER_EXPLAIN_ROUTE,
 )
 HOPS_MAX = 16
+SERVED_BY_KEPT_CHARS_MAX = 512
 DEADLINE_MS_MAX = 24 * 3600 * 1000.0
 
 _TOKEN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -93,6 +95,11 @@ def format_served_by(served: ServedBy) -> str:
 
 def parse_served_by(text: str) -> ServedBy:
     """Read what `format_served_by` wrote; unknown fields are passed over."""
+    # A client hears the same words again and again; what is long is not worth keeping.
+    return (_parsed_before if len(text) <= SERVED_BY_KEPT_CHARS_MAX else _parsed)(text)
+
+
+def _parsed(text: str) -> ServedBy:
     found: Mapping[str, str] = {
         name: value for name, _, value in (part.partition("=") for part in text.split(";"))
     }
@@ -100,6 +107,9 @@ def parse_served_by(text: str) -> ServedBy:
     if missing:
         raise OipError("skerry-served-by", f"without {missing[0]}", f"all of {', '.join(_FIELDS)}")
     return ServedBy(**{name: found[name] for name in _FIELDS})
+
+
+_parsed_before = functools.lru_cache(maxsize=256)(_parsed)
 
 
 def _deadline_s(name: str, value: Parameter, *, per_second: float) -> float:
