@@ -12,9 +12,12 @@ import openai
 import pytest
 
 from skerry.base.clock import SystemClock
+from skerry.base.http_client import HttpClient
 from skerry.node.recorder import Recorder
+from skerry.route.peer_http import HttpPeers
 from skerry.route.router import Router
-from skerry.schema.oip import InferFunction, InferReply
+from skerry.schema.desired import Peer
+from skerry.schema.oip import InferFunction
 from skerry.schema.policy import Place, Policy, Residency, Stays
 from skerry.schema.records import Outcome, RequestRecord
 from skerry.serve.server import Server, ServeSettings
@@ -68,54 +71,88 @@ async def journal() -> Journal:
     return Journal()
 
 
+POLICY = Policy(
+    fleet="clinic",
+    generation=1,
+    data_classes={
+        "notes": Residency(stays=Stays.SITE),
+        "news": Residency(stays=Stays.ANYWHERE),
+    },
+    model_classes={"chat": ("notes", "news")},
+    places={
+        "oslo": Place(site="oslo", region="region-eu", jurisdiction="NO"),
+        "region-eu": Place(site="region-eu", region="region-eu", jurisdiction="SE"),
+    },
+)
+
+
+class Fleet:
+    """Servers with a node's router and recorder before them."""
+
+    def __init__(self) -> None:
+        self.servers: list[Server] = []
+        self.routers: list[Router] = []
+        self.calls = HttpClient()
+
+    async def node(
+        self, site: str, repository: Path, journal: Journal, *peers: Peer
+    ) -> openai.AsyncOpenAI:
+        clock, http = SystemClock(), HttpPeers(self.calls)
+
+        def wrap(local: InferFunction) -> InferFunction:
+            router = Router(
+                place=POLICY.places[site],
+                node=f"{site}/1",
+                tier="edge",
+                policy=POLICY,
+                tier_order=("edge",),
+                peers=peers,
+                call_peer=http.call,
+                probe_peer=http.probe,
+                clock=clock,
+                rng=Random(1),
+                local=local,
+            )
+            self.routers.append(router)
+            return Recorder(router.infer, journal, site=site, clock=clock).infer  # type: ignore[arg-type]
+
+        repository.mkdir(exist_ok=True)
+        settings = ServeSettings(
+            repository=str(repository), http_port=0, grpc_port=None, metrics_port=None
+        )
+        self.servers.append(Server(settings, clock=clock, wrap=wrap))
+        await self.servers[-1].start()
+        url = f"http://127.0.0.1:{self.servers[-1].ports.http}/v1"
+        return openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+
+    async def close(self) -> None:
+        for server in self.servers:
+            await server.stop(grace_s=1)
+        for router in self.routers:
+            await router.aclose()
+        self.calls.close()
+
+
 @pytest.fixture
-async def client(tmp_path: Path, journal: Journal) -> AsyncIterator[openai.AsyncOpenAI]:
+async def fleet() -> AsyncIterator[Fleet]:
+    fleet = Fleet()
+    yield fleet
+    await fleet.close()
+
+
+@pytest.fixture
+async def client(
+    tmp_path: Path, journal: Journal, fleet: Fleet
+) -> AsyncIterator[openai.AsyncOpenAI]:
     language = await asyncio.start_server(behind, "127.0.0.1", 0)
     port = language.sockets[0].getsockname()[1]
-    place = tmp_path / "chat" / "1"
+    place = tmp_path / "oslo" / "chat" / "1"
     place.mkdir(parents=True)
     upstream = {"schema": "skerry.upstream/1", "kind": "openai"}
     upstream["url"] = f"http://127.0.0.1:{port}/v1"
     (place / "upstream.json").write_text(json.dumps(upstream))
-    clock, here = SystemClock(), Place(site="oslo", region="region-eu", jurisdiction="NO")
-    routers: list[Router] = []
-
-    async def nobody(*_: Any) -> InferReply:
-        raise AssertionError("there is no other node")
-
-    def wrap(local: InferFunction) -> InferFunction:
-        router = Router(
-            place=here,
-            node="oslo/1",
-            tier="edge",
-            policy=Policy(
-                fleet="clinic",
-                generation=1,
-                data_classes={"notes": Residency(stays=Stays.SITE)},
-                model_classes={"chat": ("notes",)},
-                places={"oslo": here},
-            ),
-            tier_order=("edge",),
-            peers=(),
-            call_peer=nobody,
-            probe_peer=nobody,
-            clock=clock,
-            rng=Random(1),
-            local=local,
-        )
-        routers.append(router)
-        return Recorder(router.infer, journal, site="oslo", clock=clock).infer  # type: ignore[arg-type]
-
-    settings = ServeSettings(
-        repository=str(tmp_path), http_port=0, grpc_port=None, metrics_port=None
-    )
-    server = Server(settings, clock=clock, wrap=wrap)
-    await server.start()
-    url = f"http://127.0.0.1:{server.ports.http}/v1"
-    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as one:
+    async with await fleet.node("oslo", tmp_path / "oslo", journal) as one:
         yield one
-    await server.stop(grace_s=1)
-    await routers[0].aclose()
     language.close()
 
 
@@ -148,3 +185,36 @@ async def test_a_class_that_the_model_may_not_see_is_refused_in_the_apis_words(
         assert caught.value.code == "E0502"
         assert caught.value.type == "permission_error"
     assert [record.outcome for record in journal.records] == [Outcome.REFUSED] * 2
+
+
+async def test_what_may_travel_is_asked_of_another_node_stream_or_not(
+    client: openai.AsyncOpenAI, fleet: Fleet, tmp_path: Path
+) -> None:
+    oslo = Peer(
+        node="oslo/1",
+        site="oslo",
+        region="region-eu",
+        tier="edge",
+        url=str(client.base_url).removesuffix("/v1/"),
+        round_trip_ms=1.0,
+    )
+    away = Journal()
+    news = {"skerry-data-class": "news"}
+    async with await fleet.node("region-eu", tmp_path / "none", away, oslo) as other:
+        whole = await other.chat.completions.create(model="chat", messages=CHAT, extra_headers=news)
+        assert whole.choices[0].message.content == "Hi"
+        stream = await other.chat.completions.create(
+            model="chat", messages=CHAT, stream=True, extra_headers=news
+        )
+        assert [chunk.choices[0].delta.content async for chunk in stream] == ["Hi"]
+        for streams in (False, True):
+            with pytest.raises(openai.PermissionDeniedError) as caught:
+                await other.chat.completions.create(
+                    model="chat", messages=CHAT, stream=streams, extra_headers={}
+                )
+            assert caught.value.code == "E0501"
+    for record in away.records[:2]:
+        assert (record.served_node, record.outcome) == ("oslo/1", Outcome.OK)
+        assert (record.tokens_in, record.tokens_out) == (11, 4)
+        assert record.bytes_upstream == record.bytes_in
+    assert [record.bytes_upstream for record in away.records[2:]] == [0, 0]

@@ -366,6 +366,15 @@ async def test_a_host_that_the_settings_allow_is_asked(start: Start, tmp_path: P
     assert not server.refused
 
 
+async def test_a_card_of_another_version_is_refused(
+    start: Start, models: Any, tmp_path: Path
+) -> None:
+    folder = front(tmp_path, 9)
+    models.card(folder / "ours" / "1", version=2)
+    server = await start(folder)
+    assert "its card says ours 2, not ours 1" in str(server.refused[0])
+
+
 async def test_one_runtime_stands_in_a_folder(start: Start, repository: Path) -> None:
     front(repository, 9, name="other")
     (repository / "double" / "2" / "upstream.json").write_bytes(

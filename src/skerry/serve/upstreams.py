@@ -76,6 +76,10 @@ class Upstreams:
         start_s = self.clock.monotonic_s()
         path = folder / UPSTREAM_FILE
         settings = self._read(path)
+        if card is not None and (card.name, str(card.version)) != (name, folder.name):
+            raise UpstreamFileError(
+                str(folder), f"its card says {card.name} {card.version}, not {name} {folder.name}"
+            )
         calls = UpstreamCalls(
             name,
             settings,
