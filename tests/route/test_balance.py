@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from skerry.base.http_errors import PeerUnreachableError
+from skerry.route import decide
 from skerry.route.decide import VERDICT_WORDS
-from skerry.route.errors import NoCandidateError
+from skerry.route.errors import ModelAbsentError, NoCandidateError, PeerAnsweredError
 from skerry.route.race import PARAMETER_LOAD
 from skerry.schema.oip import InferReply, InferRequest
 from skerry.schema.route import Cascade, Ensemble, RouteSettings, fault_of
@@ -45,6 +46,38 @@ async def test_without_budget_a_silent_peer_is_waited_for_and_not_hedged(
     reply = await world.run(router.infer(ask()))
     assert reply.served_by.node == "oslo/2"
     assert world.asked == ["oslo/2"]
+
+
+async def test_who_does_not_have_a_model_costs_no_budget_and_is_not_asked_again_at_once(
+    world, policy, ask: Ask
+) -> None:
+    settings = RouteSettings(retry_ratio=0, retry_per_s_min=0, retry_burst=0)
+    router = world.router(policy, settings=settings)
+    for node in ("oslo/2", "bergen/1"):
+        world.scripts[node] = PeerAnsweredError(node, 404, "not served here")
+    for _ in range(5):
+        reply = await world.run(router.infer(ask()))
+        assert (reply.served_by.node, reply.served_by.reason) == ("region-eu/1", "no-model")
+    assert world.asked == ["oslo/2", "bergen/1", *["region-eu/1"] * 5]
+    world.clock.advance(decide.ABSENT_S)
+    world.scripts["oslo/2"] = 0.0
+    assert (await world.run(router.infer(ask()))).served_by.node == "oslo/2"
+
+
+async def test_a_forwarded_request_for_a_model_that_is_not_here_is_told_so(
+    world, policy, ask: Ask
+) -> None:
+    """With 404, so that the node that asked knows better than to call it busy."""
+
+    async def absent(_: InferRequest) -> InferReply:
+        raise PeerAnsweredError("here", 404, "not served here")
+
+    router = world.router(policy, local=absent)
+    router._table.standins.clear()
+    for data_class in ("public", "internal"):  # others may take all of it, or some of it
+        with pytest.raises(ModelAbsentError) as caught:
+            await world.run(router.infer(ask(hops=1, origin="bergen", data_class=data_class)))
+        assert caught.value.http_status == 404
 
 
 async def test_requests_go_to_the_less_loaded_of_a_sites_nodes(world, policy, ask: Ask) -> None:

@@ -154,6 +154,21 @@ async def test_one_model_is_asked_at_different_nodes(world, policy, ask: Ask) ->
     assert reply.served_by.reason == "ensemble 3/3"
 
 
+async def test_where_this_node_lacks_the_model_the_others_are_still_different_ones(
+    world, policy, ask: Ask
+) -> None:
+    async def absent(_: InferRequest) -> InferReply:
+        raise AbsentError
+
+    settings = ensemble(members=("magika",), nodes=3)
+    router = world.router(policy, local=absent, settings=settings)
+    for _ in range(10):
+        world.asked.clear()
+        reply = await world.run(router.infer(ask()))
+        assert len(world.asked) == len(set(world.asked)) == 3
+        assert reply.served_by.reason == "ensemble 3/3"
+
+
 async def test_after_its_deadline_a_quorum_is_enough_and_less_is_none(
     world, policy, ask: Ask
 ) -> None:
@@ -221,6 +236,16 @@ async def test_a_kept_answer_says_so_and_no_model_is_asked(world, policy, ask: A
     assert models.ran == ["magika"] * 3
     world.clock.advance(6.0)
     assert (await world.run(router.infer(ask()))).served_by.reason == "local"
+
+
+async def test_a_parameter_that_requests_share_is_not_changed(world, policy, ask: Ask) -> None:
+    router = world.router(policy, local=Models(magika=[0, 1]).infer, explains=True)
+    shared = {HEADER_EXPLAIN_ROUTE: True}
+    for _ in range(2):
+        request = ask()
+        request.parameters = shared
+        assert told(await world.run(router.infer(request))).model == "magika"
+    assert shared == {HEADER_EXPLAIN_ROUTE: True}
 
 
 def told(reply: InferReply) -> RouteTrace:

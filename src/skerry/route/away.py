@@ -47,24 +47,43 @@ class Away:
         self._judged_s = 0.0
         self._probes: set[asyncio.Task[None]] = set()
 
-    async def answer(self, journey: Journey, part: tuple[int, int] = (0, 1)) -> InferReply:
-        """Ask peers, best first. Raises with every candidate's reason.
+    async def answer(self, journey: Journey) -> InferReply:
+        """Ask peers, best first. Raises with every candidate's reason."""
+        await in_task()
+        now_s = self._clock.monotonic_s()
+        self._budget.earn(now_s)
+        choice = self._choose(journey, now_s)
+        journey.considered += choice.ruled_out
+        won = await self._race(journey, choice.candidates) if choice.candidates else None
+        if won is None:
+            raise unanswered(journey, self._clock.monotonic_s())
+        causes = (journey.prefix, journey.cause or choice.cause, won.cause)
+        won.reply.served_by = _served_by(won.reply, won.peer, causes)
+        return won.reply
 
-        `part` (which, of how many) leaves the other parts of the candidates to others.
+    async def answer_apart(self, journey: Journey, taken: set[str]) -> InferReply:
+        """Ask peers that no other part of the same request asks, one after the other.
+
+        `taken` names those that are asked already; this part's are added to it.
         """
         await in_task()
         now_s = self._clock.monotonic_s()
         self._budget.earn(now_s)
         choice = self._choose(journey, now_s)
         journey.considered += choice.ruled_out
-        which, parts = part
-        candidates = choice.candidates[which::parts]
-        won = await self._race(journey, candidates) if candidates else None
-        if won is None:
-            raise unanswered(journey, self._clock.monotonic_s())
-        causes = (journey.prefix, journey.cause or choice.cause, won.cause)
-        won.reply.served_by = _served_by(won.reply, won.peer, causes)
-        return won.reply
+        tried = False
+        for candidate in choice.candidates:
+            if candidate.peer.node in taken:
+                continue
+            if tried and not self._budget.spend():
+                break
+            tried = True
+            taken.add(candidate.peer.node)
+            won = await self._race(journey, [candidate])
+            if won is not None:
+                won.reply.served_by = _served_by(won.reply, won.peer, (journey.cause,))
+                return won.reply
+        raise unanswered(journey, self._clock.monotonic_s())
 
     async def lighter(self, journey: Journey, site: str, own_load: int) -> InferReply | None:
         """Ask another node of this site if it is the less loaded of two drawn at random.

@@ -69,13 +69,15 @@ def choose(
 
     Peers whose breaker is open and due for a probe are named in `probes`. Where nobody
     else is left they become the candidates: the request itself is then the probe. Where
-    not even they are left, those that were ejected are asked all the same.
+    not even they are left, those that were ejected are asked all the same, and last those
+    that lacked the model a moment ago.
     """
     choice = Choice()
     left_s = question.deadline_s - question.now_s
     ranked: list[tuple[float, int, Candidate]] = []
     resting: list[tuple[float, int, Candidate]] = []
     ejected: list[tuple[float, int, Candidate]] = []
+    lacking: list[tuple[float, int, Candidate]] = []
     rested: list[Considered] = []
     best: tuple[float, int, str] | None = None
     for index, candidate in enumerate(peers):
@@ -84,11 +86,14 @@ def choose(
         if refused:
             choice.ruled_out.append(_ruled_out(peer, decide.RESIDENCY, refused))
             continue
-        expected_s = health.model(question.model).latency.expected_s(question.now_s)
+        known = health.model(question.model)
+        expected_s = known.latency.expected_s(question.now_s)
         phase = health.phase(question.model, question.now_s)
         verdict = decide.fit(True, question.hops, phase, expected_s, left_s)
         if verdict == decide.BREAKER and health.is_ejected(question.now_s):
             verdict = decide.EJECTED
+        if verdict == decide.FIT and question.now_s < known.absent_until_s:
+            verdict = decide.ABSENT
         tier = tier_ranks.get(peer.tier, len(tier_ranks))
         rank = decide.rank(tier, peer.site == question.origin, expected_s)
         if verdict == decide.FIT:
@@ -96,18 +101,20 @@ def choose(
             continue
         if verdict != decide.HOPS and (best is None or (rank, index) < best[:2]):
             best = (rank, index, VERDICT_WORDS[verdict])
-        if verdict not in (decide.BREAKER, decide.EJECTED):
+        if verdict not in (decide.BREAKER, decide.EJECTED, decide.ABSENT):
             choice.ruled_out.append(_ruled_out(peer, verdict))
             continue
         rested.append(_ruled_out(peer, verdict))
         if verdict == decide.EJECTED:
             ejected.append((rank, index, candidate))
+        elif verdict == decide.ABSENT:
+            lacking.append((rank, index, candidate))
         elif decide.probe_due(health.link, question.now_s):
             resting.append((rank, index, candidate))
     if ranked:
         choice.probes = [candidate for _, _, candidate in resting]
     elif left_s > 0:
-        ranked = resting or ejected
+        ranked = resting or ejected or lacking
         trying = {candidate.peer.node for _, _, candidate in ranked}
         rested = [ruled_out for ruled_out in rested if ruled_out.node not in trying]
     choice.ruled_out += rested

@@ -59,6 +59,8 @@ COLD_SERVICE_S: Final = 0.025
 FORGET_S: Final = 5.0
 """Half life of a latency that nobody measures any more: a slow spell is not for ever."""
 HOPS_MAX: Final = 1
+ABSENT_S: Final = 2.0
+"""How long a node that did not have a model is not asked for it again."""
 OUTLIER_ANSWERS_MIN: Final = 10
 """Answers or failures since it came (back) before a candidate is compared with the others."""
 OUTLIER_FACTOR: Final = 3.0

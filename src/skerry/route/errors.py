@@ -157,6 +157,21 @@ class NoCandidateError(_UnansweredError):
         return f"try again in {self.retry_after_s or 1.0:.1f} s; `skerry status` shows the nodes"
 
 
+class ModelAbsentError(NoCandidateError):
+    """The fleet has this model, and no node that may answer has it.
+
+    Where a node forwarded the request: this node does not have it. The model may be on its
+    way; `skerry status` shows what each node serves.
+    """
+
+    code = "E0512"
+    http_status = 404
+    grpc_code = "NOT_FOUND"
+
+    def __str__(self) -> str:
+        return f"{self.model}: not served where the data may go: {self._reasons()}"
+
+
 class DeadlineExceededError(_UnansweredError):
     """No candidate answered, or could have answered, within the request's deadline."""
 

@@ -26,9 +26,10 @@ MODELS_MAX: Final = 256
 class ModelHealth:
     """One model at one candidate."""
 
-    __slots__ = ("breaker", "latency")
+    __slots__ = ("absent_until_s", "breaker", "latency")
 
     def __init__(self, round_trip_s: float) -> None:
+        self.absent_until_s = 0.0
         self.breaker = Breaker()
         self.latency = Latency(round_trip_s)
 
@@ -107,6 +108,10 @@ class Health:
         """Take in that the candidate could not be reached, or broke off."""
         self.link = decide.breaker_failed(self.link, now_s, True, rng.random())
         self.ejected_until_s = 0.0  # the breaker sees to it from here on
+
+    def lacks(self, name: str, now_s: float) -> None:
+        """Take in that the candidate does not have a model: it is not asked for a while."""
+        self.model(name).absent_until_s = now_s + decide.ABSENT_S
 
     def model_failed(self, name: str, now_s: float, rng: Random) -> None:
         """Take in that the model answered with an error of its own."""

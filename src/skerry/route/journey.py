@@ -10,6 +10,7 @@ from skerry.route.decide import VERDICT_WORDS
 from skerry.route.errors import (
     Considered,
     DeadlineExceededError,
+    ModelAbsentError,
     NoCandidateError,
     RefusedByResidencyError,
     RouteError,
@@ -124,10 +125,15 @@ def unanswered(journey: Journey, now_s: float) -> RouteError:
     model, considered = journey.request.model, journey.considered
     verdicts = {candidate.verdict for candidate in considered}
     residency, absent = VERDICT_WORDS[decide.RESIDENCY], VERDICT_WORDS[decide.ABSENT]
+    hops = VERDICT_WORDS[decide.HOPS]
+    if journey.request.hops:  # it could go no further, so what others may take says nothing
+        verdicts = verdicts - {hops, residency} or verdicts
     if residency in verdicts and verdicts <= {residency, absent}:
         return RefusedByResidencyError(model, considered)  # who may see it has no model
     if now_s >= journey.deadline_s or VERDICT_WORDS[decide.DEADLINE] in verdicts:
         return DeadlineExceededError(model, considered)
+    if absent in verdicts and verdicts <= {absent, hops}:
+        return ModelAbsentError(model, considered, "", decide.ABSENT_S)
     return NoCandidateError(model, considered, "", _retry_after_s(journey.table.peers, now_s))
 
 

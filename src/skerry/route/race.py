@@ -28,6 +28,7 @@ HEDGES_MAX: Final = 2
 PARAMETER_LOAD: Final = "skerry-load"
 """What a node tells the one that forwarded to it: how many requests it has under way."""
 ANSWERED: Final = "answered"
+_ABSENT: Final = decide.VERDICT_WORDS[decide.ABSENT]
 Send = Callable[[Peer, float], Awaitable[InferReply]]
 """Send the request to a peer with so many seconds left."""
 
@@ -112,7 +113,8 @@ class Race:
                     newest.candidate.health.silent(now_s)
                     self._suspect(newest.candidate)
                 if waiting and (not finished or not self._running):
-                    if self._may_retry():
+                    # Who does not have the model is not sick: asking on costs nothing.
+                    if cause == _ABSENT or self._may_retry():
                         newest = self._start(waiting.pop(), cause, deadline_s)
                         continue
                     for candidate in reversed(waiting):
@@ -202,6 +204,8 @@ class Race:
             raise error
         if isinstance(error, PeerUnreachableError):
             health.link_failed(now_s, self._rng)
+        elif verdict == decide.ABSENT:
+            health.lacks(self._model, now_s)
         elif verdict == decide.DOWN:
             health.model_failed(self._model, now_s, self._rng)
         self._note(peer, verdict, str(error))

@@ -236,12 +236,14 @@ class Router:
             return await self._plainly(journey, failed)
         ensemble = self._settings.ensembles.get(model)
         if ensemble is not None:
+            taken: dict[str, set[str]] = {member: set() for member in ensemble.members}
 
             async def ask(member: str, node: int) -> InferReply:
                 part = part_of(journey, member)
-                if node == 0:
+                if ensemble.nodes == 1:
                     return await self._plainly(part)
-                return await self._away.answer(part, (node - 1, ensemble.nodes - 1))
+                reply = await here.answer(part) if here is not None and node == 0 else None
+                return reply or await self._away.answer_apart(part, taken[member])
 
             own = self._own_name(model, "", "")
             return await ask_ensemble(journey, ensemble, ask, own, self._clock)
@@ -274,7 +276,14 @@ class Router:
         deadline_s = (request.received_s or now_s) + budget_s
         origin = request.origin_site or self._site
         journey = Journey(request, table, request.data_class, origin, now_s, deadline_s)
-        asked = request.parameters and request.parameters.pop(HEADER_EXPLAIN_ROUTE, False)
+        asked = False
+        if HEADER_EXPLAIN_ROUTE in request.parameters:  # the dict may be shared
+            asked = request.parameters[HEADER_EXPLAIN_ROUTE] is True
+            request.parameters = {
+                name: value
+                for name, value in request.parameters.items()
+                if name != HEADER_EXPLAIN_ROUTE
+            }
         if asked and (self._explains or request.hops):
             journey.trace = RouteTrace(
                 node=self._node,

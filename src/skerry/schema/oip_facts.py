@@ -150,7 +150,8 @@ def _read_traceparent(request: InferRequest, value: Parameter) -> None:
 def _read_explain_route(request: InferRequest, value: Parameter) -> None:
     if value not in (True, False, "true", "false"):
         raise OipError(HEADER_EXPLAIN_ROUTE, shown(value), "true or false")
-    request.parameters[HEADER_EXPLAIN_ROUTE] = value in (True, "true")
+    wish = {HEADER_EXPLAIN_ROUTE: value in (True, "true")}
+    request.parameters = {**request.parameters, **wish}  # the dict may be shared
 
 
 def _token(name: str, value: Parameter) -> str:

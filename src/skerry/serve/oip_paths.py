@@ -49,6 +49,8 @@ class _Inference:
         facts = self._facts
         request.data_class, request.deadline_s = facts.data_class, facts.deadline_s
         request.traceparent, request.priority = facts.traceparent, facts.priority
+        if facts.parameters:
+            request.parameters = facts.parameters
 
 
 class OipPaths:
