@@ -20,10 +20,14 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request; `status` is 0 where no whole answer came."""
+    """What became of one request; `status` is 0 where no whole answer came.
+
+    `tried_s` is when the generator came to it: what lies between it and `due_s` is the
+    generator's own lateness. A connection that had to be opened counts as the server's time.
+    """
 
     due_s: float
-    sent_s: float
+    tried_s: float
     ended_s: float
     status: int
 
@@ -34,15 +38,16 @@ class _Line(asyncio.Protocol):
     def __init__(self, loop: "OpenLoop") -> None:
         self._loop = loop
         self._got = b""
-        self._due_s = self._sent_s = -1.0
+        self._due_s = self._tried_s = -1.0
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def ask(self, due_s: float) -> None:
-        self._due_s, self._sent_s, self._got = due_s, self._loop.now_s(), b""
+    def ask(self, due_s: float, tried_s: float | None = None) -> None:
+        self._due_s, self._got = due_s, b""
+        self._tried_s = self._loop.now_s() if tried_s is None else tried_s
         self._transport.write(self._loop.request)
 
     def data_received(self, data: bytes) -> None:
@@ -63,7 +68,7 @@ class _Line(asyncio.Protocol):
             self._answered(0)
 
     def _answered(self, status: int) -> None:
-        answer = Answer(self._due_s, self._sent_s, self._loop.now_s(), status)
+        answer = Answer(self._due_s, self._tried_s, self._loop.now_s(), status)
         self._loop.answers.append(answer)
         self._due_s = -1.0
 
@@ -130,10 +135,11 @@ class OpenLoop:
             self.idle.remove(line)
 
     async def _open(self, due_s: float) -> None:
+        tried_s = self.now_s()
         try:
-            (await self._connect()).ask(due_s)
+            (await self._connect()).ask(due_s, tried_s)
         except OSError:
-            self.answers.append(Answer(due_s, due_s, self.now_s(), 0))
+            self.answers.append(Answer(due_s, tried_s, self.now_s(), 0))
         finally:
             self._opening -= 1
 
@@ -144,7 +150,11 @@ class OpenLoop:
         return line
 
 
-def milliseconds(answers: list[Answer], percent: float) -> float:
-    """Return a percentile of the time from due to answered; 0 where there is none."""
-    took = [one.ended_s - one.due_s for one in answers]
-    return float(np.percentile(took, percent)) * 1000 if took else 0.0
+def milliseconds(times_s: list[float], percent: float) -> float:
+    """Return a percentile of some times; 0 where there are none."""
+    return float(np.percentile(times_s, percent)) * 1000 if times_s else 0.0
+
+
+def since_due_s(answers: list[Answer]) -> list[float]:
+    """Return how long each answer took from when its request was due."""
+    return [one.ended_s - one.due_s for one in answers]
