@@ -5,6 +5,7 @@ which answers only after half a second.
 """
 
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,9 +199,12 @@ def test_a_request_at_fault_is_told_so(client: Client, wrong: dict[str, Any]) ->
 
 
 def test_a_deadline_ends_the_wait(client: Client) -> None:
+    assert client.ready("slow")  # so that no loading is waited for
+    started_s = time.monotonic()
     with pytest.raises(DeadlineExceededError) as caught:
         client.infer("slow", X, deadline_s=0.1)
     assert [one.verdict for one in caught.value.considered] == ["deadline"]
+    assert time.monotonic() - started_s < SLOW_S - 0.1
 
 
 def test_many_requests_come_back_in_order(client: Client) -> None:

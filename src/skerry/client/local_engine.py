@@ -53,7 +53,8 @@ class LocalEngine:
         """Answer one request here."""
         await self._started(deadline_s)
         try:
-            return await self._infer(request)
+            async with asyncio.timeout(deadline_s):  # a run in a thread ends when it ends
+                return await self._infer(request)
         except SkerryError as error:
             raise self._told(error) from error
 
