@@ -397,7 +397,7 @@ def test_slow_clients_do_not_slow_the_others(target: Target) -> None:
             lines.enter_context(target.connect()).sendall(b"GET /a HT")
         started_s = time.perf_counter()
         assert statuses(target.tell(PLANTED)) == [200]
-        assert time.perf_counter() - started_s < 0.5
+        assert time.perf_counter() - started_s < 2
 
 
 def test_an_idle_connection_is_closed_in_silence(target: Target) -> None:
