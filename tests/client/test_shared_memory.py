@@ -15,7 +15,8 @@ from skerry.client import AsyncClient, Client
 from skerry.client.shared_memory import LOST_MAX, SHARED_FROM_BYTES
 from skerry.route.errors import DeadlineExceededError, PeerAnsweredError
 from skerry.route.peer_http import HttpEndpoint
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 
 LARGE = {"x": np.random.default_rng(3).random((1, SHARED_FROM_BYTES), dtype=np.float32)}
 SMALL = {"x": np.ones((1, 4), np.float32)}

@@ -19,7 +19,8 @@ from onnx import TensorProto, helper
 import skerry.client.triton as ours
 from skerry.client.triton import InferenceServerException
 from skerry.route.errors import NoCandidateError
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 
 X = np.array([[1, 2, 3, 4]], np.float32)
 LEFT_OUT = {

@@ -26,7 +26,8 @@ from skerry.client.local_engine import LocalEngine
 from skerry.route.errors import DeadlineExceededError, NoCandidateError, PeerAnsweredError
 from skerry.schema.model import TensorSpec
 from skerry.schema.oip import InferFunction, InferReply, InferRequest
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 from skerry.testing.endpoint import FakeEndpoint, FakeModel
 
 WAYS = ("http", "grpc", "unix", "local", "fake")

@@ -20,7 +20,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper
 
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 
 EXAMPLES = int(os.environ.get("SKERRY_FUZZ_EXAMPLES", "60"))
 CPU_S_MAX = 0.1

@@ -22,7 +22,8 @@ from skerry.pipeline.front import wrap as with_front
 from skerry.schema.model import Card, CheckSample, Step, TensorSpec
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_documents import ModelMetadata
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,8 @@ from onnx import TensorProto, helper
 from skerry.base.clock import SystemClock
 from skerry.schema.model import Card, CheckSample, TensorSpec
 from skerry.serve.http_message import HttpLimits
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 
 TYPES: dict[str, int] = {
     "BOOL": TensorProto.BOOL,

@@ -28,7 +28,8 @@ from skerry.serve import sequences
 from skerry.serve.errors import MismatchError
 from skerry.serve.onnx_engine import OnnxModel
 from skerry.serve.sequences import SequenceError, Sequences, SequencesFullError, step_of
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 from skerry.testing.clock import ManualClock
 
 ROW = TensorSpec(name="x", datatype="FP32", shape=(-1, 2))

@@ -17,7 +17,8 @@ from skerry.serve.errors import (
     UnknownModelError,
     facts_of,
 )
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 from skerry.serve.window import Window
 
 pytestmark = pytest.mark.anyio

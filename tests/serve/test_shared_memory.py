@@ -26,7 +26,8 @@ from skerry.schema.oip import OutputWish, Tensor
 from skerry.schema.oip_errors import OipError, UnsupportedError
 from skerry.serve import shared_memory
 from skerry.serve.errors import ServeError
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 from skerry.serve.shared_memory import RegionError, Regions, UnknownRegionError
 
 X = np.array([[1, 2, 3, 4]], np.float32)

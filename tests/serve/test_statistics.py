@@ -16,7 +16,8 @@ from tritonclient.utils import InferenceServerException
 
 from skerry.schema.oip import InferRequest, Tensor
 from skerry.serve.errors import MismatchError
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 from skerry.serve.statistics import Statistics
 from skerry.testing.clock import ManualClock
 

@@ -1,19 +1,11 @@
 """`skerry serve`: a model repository behind Open Inference Protocol doors, with no fleet."""
 
-import asyncio
-import signal
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from skerry.base.errors import Exit
-from skerry.cli.output import json_option, print_json, print_table, say, say_next
-
-if TYPE_CHECKING:
-    from skerry.schema.model import Card
-    from skerry.schema.oip import InferFunction
-    from skerry.serve.server import Server
+from skerry.base.errors import UsageError
+from skerry.cli.output import json_option
 
 
 @click.command("serve")
@@ -84,6 +76,14 @@ if TYPE_CHECKING:
 @click.option(
     "--trace-file", default="", metavar="FILE", help="Where traces go once a client asks for them."
 )
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 1024),
+    help="Processes that share the ports; 0 for one per core.",
+)
+@click.option("--worker", type=int, hidden=True, help="Be a worker, as standard input says.")
 @json_option
 def command(
     repository: str,
@@ -102,6 +102,8 @@ def command(
     upstream_hosts: tuple[str, ...],
     upstream_secrets: str,
     trace_file: str,
+    workers: int,
+    worker: int | None,
     as_json: bool,
 ) -> int:
     """Serve a model repository: <DIR>/<model>/<version>/model.onnx.
@@ -110,11 +112,11 @@ def command(
     under way and ends with 0. Repository load and unload work on loopback and the Unix
     socket only.
     """
-    from skerry.base.clock import SystemClock
-    from skerry.learn.explainer import Explainer
-    from skerry.pipeline.front import wrap as with_front
-    from skerry.serve.server import Server, ServeSettings
+    from skerry.cli import serve_run
+    from skerry.serve.settings import ServeSettings
 
+    if worker is not None:
+        return serve_run.worker()
     settings = ServeSettings(
         repository=repository,
         host=host,
@@ -134,26 +136,14 @@ def command(
         trace_file=trace_file,
     )
 
-    def wrap(infer: "InferFunction") -> "InferFunction":
-        """Take files where a card says how, and explain what is asked for, as a node does."""
-        explainer = Explainer(
-            infer,
-            run=lambda request: server.service.run_apart(request),
-            asked=lambda: server.service.metrics.count(),
-            metadata=lambda *of: server.service.metadata(*of),
-            cards=card,
-            node=settings.node,
-            clock=SystemClock(),
+    if workers == 1:
+        return serve_run.alone(settings, as_json=as_json)
+    if grpc_engine != "own":
+        raise UsageError(
+            f"--workers {workers} with --grpc-engine {grpc_engine}",
+            "several workers speak gRPC by skerry's own engine alone",
         )
-        return with_front(explainer.infer, card)
-
-    def card(model: str, version: str) -> "Card | None":
-        return server.service.card(model, version)
-
-    server = Server(settings, wrap=wrap)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(server, as_json=as_json))
-    return Exit.DONE
+    return serve_run.several(settings, workers, as_json=as_json)
 
 
 def _memory_bytes(text: str | None) -> int | None:
@@ -170,65 +160,3 @@ def _known(providers: tuple[str, ...]) -> tuple[str, ...]:
         for text in providers:
             read_wanted(text)
     return providers
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # no wheel for this machine: a little slower, otherwise the same
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
-async def _serve(server: "Server", *, as_json: bool) -> None:
-    asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
-    await server.start()
-    _report(server, as_json=as_json)
-    await asked_to_stop.wait()
-    say("stopping: answering what is under way")
-    await server.stop()
-
-
-def _report(server: "Server", *, as_json: bool) -> None:
-    """Print where the doors are and what serves; data on stdout, words on stderr."""
-    from skerry.serve.model_runtime import providers_of
-
-    host, ports = server.settings.host, server.ports
-    rows = server.service.index()
-    for error in server.refused:
-        say(f"warning[{error.code}]: {error}")
-    if as_json:
-        document = {
-            "host": host,
-            "http_port": ports.http,
-            "grpc_port": ports.grpc,
-            "metrics_port": ports.metrics,
-            "uds": server.settings.uds,
-            "grpc_uds": server.settings.grpc_uds,
-            "models": rows,
-        }
-        print_json("serve", document)
-        return
-    doors = [("http", ports.http), ("grpc", ports.grpc), ("metrics", ports.metrics)]
-    table = [(door, f"{host}:{port}") for door, port in doors]
-    if server.settings.uds:
-        table.append(("uds", server.settings.uds))
-    if server.settings.grpc_uds:
-        table.append(("grpc uds", server.settings.grpc_uds))
-    print_table(("DOOR", "ADDRESS"), table)
-    runs_on = {
-        (slot.name, slot.version_text): providers_of(slot)[0]
-        for slot in server.service.repository.slots()
-    }
-    models = [
-        (row.name, row.version, row.state.lower(), runs_on.get((row.name, row.version), "-"))
-        for row in rows
-    ]
-    if models:
-        print_table(("MODEL", "VERSION", "STATE", "RUNS ON"), models)
-    else:
-        say(f"warning: {server.settings.repository} holds no models")
-    scheme = "https" if server.settings.tls_chain else "http"
-    say_next(f"curl {scheme}://{host}:{ports.http}/v2")

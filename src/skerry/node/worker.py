@@ -24,6 +24,7 @@ from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock, write_private
 from skerry.base.http_client import HttpClient
 from skerry.base.ports import free_ports, is_loopback
+from skerry.base.processes import settle
 from skerry.base.sockets import socket_address
 from skerry.learn.explainer import Explainer
 from skerry.node.folder import NodeFolder
@@ -44,7 +45,8 @@ from skerry.schema.model import Card
 from skerry.schema.oip import InferFunction, InferRequest, Tensor
 from skerry.schema.policy import Place
 from skerry.serve.listening import Listener
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 from skerry.spine.journal import JournalWriter
 from skerry.trust.acceptance import AcceptedDesired
 from skerry.trust.spiffe import Role, node_id
@@ -96,6 +98,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGHUP, reload.set)
         await self._server.start()
         self.read_again()
+        settle()
         self._say_ready(announce=announce)
         try:
             async with anyio.create_task_group() as tasks:

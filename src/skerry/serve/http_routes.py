@@ -8,7 +8,8 @@ Errors:  MethodError, where the path is there and the method is not; NotAdminErr
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -17,6 +18,9 @@ from skerry.schema.oip_tensors import Buffer
 from skerry.serve.errors import MethodError, NotAdminError
 from skerry.serve.http_message import HttpReply, HttpRequest
 from skerry.serve.service import Service
+
+if TYPE_CHECKING:
+    from skerry.serve.workers_siblings import Siblings
 
 Document = TypeVar("Document")
 Handler = Callable[[Service, HttpRequest, dict[str, str]], Awaitable[HttpReply]]
@@ -45,6 +49,11 @@ class Route:
     admin: bool = False
     """Whether only admin listeners take it, and never from a web page."""
 
+    @property
+    def changes(self) -> bool:
+        """Whether it changes the server: every worker of it then does the same."""
+        return self.admin and self.method == "POST"
+
 
 class Routes:
     """The table, ready to be looked up."""
@@ -57,9 +66,16 @@ class Routes:
             self._by_length.setdefault(len(segments), []).append((segments, route))
 
     async def answer(
-        self, service: Service, request: HttpRequest, parts: list[str]
+        self,
+        service: Service,
+        request: HttpRequest,
+        parts: list[str],
+        siblings: "Siblings | None" = None,
     ) -> HttpReply | None:
-        """Answer a request whose path is in the table; None where it is not."""
+        """Answer a request whose path is in the table; None where it is not.
+
+        What changes the server is done by `siblings` too, where it has any.
+        """
         method = "GET" if request.method == "HEAD" else request.method
         others: list[str] = []
         for segments, route in self._by_length.get(len(parts), ()):
@@ -69,7 +85,10 @@ class Routes:
             if route.method == method:
                 if route.admin:
                     need_admin(request, route.summary)
-                return await route.does(service, request, values)
+                answer = partial(route.does, service, request, values)
+                if route.changes and siblings is not None:
+                    return await siblings.everywhere(request.path, request.body, answer)
+                return await answer()
             others.append(route.method)
         if others:
             raise MethodError(request.path, request.method, tuple(others))

@@ -104,7 +104,9 @@ def unix_socket(path: str) -> socket.socket:
     return made
 
 
-def bound_socket(host: str, port: int, *, option: str, reuse_port: bool = False) -> socket.socket:
+def bound_socket(
+    host: str, port: int, *, option: str, reuse_port: bool = False, listens: bool = True
+) -> socket.socket:
     """Return a TCP socket bound to an address, or raise `PortBusyError` naming it."""
     where = f"{host}:{port}"
     try:
@@ -119,7 +121,8 @@ def bound_socket(host: str, port: int, *, option: str, reuse_port: bool = False)
         if reuse_port:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind(address)
-        made.listen(BACKLOG)  # two processes may bind with REUSEADDR, but only one may listen
+        if listens:  # two processes may bind with REUSEADDR, but only one may listen
+            made.listen(BACKLOG)
     except OSError as error:
         made.close()
         why = "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)

@@ -4,6 +4,7 @@ Load, unload and whatever else changes the server work on admin listeners only, 
 for a web page: a browser on this machine reaches loopback too.
 """
 
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferRequest
@@ -23,6 +24,9 @@ from skerry.serve.http_message import (
 )
 from skerry.serve.openai_paths import OpenAiPaths
 from skerry.serve.service import Service
+
+if TYPE_CHECKING:
+    from skerry.serve.workers_siblings import Siblings
 
 _BINARY = "application/octet-stream"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -56,7 +60,10 @@ class _Inference:
 class OipPaths:
     """The handler of an inference door."""
 
-    def __init__(self, service: Service, infer: InferFunction) -> None:
+    def __init__(
+        self, service: Service, infer: InferFunction, siblings: "Siblings | None" = None
+    ) -> None:
+        self._siblings = siblings
         self._service = service
         self._infer = infer
         self._lines: dict[Buffer, tuple[int, bytes]] = {}
@@ -72,7 +79,7 @@ class OipPaths:
         parts: list[str] = plan
         if parts[0] == "v1":
             return await self._openai.answer(request, parts[1:])
-        reply = await all_paths.answer(self._service, request, parts)
+        reply = await all_paths.answer(self._service, request, parts, self._siblings)
         if reply is None:
             raise HttpError(404, f"there is nothing at {request.path[:200]}")
         return reply

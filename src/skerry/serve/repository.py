@@ -215,6 +215,15 @@ class Repository:
         """Return every slot that is loaded."""
         return [slot for entry in self._entries.values() for slot in entry.slots.values()]
 
+    def folders(self) -> dict[str, dict[str, str]]:
+        """Return model to version to the folder that it is loaded from, resting ones too."""
+        known: dict[str, dict[str, str]] = {}
+        for name, entry in self._entries.items():
+            loaded = {str(version): str(slot.folder) for version, slot in entry.slots.items()}
+            resting = {str(version): str(one.folder) for version, one in entry.resting.items()}
+            known[name] = {**loaded, **resting}
+        return known
+
     def all_ready(self) -> bool:
         """Say whether every model that should serve does."""
         return all(entry.serves or not entry.refused for entry in self._entries.values())

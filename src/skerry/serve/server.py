@@ -9,11 +9,9 @@ Errors:  PortBusyError, RepositoryError; a model that cannot be served does not 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.ports import is_loopback
@@ -28,67 +26,15 @@ from skerry.serve.listening import Listener
 from skerry.serve.oip_paths import MetricsPage, OipPaths
 from skerry.serve.repository import Repository
 from skerry.serve.service import Service
+from skerry.serve.settings import Ports, ServeSettings
 from skerry.serve.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from skerry.serve.grpcio_door import GrpcioDoor
+    from skerry.serve.workers_control import Control
+    from skerry.serve.workers_plan import WorkerPlan
 
 Wrap = Callable[[InferFunction], InferFunction]
-
-
-class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a server needs to know. Ports: 0 takes any free one, None leaves the door out."""
-
-    repository: str
-    """The model repository, a folder."""
-    host: str = "127.0.0.1"
-    """The address of every TCP door."""
-    http_port: int = 8000
-    grpc_port: int | None = 8001
-    metrics_port: int | None = 8002
-    uds: str | None = None
-    """Path of a Unix socket for the HTTP door, beside its port."""
-    grpc_uds: str | None = None
-    """The same for the gRPC door."""
-    grpc_engine: Literal["own", "grpcio"] = "own"
-    """What the gRPC door runs on: skerry's own HTTP/2, or the slower grpcio library."""
-    tls_chain: str = ""
-    """PEM file of a certificate and its issuers: the HTTP and gRPC ports then speak TLS."""
-    tls_key: str = ""
-    """PEM file of its private key."""
-    tls_client_roots: str = ""
-    """PEM file of authorities; clients must then show a certificate of theirs."""
-    admin_over_tcp: bool = True
-    """Whether loopback doors take repository commands; a Unix socket always does."""
-    queue_len_max: int = 1024
-    """Requests that may wait per model version, however short its runs are."""
-    memory_bytes_max: int | None = None
-    """Bound for the memory of all loaded models together; None for none."""
-    providers: tuple[str, ...] = ()
-    """Execution providers by preference, for models whose settings name none."""
-    trace_file: str = ""
-    """File for traces of requests; empty: none are made. What was in it goes."""
-    drain_s: float = 10.0
-    """Longest time that requests under way get when the server stops."""
-    upstream_hosts: tuple[str, ...] = ()
-    """Hosts other than loopback that the server behind a model may be at."""
-    upstream_secrets: str = ""
-    """Folder of the files that hold secrets for such servers; empty: none is read."""
-    container_ports: str = ""
-    """File that says at which ports a node's containers are; empty: there are none."""
-    site: str = "local"
-    node: str = "local/1"
-    tier: str = "edge"
-
-
-@dataclass(slots=True)
-class Ports:
-    """Where the doors listen, as opened; `extra` follows the listeners given."""
-
-    http: int = 0
-    grpc: int = 0
-    metrics: int = 0
-    extra: tuple[int, ...] = ()
 
 
 class Server:
@@ -102,6 +48,7 @@ class Server:
         wrap: Wrap | None = None,
         listeners: Sequence[Listener] = (),
         limits: HttpLimits | None = None,
+        worker: "WorkerPlan | None" = None,
     ) -> None:
         self.settings = settings
         self.ports = Ports()
@@ -133,7 +80,10 @@ class Server:
         upstreams.spent = self.service.metrics.spent
         self._infer = wrap(self.service.infer) if wrap is not None else self.service.infer
         self._listeners = listeners
-        self._http = HttpDoor(OipPaths(self.service, self._infer), clock=self._clock, limits=limits)
+        self._worker, self._control = worker, _control(worker, self.service, self._infer)
+        siblings = self._control.siblings if self._control is not None else None
+        paths = OipPaths(self.service, self._infer, siblings)
+        self._http = HttpDoor(paths, clock=self._clock, limits=limits)
         self._metrics = HttpDoor(MetricsPage(self.service), clock=self._clock)
         self._grpc: GrpcDoor | GrpcioDoor | None = None
         self._tls = (
@@ -150,15 +100,22 @@ class Server:
         """Open every door, then load every model; ready when this returns.
 
         The doors come first, so that a port in use is said at once and health checks
-        find a live server that is not ready yet.
+        find a live server that is not ready yet. Of several workers, which their parent
+        keeps the ports for, none takes requests before it can answer them.
         """
         try:
-            await self._open_doors()
-            self.refused = await self.service.repository.load_all()
+            if self._control is None:
+                await self._open_doors()
+                self.refused = await self.service.repository.load_all()
+                self.service.open()
+            else:
+                await self._control.open()
+                self.refused = await self.service.repository.load_all()
+                await self._control.join()
+                await self._open_doors()
         except BaseException:
             await self.stop(grace_s=0)
             raise
-        self.service.open()
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Stop being ready, answer what is under way, close every door."""
@@ -168,6 +125,8 @@ class Server:
         if self._grpc is not None:
             await self._grpc.stop(grace_s)
         await self._metrics.stop(0)
+        if self._control is not None:
+            await self._control.close()
         await self.service.repository.drain()
 
     async def _open_doors(self) -> None:
@@ -175,28 +134,40 @@ class Server:
         host = settings.host
         admin = settings.admin_over_tcp and is_loopback(host)
         tls = self._tls
+        worker = self._worker
         public = Listener(
             host=host,
             port=settings.http_port,
             admin=admin,
             ssl=tls.context("http/1.1") if tls else None,
+            reuse_port=worker is not None,
         )
         self.ports.http = await self._http.listen(public)
         if settings.uds is not None:  # only this user can open it, as on loopback
-            await self._http.listen(Listener(uds=settings.uds, admin=True))
+            handle = worker.uds_handle if worker is not None else None
+            await self._http.listen(Listener(uds=settings.uds, admin=True, handle=handle))
         self.ports.extra = tuple([await self._http.listen(one) for one in self._listeners])
         if settings.metrics_port is not None:
             self.ports.metrics = await self._metrics.listen(
                 Listener(host=host, port=settings.metrics_port, option="metrics-port")
             )
         if settings.grpc_port is not None:
-            public = Listener(host=host, port=settings.grpc_port, admin=admin, option="grpc-port")
+            public = Listener(
+                host=host,
+                port=settings.grpc_port,
+                admin=admin,
+                option="grpc-port",
+                reuse_port=worker is not None,
+            )
             self.ports.grpc = await self._open_grpc(public)
             if settings.grpc_uds is not None and self._grpc is not None:
-                await self._grpc.listen(Listener(uds=settings.grpc_uds, admin=True))
+                handle = worker.grpc_uds_handle if worker is not None else None
+                await self._grpc.listen(Listener(uds=settings.grpc_uds, admin=True, handle=handle))
 
     async def _open_grpc(self, public: Listener) -> int:
         works, tls = GrpcWorks(self.service, self._infer), self._tls
+        if self._control is not None:
+            works.unary.update(self._control.everywhere(works.unary))
         if self.settings.grpc_engine == "own":
             self._grpc = own = GrpcDoor(works, clock=self._clock)
             return await own.listen(replace(public, ssl=tls.context("h2") if tls else None))
@@ -204,3 +175,13 @@ class Server:
 
         self._grpc = other = GrpcioDoor(works, clock=self._clock)
         return await other.listen(public, GrpcTls(**tls.pem()) if tls else None)
+
+
+def _control(
+    worker: "WorkerPlan | None", service: Service, infer: InferFunction
+) -> "Control | None":
+    if worker is None:
+        return None
+    from skerry.serve.workers_control import Control
+
+    return Control(worker, service, infer)

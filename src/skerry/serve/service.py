@@ -79,6 +79,11 @@ class Service:
         self.logs.close()
         self.tracing.close()
 
+    @property
+    def accepting(self) -> bool:
+        """Whether it has started and does not stop."""
+        return not self._refuses_because
+
     def ready(self) -> bool:
         """Say whether every model that should serve does, and requests are taken."""
         return not self._refuses_because and self.repository.all_ready()

@@ -56,10 +56,9 @@ class RegionError(ServeError):
 
 
 class UnknownRegionError(RegionError):
-    """No shared memory region of that name is registered with this process.
+    """No shared memory region of that name is registered with this server.
 
-    A region lasts until it is unregistered or the server ends. Where several worker
-    processes share a port, each has regions of its own.
+    A region lasts until it is unregistered or the server ends.
     """
 
     code = "E0431"
