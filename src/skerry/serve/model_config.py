@@ -13,9 +13,9 @@ from skerry.schema.model import MODEL_FILE, TensorSpec
 from skerry.schema.oip_documents import PLATFORM
 from skerry.schema.oip_errors import UnsupportedError, shown
 from skerry.serve.onnx_engine import OnnxModel
-from skerry.serve.repository import Slot
 from skerry.serve.scheduler import Lane
 from skerry.serve.sequences import IDLE_S_MAX
+from skerry.serve.slots import Slot
 from skerry.serve.states import state_pairs
 
 BACKEND = "onnxruntime"

@@ -14,7 +14,8 @@ from skerry.schema.runtime import (
     VersionRuntime,
 )
 from skerry.serve.onnx_engine import EngineSettings, OnnxModel
-from skerry.serve.repository import Entry, Repository, Slot
+from skerry.serve.repository import Repository
+from skerry.serve.slots import Entry, Slot
 
 UPSTREAM = "upstream"
 Gauge = tuple[str, str, dict[str, str], float]

@@ -16,14 +16,12 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from skerry.base.clock import Clock
 from skerry.base.processes import trim_memory
-from skerry.schema.model import CARD_FILE, MODEL_FILE, Card, TensorSpec
-from skerry.schema.oip import ServedBy
+from skerry.schema.model import CARD_FILE, MODEL_FILE
 from skerry.schema.oip_documents import IndexRow
 from skerry.schema.oip_errors import shown
 from skerry.schema.runtime import RuntimeEvent
@@ -35,108 +33,18 @@ from skerry.serve.errors import (
     ServeError,
     UnknownModelError,
 )
-from skerry.serve.loading import Loaded, load_version, read_card
+from skerry.serve.loading import load_version, read_card
 from skerry.serve.memory import Held, give_way
 from skerry.serve.model_settings import ModelSettings, read_model_settings
 from skerry.serve.onnx_engine import OnnxModel
-from skerry.serve.runtime import Runtime
 from skerry.serve.scheduler import Lane
-from skerry.serve.sequences import Sequences
-from skerry.serve.upstream import UpstreamLane
-from skerry.serve.upstream_health import UpstreamHealth
+from skerry.serve.slots import Entry, Resting, Slot, version_number
 from skerry.serve.upstreams import Upstreams
 from skerry.serve.window import Window
 
-READY = "READY"
-UNAVAILABLE = "UNAVAILABLE"
 EVENTS_MAX = 256
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
-
-
-@dataclass(slots=True)
-class Slot:
-    """One model version in service."""
-
-    name: str
-    version: int
-    folder: Path
-    model: Runtime
-    card: Card | None
-    lane: Lane | UpstreamLane
-    window: Window
-    version_text: str
-    loaded: Loaded
-    loaded_at_s: float
-    sequences: Sequences | None = None
-    """The state of sequences under way, from the first request of one on."""
-    served_by: ServedBy | None = None
-    """What answers of this version say of who served them; made with the first."""
-    forms: dict[Any, tuple[list[str], list[str]]] = field(default_factory=dict)
-    """Names, datatypes and shapes of requests that passed, to the outputs that they get."""
-
-    health: UpstreamHealth | None = None
-    """Of the server behind it, where another server is the runtime."""
-
-    @property
-    def why_not(self) -> str:
-        """Say why it cannot be asked just now; empty if it can."""
-        return "" if self.health is None else self.health.reason
-
-    @property
-    def keeps(self) -> bool:
-        """Whether it must not rest: it is pinned, runs elsewhere, or has sequences under way."""
-        return self.loaded.settings.pinned or self.health is not None or bool(self.sequences)
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What it takes."""
-        return self.model.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What it gives."""
-        return self.model.outputs
-
-    @property
-    def used_at_s(self) -> float:
-        """When it was last asked for, or loaded."""
-        return max(self.window.used_at_s, self.loaded_at_s)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resting:
-    """A version that was loaded and checked, gave way to another, and loads when asked."""
-
-    folder: Path
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    card: Card | None
-    memory_bytes: int
-    load_s: float
-    reason: str
-    why_not: str = ""
-    """Nothing keeps it from answering: it loads when asked."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """One model: its versions in service, those that rest, and why others are not."""
-
-    slots: dict[int, Slot] = field(default_factory=dict)
-    resting: dict[int, Resting] = field(default_factory=dict)
-    default: int = 0
-    refused: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def serves(self) -> bool:
-        """Whether requests for it are answered."""
-        return bool(self.slots or self.resting)
-
-    def version_of(self, text: str) -> int:
-        """Return the number of a version as a request writes it; 0 if it is none."""
-        return self.default if not text else int(text) if _VERSION.fullmatch(text) else 0
 
 
 class Repository:
@@ -234,31 +142,12 @@ class Repository:
 
     def index(self) -> list[IndexRow]:
         """List versions in service, those that were refused, and those only on disk."""
-        rows: list[IndexRow] = []
         on_disk = {name: self._on_disk(name) for name in self._names()}
-        for name in sorted(self._entries.keys() | on_disk.keys()):
-            entry = self._entries.get(name, Entry())
-            known = {*entry.slots, *entry.resting, *entry.refused, *on_disk.get(name, [])}
-            for version in sorted(known):
-                ready = version in entry.slots or version in entry.resting
-                reason = "" if ready else "not loaded"
-                if version in entry.slots:
-                    reason = entry.slots[version].why_not
-                    ready = not reason
-                elif version in entry.resting:
-                    reason = f"{entry.resting[version].reason}; loads when asked"
-                reason = entry.refused.get(version, reason)
-                state = READY if ready else UNAVAILABLE
-                rows.append(
-                    IndexRow(
-                        name=name,
-                        version=str(version),
-                        state=state,
-                        reason=reason,
-                        in_service=version in entry.slots or version in entry.resting,
-                    )
-                )
-        return rows
+        return [
+            row
+            for name in sorted(self._entries.keys() | on_disk.keys())
+            for row in self._entries.get(name, Entry()).rows(name, on_disk.get(name, []))
+        ]
 
     async def load_all(self) -> list[ServeError]:
         """Load every model of the folder; return why some could not be."""
@@ -309,7 +198,7 @@ class Repository:
         """
         if not _MODEL_NAME.fullmatch(name):
             raise RepositoryError(shown(name), "this cannot name a model")
-        if not _VERSION.fullmatch(folder.name) or not folder.is_absolute():
+        if not version_number(folder.name) or not folder.is_absolute():
             raise RepositoryError(shown(str(folder)), "not an absolute path to a version folder")
         async with self._one_at_a_time:
             version = int(folder.name)
@@ -533,11 +422,8 @@ class Repository:
         folder = self._folder / name
         if not _MODEL_NAME.fullmatch(name) or not folder.is_dir():
             return []
-        return sorted(
-            int(path.name)
-            for path in folder.iterdir()
-            if path.is_dir() and _VERSION.fullmatch(path.name)
-        )
+        versions = (version_number(path.name) for path in folder.iterdir() if path.is_dir())
+        return sorted(version for version in versions if version)
 
 
 def forget_frames(error: BaseException | None) -> None:

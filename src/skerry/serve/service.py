@@ -33,9 +33,10 @@ from skerry.serve.log_settings import LogSettings
 from skerry.serve.metrics import Metrics
 from skerry.serve.model_config import model_config
 from skerry.serve.model_runtime import model_runtime, runtime_gauges
-from skerry.serve.repository import READY, Repository, Slot
+from skerry.serve.repository import Repository
 from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_of
 from skerry.serve.shared_memory import Regions
+from skerry.serve.slots import READY, Slot
 from skerry.serve.states import state_pairs
 from skerry.serve.tracing import Trace, Tracing
 from skerry.serve.upstream import UpstreamLane
