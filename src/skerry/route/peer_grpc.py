@@ -87,10 +87,12 @@ class GrpcEndpoint:
     async def infer(self, request: InferRequest, deadline_s: float) -> InferReply:
         """Send one inference request."""
         facts = list(write_facts(request, deadline_s).items())
-        data, trailing = await self._call("ModelInfer", encode_request(request), deadline_s, facts)
+        data, call = await self._call("ModelInfer", encode_request(request), deadline_s, facts)
         try:
             reply = decode_reply(data)
-            served = trailing.get(HEADER_SERVED_BY) or reply.parameters.get(HEADER_SERVED_BY)
+            served = reply.parameters.get(HEADER_SERVED_BY)
+            if served is None:
+                served = dict(await call.trailing_metadata() or ()).get(HEADER_SERVED_BY)
             reply.served_by = parse_served_by(str(served)) if served else None
         except OipError as error:
             raise PeerBrokenError(self.url, str(error)) from error
@@ -203,8 +205,8 @@ class GrpcEndpoint:
 
     async def _call(
         self, method: str, data: bytes, deadline_s: float, facts: Sequence[tuple[str, str]]
-    ) -> tuple[bytes, dict[str, Any]]:
-        """Return the answer's bytes and its trailing metadata."""
+    ) -> tuple[bytes, Any]:
+        """Return the answer's bytes, and the call for what else it said."""
         call = self._method(method)(
             data, timeout=max(deadline_s, DEADLINE_S_MIN), metadata=(*self._metadata, *facts)
         )
@@ -217,8 +219,7 @@ class GrpcEndpoint:
         finally:
             call.cancel()  # does nothing to a call that is over
         try:
-            answer = await call
-            return answer, dict(await call.trailing_metadata() or ())
+            return await call, call
         except grpc.aio.AioRpcError as error:
             raise self._error_of(error) from error
 
