@@ -1,6 +1,6 @@
 """Language models behind the OpenAI API's paths: the stock client, streams, usage, limits.
 
-The server behind answers with recorded exchanges of vLLM and llama.cpp.
+The server behind answers in the documented shapes of vLLM and llama.cpp.
 """
 
 import asyncio
@@ -33,22 +33,22 @@ EXCHANGES = Path(__file__).parent / "openai_exchanges"
 CHAT: Any = [{"role": "user", "content": "Say hello."}]
 
 
-def recorded(name: str) -> bytes:
+def documented(name: str) -> bytes:
     return (EXCHANGES / name).read_bytes()
 
 
 class Language:
-    """A server with the OpenAI API: answers each path with what was recorded."""
+    """A server with the OpenAI API: answers each path in a documented shape."""
 
     def __init__(self) -> None:
         self.port = 0
         self.status = 200
         self.answers = {
-            "/v1/chat/completions": recorded("vllm-chat.json"),
-            "/v1/completions": recorded("vllm-completion.json"),
-            "/v1/embeddings": recorded("vllm-embeddings.json"),
+            "/v1/chat/completions": documented("vllm-chat.json"),
+            "/v1/completions": documented("vllm-completion.json"),
+            "/v1/embeddings": documented("vllm-embeddings.json"),
         }
-        self.stream = recorded("vllm-chat.sse")
+        self.stream = documented("vllm-chat.sse")
         self.pause: asyncio.Event | None = None
         """Waited for after the second event of a stream."""
         self.cuts_off = False
@@ -257,7 +257,7 @@ async def test_what_the_server_behind_refuses_keeps_its_status_and_words(
     client: openai.AsyncOpenAI, language: Language, name: str
 ) -> None:
     language.status = 400
-    language.answers["/v1/chat/completions"] = recorded(name)
+    language.answers["/v1/chat/completions"] = documented(name)
     with pytest.raises(openai.BadRequestError, match="context") as caught:
         await client.chat.completions.create(model="chat", messages=CHAT)
     assert caught.value.code == "E0461"
@@ -289,7 +289,7 @@ async def test_a_client_that_leaves_takes_its_question_along(
 async def test_the_stock_client_reads_a_stream_as_it_comes(
     client: openai.AsyncOpenAI, language: Language, name: str
 ) -> None:
-    language.stream = recorded(name)
+    language.stream = documented(name)
     language.pause = asyncio.Event()
     stream = await client.chat.completions.create(model="chat", messages=CHAT, stream=True)
     texts = []
