@@ -229,6 +229,25 @@ async def test_rapid_reset(site: Open) -> None:
     assert await target.serves()
 
 
+async def test_made_you_reset(site: Open) -> None:
+    """CVE-2025-8671: calls broken on purpose, so that it is the server who takes them back."""
+    target = await site(waits)
+    peer = await target.peer()
+    broken = _raw(8, 0, 0, b"\0\0\0\0")[:5]
+    for start in range(1, 2 * RESETS_MAX + 400, 100):
+        frames: list[Frame | bytes] = []
+        for stream in range(start, start + 100, 2):
+            frames += [
+                headers(stream, block("ModelInfer")),
+                data(stream, message(INFER), "END_STREAM"),
+                broken + stream.to_bytes(4, "big") + b"\0\0\0\0",
+            ]
+        await peer.send(*frames)
+    assert await peer.goaway() is Code.ENHANCE_YOUR_CALM
+    await target.empties()
+    assert await target.serves()
+
+
 @pytest.mark.parametrize("piece", [b"", b"\0\1a\1b" * 100])
 async def test_continuation_flood(site: Open, piece: bytes) -> None:
     """CVE-2024-27316 and its kin: a header block that never ends."""

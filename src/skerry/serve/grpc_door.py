@@ -9,6 +9,7 @@ Errors:  PortBusyError, when an address cannot be listened on.
 
 import asyncio
 import contextlib
+import logging
 
 from skerry.base.clock import Clock
 from skerry.serve import h2_frames as h2
@@ -17,10 +18,13 @@ from skerry.serve.grpc_packing import Packing
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.h2_connection import H2Connection
 from skerry.serve.h2_flow import Trailers
+from skerry.serve.h2_frames import H2ConnectionError
 from skerry.serve.h2_headers import BlockCache
 from skerry.serve.h2_limits import GrpcLimits
 from skerry.serve.h2_reader import BUFFER_BYTES
 from skerry.serve.listening import Listener, Listening
+
+log = logging.getLogger("skerry.serve")
 
 SWEEP_S = 0.25
 _TRAILERS_MAX = 256
@@ -127,7 +131,13 @@ class GrpcDoor:
             await asyncio.sleep(min(max(shortest_s / 4, 0.01), SWEEP_S))
             now_s = self.now_s()
             for connection in list(self._connections):
-                connection.sweep(now_s)
+                try:
+                    connection.sweep(now_s)
+                except H2ConnectionError as error:
+                    connection.failed(error)
+                except Exception:  # the sweep of one must not end that of all
+                    log.exception("a gRPC connection could not be swept")
+                    connection.abort()
 
 
 def _opening(limits: GrpcLimits) -> bytes:

@@ -202,6 +202,8 @@ class H2Connection(CallTaker):
         stream = self._streams.get(error.stream_id)
         if stream is not None:
             self._drop(stream)
+            if not self._resets.spend():  # a client can make us take its calls back as well
+                raise H2ConnectionError(Code.ENHANCE_YOUR_CALM, "too many calls taken back")
         self._control(h2.rst_stream(error.stream_id, error.code))
         self._close_if_drained()
 
