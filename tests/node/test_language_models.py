@@ -20,7 +20,8 @@ from skerry.schema.desired import Peer
 from skerry.schema.oip import InferFunction
 from skerry.schema.policy import Place, Policy, Residency, Stays
 from skerry.schema.records import Outcome, RequestRecord
-from skerry.serve.server import Server, ServeSettings
+from skerry.serve.server import Server
+from skerry.serve.settings import ServeSettings
 
 pytestmark = pytest.mark.anyio
 CHAT: Any = [{"role": "user", "content": "Hello"}]

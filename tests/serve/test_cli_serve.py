@@ -113,3 +113,26 @@ def test_one_stands_before_another_and_follows_its_life(
         urllib.request.urlopen(asked, timeout=5)
     assert caught.value.code == 503
     assert json.loads(caught.value.read())["code"] == "E0460"
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a process has once it ran some lines."""
+    lines = f"import sys\n{code}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_a_server_loads_only_what_every_request_needs() -> None:
+    server = loaded_by(
+        "from skerry.cli.serve_run import make_server\n"
+        "from skerry.serve.settings import ServeSettings\n"
+        "make_server(ServeSettings(repository='x'))"
+    )
+    assert {"onnxruntime", "skerry.learn.explainer"} <= server
+    costly = {"grpc", "cryptography", "PIL", "sklearn", "google.protobuf.json_format"}
+    assert server & {*costly, "skerry.learn.explanations", "skerry.learn.attribution"} == set()
+
+
+def test_the_parent_of_workers_loads_nothing_that_runs_models() -> None:
+    parent = loaded_by("import skerry.cli.serve_run, skerry.serve.workers")
+    assert parent & {"onnxruntime", "google", "grpc", "uvloop", "skerry.serve.server"} == set()

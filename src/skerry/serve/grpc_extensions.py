@@ -6,8 +6,6 @@ Errors:  those of the extensions; UnsupportedError for memory of a GPU.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from google.protobuf.json_format import ParseDict
-
 from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip_errors import UnsupportedError
 from skerry.schema.oip_grpc import parse
@@ -47,6 +45,8 @@ class _Extensions:
         self._service = service
 
     async def config(self, data: Buffer, call: Caller) -> list[Buffer]:
+        from google.protobuf.json_format import ParseDict  # only these calls need it
+
         wanted = parse(pb.ModelConfigRequest(), data)
         message = pb.ModelConfigResponse()
         found = await self._service.config(wanted.name, wanted.version)
@@ -54,6 +54,8 @@ class _Extensions:
         return _pieces(message)
 
     async def statistics(self, data: Buffer, call: Caller) -> list[Buffer]:
+        from google.protobuf.json_format import ParseDict  # only these calls need it
+
         wanted = parse(pb.ModelStatisticsRequest(), data)
         message = pb.ModelStatisticsResponse()
         for row in self._service.statistics(wanted.name, wanted.version):
