@@ -15,10 +15,14 @@ import pytest
 import tritonclient.grpc
 import tritonclient.grpc.aio
 
+from skerry.base.clock import SystemClock
+from skerry.base.errors import UsageError
 from skerry.schema import oip_grpc
 from skerry.schema import open_inference_pb2 as pb
 from skerry.serve.grpc_door import GrpcDoor
+from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.grpcio_door import GrpcioDoor
+from skerry.serve.listening import Listener
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +75,12 @@ def test_grpcio_is_not_imported_where_it_is_not_chosen(repository: Path, tmp_pat
         rest, _ = process.communicate(timeout=20)
         seen[engine] = rest.strip()
     assert seen == {"own": "False", "grpcio": "True"}
+
+
+async def test_a_socket_of_several_workers_is_refused_by_the_engine_that_cannot_share_it() -> None:
+    door = GrpcioDoor(GrpcWorks(None, None), clock=SystemClock())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="several workers share"):
+        await door.listen(Listener(uds="/tmp/any", handle=3))
 
 
 def given(module: Any, value: float) -> Any:

@@ -5,7 +5,8 @@ give the same answers, limits and facts. Each address has a server of its own, b
 grpcio does not say through which of several a call came.
 
 Units:   bytes and seconds.
-Errors:  PortBusyError, when the address cannot be listened on.
+Errors:  PortBusyError, when the address cannot be listened on; UsageError for a socket that
+         another process made, which the library cannot take.
 """
 
 import logging
@@ -17,7 +18,7 @@ import grpc
 import grpc.aio
 
 from skerry.base.clock import Clock
-from skerry.base.errors import SkerryError
+from skerry.base.errors import SkerryError, UsageError
 from skerry.schema.oip_grpc import SERVICE
 from skerry.serve.errors import PortBusyError
 from skerry.serve.grpc_call import FAILED, Call, Work, status_of
@@ -53,6 +54,11 @@ class GrpcioDoor:
 
     async def listen(self, listener: Listener, tls: GrpcTls | None = None) -> int:
         """Open one address and return its port (0 for a Unix socket)."""
+        if listener.handle is not None:
+            raise UsageError(
+                "the grpcio library cannot answer on a Unix socket that several workers share",
+                "leave --grpc-engine at own, or --grpc-uds away",
+            )
         server = grpc.aio.server(
             maximum_concurrent_rpcs=CALLS_MAX,
             options=[
