@@ -52,7 +52,7 @@ class Pair:
         )
         plan = WorkerPlan(
             index=index,
-            parent_pid=os.getpid(),
+            parent_pid=os.getppid(),
             settings=settings,
             controls=self.controls,
             **changes,
@@ -253,12 +253,15 @@ FREE = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 def serve(repository: Path) -> Iterator[Serve]:
     processes: list[subprocess.Popen[str]] = []
 
-    def run(*options: str, repository: Path = repository) -> subprocess.Popen[str]:
+    def run(
+        *options: str, repository: Path = repository, **environment: str
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "skerry", "serve", f"--repository={repository}", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
         processes.append(process)
         return process
@@ -347,13 +350,17 @@ def test_two_workers_serve_as_one_and_what_is_killed_comes_back(
     assert not uds.exists()
 
 
-def test_workers_end_with_a_parent_that_is_killed(serve: Serve) -> None:
-    process = serve("--workers", "2", "--json", *FREE)
+def test_workers_end_with_a_parent_that_is_killed_and_leave_nothing(
+    serve: Serve, tmp_path: Path
+) -> None:
+    process = serve("--workers", "2", "--json", *FREE, TMPDIR=str(tmp_path))
     read_document(process)
     workers = children_of(process.pid)
+    assert list(tmp_path.glob("skerry-*/*.sock"))
     process.kill()
     process.wait()
     until(lambda: not any(is_alive(pid) for pid in workers))
+    assert not list(tmp_path.glob("skerry-*"))
 
 
 def test_a_port_in_use_ends_with_2_before_any_worker_starts(serve: Serve, busy_port: int) -> None:

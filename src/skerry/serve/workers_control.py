@@ -8,8 +8,9 @@ path of the HTTP door for this worker alone, and beside them
     GET  /state          what was changed since the start, for a worker that starts again
 """
 
+import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -111,10 +112,13 @@ class Control:
         return works_everywhere(works, self.siblings)
 
     async def close(self) -> None:
-        """Close the control door."""
+        """Close the control door; where the parent is gone, the last worker clears up."""
         self.siblings.close()
         await self._door.stop(0)
         self._held.close()
+        if os.getppid() != self._plan.parent_pid:
+            with suppress(OSError):  # others still use the folder
+                self._path.parent.rmdir()
 
 
 async def catch_up(service: Service, siblings: Siblings) -> None:

@@ -80,7 +80,7 @@ class Siblings:
     def __init__(self, index: int, controls: Sequence[str]) -> None:
         self._index = index
         self._controls = [Path(path) for path in controls]
-        self._turns = self._controls[0].with_name("turn")
+        self._turns = self._controls[0].parent
         self._client = HttpClient()
         self._changes: set[asyncio.Task[object]] = set()
 
@@ -100,7 +100,7 @@ class Siblings:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Hold off changes by other workers; the kernel lets go for a worker that dies."""
-        handle = os.open(self._turns, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._turns, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             try:
                 async with asyncio.timeout(CHANGE_S_MAX):
