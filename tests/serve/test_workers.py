@@ -46,7 +46,7 @@ class Pair:
         self.client = HttpClient()
         self.workers = [self._make(0), self._make(1)]
 
-    def _make(self, index: int, **changes: Any) -> Server:
+    def _make(self, index: int) -> Server:
         settings = ServeSettings(
             repository=str(self.repository), http_port=0, grpc_port=0, metrics_port=None
         )
@@ -55,14 +55,13 @@ class Pair:
             parent_pid=os.getppid(),
             settings=settings,
             controls=self.controls,
-            **changes,
         )
         return Server(settings, worker=plan)
 
     async def again(self, index: int) -> Server:
         """Replace a worker, as its parent does when it ended."""
         await self.workers[index].stop(0)
-        self.workers[index] = worker = self._make(index, again=True)
+        self.workers[index] = worker = self._make(index)
         await worker.start()
         return worker
 
@@ -175,13 +174,45 @@ async def test_a_worker_that_does_not_follow_is_named_with_its_reason(pair: Pair
 
 
 @pytest.mark.anyio
-async def test_a_worker_that_is_gone_is_named_and_reading_asks_nobody_else(pair: Pair) -> None:
-    await pair.workers[1].stop(0)
+async def test_over_grpc_it_is_named_too_and_reading_asks_nobody_else(pair: Pair) -> None:
+    await pair.workers[1].service.unload("double")
     wanted = pb.RepositoryModelUnloadRequest(model_name="double")
-    with pytest.raises(grpc.aio.AioRpcError, match=r"worker 1: .* cannot be reached"):
+    with pytest.raises(grpc.aio.AioRpcError, match="worker 1: model 'double' is not served here"):
         await pair.rpc(0, "RepositoryModelUnload", wanted, pb.RepositoryModelUnloadResponse)
+    await pair.workers[1].stop(0)
     read = await pair.rpc(0, "LogSettings", pb.LogSettingsRequest(), pb.LogSettingsResponse)
     assert "log_info" in read.settings
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_breaks_off_in_the_middle_of_a_change_is_named(
+    pair: Pair, tmp_path: Path
+) -> None:
+    await pair.workers[1].stop(0)
+
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(break_off, pair.controls[1]):
+        status, answer = await pair.ask(0, "POST", "/v2/repository/models/double/unload")
+    assert (status, answer["code"]) == (500, "E0450")
+    assert "worker 1: " in answer["error"]
+    assert "broke before the answer" in answer["error"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("starting", [False, True])
+async def test_a_change_waits_for_no_worker_that_is_away_or_starting(
+    pair: Pair, starting: bool
+) -> None:
+    if starting:
+        pair.workers[1].service.close()
+    else:
+        await pair.workers[1].stop(0)
+    assert await pair.ask(0, "POST", "/v2/repository/models/double/unload") == (200, None)
+    await pair.again(1)
+    assert (await pair.ask(1, "GET", "/v2/models/double"))[0] == 404
 
 
 @pytest.mark.anyio

@@ -114,6 +114,7 @@ def command(
     """
     from skerry.cli import serve_run
     from skerry.serve.settings import ServeSettings
+    from skerry.serve.workers_plan import count_of
 
     if worker is not None:
         return serve_run.worker()
@@ -136,14 +137,15 @@ def command(
         trace_file=trace_file,
     )
 
-    if workers == 1:
+    count = count_of(workers)
+    if count == 1:
         return serve_run.alone(settings, as_json=as_json)
     if grpc_engine != "own":
         raise UsageError(
-            f"--workers {workers} with --grpc-engine {grpc_engine}",
+            f"{count} workers with --grpc-engine {grpc_engine}",
             "several workers speak gRPC by skerry's own engine alone",
         )
-    return serve_run.several(settings, workers, as_json=as_json)
+    return serve_run.several(settings, count, as_json=as_json)
 
 
 def _memory_bytes(text: str | None) -> int | None:

@@ -16,7 +16,7 @@ from skerry.base.errors import Exit, SkerryError
 from skerry.base.processes import end_with_parent, settle
 from skerry.cli.output import print_json, print_table, say, say_next
 from skerry.serve.settings import Ports, ServeSettings
-from skerry.serve.workers_plan import Failed, Started, WorkerPlan, count_of
+from skerry.serve.workers_plan import Failed, Started, WorkerPlan
 
 if TYPE_CHECKING:
     from skerry.schema.model import Card
@@ -68,11 +68,10 @@ def worker() -> int:
     return Exit.DONE
 
 
-def several(settings: ServeSettings, wanted: int, *, as_json: bool) -> int:
+def several(settings: ServeSettings, count: int, *, as_json: bool) -> int:
     """Be the parent of several workers."""
     from skerry.serve.workers import Workers
 
-    count = count_of(wanted)
     command = (
         sys.executable,
         "-m",

@@ -236,12 +236,11 @@ class Workers:
         except OSError as error:
             return f"could not be started ({error.strerror or error})"
         worker.process = process
-        plan = msgspec.structs.replace(worker.plan, again=worker.life > 0)
         worker.life += 1
         try:
             if self._stopping.is_set():  # stopped while it was being started
                 self._signal(signal.SIGTERM)
-            return await self._watch(worker, process, msgspec.json.encode(plan))
+            return await self._watch(worker, process, msgspec.json.encode(worker.plan))
         finally:
             worker.process = None
             if process.returncode is None:

@@ -5,10 +5,9 @@ path of the HTTP door for this worker alone, and beside them
 
     GET  /metrics        the worker's own numbers
     POST /rpc/<method>   the message of a gRPC call that changes something
-    GET  /state          what was changed since the start, for a worker that starts again
+    GET  /state          what was changed since the start, for a worker that joins
 """
 
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,10 +15,11 @@ from pathlib import Path
 import msgspec
 
 from skerry.base.clock import SystemClock
+from skerry.base.processes import is_alive
 from skerry.base.sockets import socket_address
 from skerry.schema.oip import InferFunction
 from skerry.schema.oip_documents import RegionStatus
-from skerry.serve.errors import HttpError, ServeError
+from skerry.serve.errors import HttpError, NotReadyError, ServeError
 from skerry.serve.grpc_call import Call, Work
 from skerry.serve.grpc_works import GrpcWorks
 from skerry.serve.http_door import HttpDoor
@@ -61,8 +61,10 @@ class ControlPaths:
         if path == STATE:
             need_method(request, "GET")
             if not self._service.accepting:
-                raise HttpError(503, "this worker is starting, or stopping")
+                raise NotReadyError("starting, or stopping")
             return json_reply(state_of(self._service))
+        if request.method == "POST" and not self._service.accepting:
+            raise NotReadyError("starting, or stopping")  # it takes over the change when it joins
         if path.startswith(RPC):
             need_method(request, "POST")
             work = self._works.unary.get(path.removeprefix(RPC))
@@ -103,8 +105,7 @@ class Control:
     async def join(self) -> None:
         """Begin to be ready, with all that siblings were told while this worker was not there."""
         async with self.siblings.turn():
-            if self._plan.again:
-                await catch_up(self._service, self.siblings)
+            await catch_up(self._service, self.siblings)
             self._service.open()
 
     def everywhere(self, works: Mapping[str, Work]) -> dict[str, Work]:
@@ -116,13 +117,13 @@ class Control:
         self.siblings.close()
         await self._door.stop(0)
         self._held.close()
-        if os.getppid() != self._plan.parent_pid:
+        if not is_alive(self._plan.parent_pid):
             with suppress(OSError):  # others still use the folder
                 self._path.parent.rmdir()
 
 
 async def catch_up(service: Service, siblings: Siblings) -> None:
-    """Bring a worker that starts again to where its siblings are; to be called in its turn.
+    """Bring a worker that starts to where its siblings are; to be called in its turn.
 
     What cannot be taken over is logged, and left out: a worker that serves less is better
     than one that does not start.
@@ -140,12 +141,12 @@ async def catch_up(service: Service, siblings: Siblings) -> None:
         try:
             await service.load(model, Path(*versions.values()))
         except ServeError as error:
-            LOGGER.warning("a worker that started again lacks a model: %s", error)
+            LOGGER.warning("a worker that joined lacks a model: %s", error)
     for region in theirs.regions:
         try:
             service.regions.register(region.name, region.key, region.offset, region.byte_size)
         except ServeError as error:
-            LOGGER.warning("a worker that started again lacks shared memory: %s", error)
+            LOGGER.warning("a worker that joined lacks shared memory: %s", error)
     logs = {name: value for name, value in theirs.logs.items() if name != "log_file"}
     if logs.items() - service.logs.values().items():
         service.logs.change(logs)

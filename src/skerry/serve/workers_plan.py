@@ -29,8 +29,6 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The open file of the HTTP door's Unix socket, which listens already."""
     grpc_uds_handle: int | None = None
     """The same for the gRPC door."""
-    again: bool = False
-    """Whether a worker of this number ran before: the others then know what it missed."""
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):

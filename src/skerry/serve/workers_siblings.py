@@ -4,7 +4,8 @@ A client's load, unload, registration of shared memory or change of settings arr
 whichever worker holds its connection. That worker makes the change itself and then has
 each of its siblings make it, through their control sockets: the same HTTP request, or
 the message of the same RPC. One change goes on at a time, whichever worker it came to,
-so that all see the same order.
+so that all see the same order. A sibling that is not there, or starting, is no failure:
+it takes over what the others have before it serves.
 
 Units:   seconds.
 Errors:  SiblingError, which names the workers that did not follow; NotReadyError where
@@ -35,9 +36,11 @@ from skerry.serve.grpc_call import Call, Work
 
 CHANGE_S_MAX = 120.0
 """A model load, with room to spare."""
+STATE_S_MAX = 10.0
 RPC = "/rpc/"
 """Where a control door takes the message of a gRPC call."""
 _LOOK_S = 0.005
+_NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
 _CHANGES: Mapping[str, Callable[[Buffer], bool]] = {
     "RepositoryModelLoad": lambda _: True,
     "RepositoryModelUnload": lambda _: True,
@@ -116,7 +119,7 @@ class Siblings:
         """Return what the first sibling that answers says at `path`; None if none does."""
         for index in self._others():
             try:
-                answer = await self._call(index, "GET", path, b"", limit_s=1.0)
+                answer = await self._call(index, "GET", path, b"", limit_s=STATE_S_MAX)
             except (SkerryError, TimeoutError, OSError):
                 continue
             if answer.status == 200:
@@ -139,19 +142,20 @@ class Siblings:
         return done
 
     async def _repeat(self, index: int, path: str, body: bytes) -> str:
-        """Have a sibling make a change; return why it did not, empty if it did."""
+        """Have a sibling make a change; return why it did not, empty if it did or will."""
         try:
             answer = await self._call(index, "POST", path, body, limit_s=CHANGE_S_MAX)
         except TimeoutError:
             return f"no answer in {CHANGE_S_MAX:g} s"
         except (SkerryError, OSError) as error:
-            return str(error)
+            return "" if isinstance(error.__cause__, _NOT_THERE) else str(error)
         if answer.status < 300:
             return ""
         try:
-            return msgspec.json.decode(answer.body, type=ErrorDocument).error
+            refusal = msgspec.json.decode(answer.body, type=ErrorDocument)
         except msgspec.DecodeError:
             return f"it answered {answer.status}"
+        return "" if refusal.code == NotReadyError.code else refusal.error
 
     async def _call(
         self, index: int, method: str, path: str, body: bytes, *, limit_s: float
