@@ -135,4 +135,7 @@ def test_a_server_loads_only_what_every_request_needs() -> None:
 
 def test_the_parent_of_workers_loads_nothing_that_runs_models() -> None:
     parent = loaded_by("import skerry.cli.serve_run, skerry.serve.workers")
-    assert parent & {"onnxruntime", "google", "grpc", "uvloop", "skerry.serve.server"} == set()
+    assert (
+        parent & {"onnxruntime", "google", "grpc", "numpy", "uvloop", "skerry.serve.server"}
+        == set()
+    )

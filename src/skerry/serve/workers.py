@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,12 +31,13 @@ from skerry.base.errors import Exit
 from skerry.base.http_client import Address, HttpClient
 from skerry.base.sockets import socket_address
 from skerry.serve.errors import ServeError
-from skerry.serve.http_door import HttpDoor
 from skerry.serve.listening import Listener
 from skerry.serve.settings import Ports, ServeSettings
-from skerry.serve.workers_metrics import Asked, WorkersPage
-from skerry.serve.workers_plan import Failed, Started, WorkerPlan, cores_of
+from skerry.serve.workers_plan import Asked, Failed, Started, WorkerPlan, cores_of
 from skerry.serve.workers_sockets import reserved, shared_unix_socket
+
+if TYPE_CHECKING:
+    from skerry.serve.http_door import HttpDoor
 
 SAID_BYTES_MAX = 4 * 1024 * 1024
 PAUSE_S_FIRST = 0.1
@@ -103,16 +105,18 @@ class Workers:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._client = HttpClient()
-        self._metrics = HttpDoor(WorkersPage(self._asked), clock=SystemClock())
+        self._metrics: HttpDoor | None = None
 
     async def start(self) -> Started:
         """Hold the ports, start every worker, and return what the first says once all serve."""
         try:
-            plans = await self._plans()
+            plans = self._plans()
             loop = asyncio.get_running_loop()
             self._workers = [_Worker(plan, loop.create_future()) for plan in plans]
             self._tasks = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
+            metrics = asyncio.create_task(self._open_metrics())  # its turn comes after theirs
             started = await asyncio.gather(*(worker.ready for worker in self._workers))
+            await metrics
         except BaseException:
             for worker in self._workers:
                 worker.ready.cancel()
@@ -128,20 +132,20 @@ class Workers:
             await asyncio.wait(self._tasks, timeout=self._settings.drain_s + STOP_S_MORE)
             self._signal(signal.SIGKILL)
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._metrics.stop(0)
+        if self._metrics is not None:
+            await self._metrics.stop(0)
         self._client.close()
         self._held.close()
 
-    async def _plans(self) -> list[WorkerPlan]:
+    def _plans(self) -> list[WorkerPlan]:
         """Open what workers share, and say to each what it is to do."""
         settings, held, host = self._settings, self._held, self._settings.host
         self.ports.http = reserved(held, host, settings.http_port, option="http-port")
         if settings.grpc_port is not None:
             self.ports.grpc = reserved(held, host, settings.grpc_port, option="grpc-port")
         if settings.metrics_port is not None:
-            self.ports.metrics = await self._metrics.listen(
-                Listener(host=host, port=settings.metrics_port, option="metrics-port")
-            )
+            option = "metrics-port"
+            self.ports.metrics = reserved(held, host, settings.metrics_port, option=option)
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="skerry-")))
         memory = settings.memory_bytes_max
         shared = msgspec.structs.replace(
@@ -168,6 +172,19 @@ class Workers:
             )
             for index in range(self._count)
         ]
+
+    async def _open_metrics(self) -> None:
+        if self._settings.metrics_port is None:
+            return
+        # Loaded while the workers load what they need, which takes longer.
+        from skerry.serve.http_door import HttpDoor
+        from skerry.serve.workers_metrics import WorkersPage
+
+        self._metrics = HttpDoor(WorkersPage(self._asked), clock=SystemClock())
+        port, host = self.ports.metrics, self._settings.host
+        await self._metrics.listen(
+            Listener(host=host, port=port, option="metrics-port", reuse_port=True)
+        )
 
     def _inherited(self, path: str | None) -> int | None:
         if path is None:

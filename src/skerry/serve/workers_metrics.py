@@ -12,7 +12,7 @@ Source:  the Prometheus text format 0.0.4, in the part of it that `serve.metrics
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from skerry.base.drive import in_task
@@ -20,6 +20,7 @@ from skerry.base.errors import SkerryError
 from skerry.schema.oip_errors import shown
 from skerry.serve.errors import HttpError, ServeError
 from skerry.serve.http_message import HttpReply, HttpRequest, need_method
+from skerry.serve.workers_plan import Asked
 
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 ROWS_MAX = 100_000
@@ -155,15 +156,6 @@ def _merge_gauge(whole: Page, family: Family, index: int) -> None:
 def _same(page: Page, family: Family) -> Family:
     """Return the family of that name, made where there is none."""
     return page.setdefault(family.name, Family(family.name, family.kind, family.help_text))
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A worker that a page may be asked of."""
-
-    index: int
-    life: int
-    page: Callable[[], Awaitable[bytes]]
 
 
 class WorkersPage:

@@ -5,6 +5,8 @@ processes; the answer is one line of JSON on its standard output.
 """
 
 import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -48,6 +50,15 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     text: str
     hint: str
     exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A worker whose numbers its parent can ask for; `page` does."""
+
+    index: int
+    life: int
+    page: Callable[[], Awaitable[bytes]]
 
 
 def cores_of(count: int) -> list[int | None]:
