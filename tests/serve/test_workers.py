@@ -25,8 +25,8 @@ from skerry.base.processes import is_alive
 from skerry.schema import open_inference_pb2 as pb
 from skerry.serve.errors import PortBusyError
 from skerry.serve.server import Server
-from skerry.serve.settings import ServeSettings
-from skerry.serve.workers_plan import WorkerPlan, cores_of, count_of
+from skerry.serve.settings import Ports, ServeSettings
+from skerry.serve.workers_plan import WorkerPlan, cores_of, count_of, plans_of
 from skerry.serve.workers_sockets import reserved
 
 BODY = json.dumps(
@@ -272,6 +272,17 @@ def test_each_worker_has_a_core_of_its_own_where_there_are_enough() -> None:
     assert cores_of(len(mine)) == mine
     assert cores_of(len(mine) + 1) == [None] * (len(mine) + 1)
     assert (count_of(0), count_of(3)) == (len(mine), 3)
+
+
+def test_workers_share_the_ports_divide_the_memory_and_trace_apart(tmp_path: Path) -> None:
+    settings = ServeSettings(repository="r", memory_bytes_max=100, trace_file="t", http_port=0)
+    first, second = plans_of(settings, 2, ports=Ports(http=7, grpc=8, metrics=9), folder=tmp_path)
+    assert (first.settings.http_port, first.settings.grpc_port) == (7, 8)
+    assert first.settings.metrics_port is None
+    assert (first.settings.memory_bytes_max, first.settings.trace_file) == (50, "t.0")
+    assert msgspec.structs.replace(second.settings, trace_file="t.0") == first.settings
+    assert first.controls == second.controls
+    assert len(set(first.controls)) == 2
 
 
 # Real processes.

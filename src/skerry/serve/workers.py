@@ -13,7 +13,6 @@ Errors:  PortBusyError; WorkerError, which carries what a worker said that could
 
 import asyncio
 import contextlib
-import os
 import signal
 import tempfile
 from asyncio.subprocess import PIPE, Process
@@ -33,7 +32,7 @@ from skerry.base.sockets import socket_address
 from skerry.serve.errors import ServeError
 from skerry.serve.listening import Listener
 from skerry.serve.settings import Ports, ServeSettings
-from skerry.serve.workers_plan import Asked, Failed, Started, WorkerPlan, cores_of
+from skerry.serve.workers_plan import Asked, Failed, Started, WorkerPlan, plans_of
 from skerry.serve.workers_sockets import reserved, shared_unix_socket
 
 if TYPE_CHECKING:
@@ -147,31 +146,15 @@ class Workers:
             option = "metrics-port"
             self.ports.metrics = reserved(held, host, settings.metrics_port, option=option)
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="skerry-")))
-        memory = settings.memory_bytes_max
-        shared = msgspec.structs.replace(
-            settings,
-            http_port=self.ports.http,
-            grpc_port=None if settings.grpc_port is None else self.ports.grpc,
-            metrics_port=None,
-            memory_bytes_max=None if memory is None else memory // self._count,
-        )
         uds, grpc_uds = (self._inherited(path) for path in (settings.uds, settings.grpc_uds))
-        cores = cores_of(self._count)
-        return [
-            WorkerPlan(
-                index=index,
-                parent_pid=os.getpid(),
-                settings=msgspec.structs.replace(
-                    shared,
-                    trace_file=f"{settings.trace_file}.{index}" if settings.trace_file else "",
-                ),
-                controls=tuple(str(folder / f"{number}.sock") for number in range(self._count)),
-                core=cores[index],
-                uds_handle=uds,
-                grpc_uds_handle=grpc_uds,
-            )
-            for index in range(self._count)
-        ]
+        return plans_of(
+            settings,
+            self._count,
+            ports=self.ports,
+            folder=folder,
+            uds_handle=uds,
+            grpc_uds_handle=grpc_uds,
+        )
 
     async def _open_metrics(self) -> None:
         if self._settings.metrics_port is None:

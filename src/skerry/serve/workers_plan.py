@@ -7,11 +7,12 @@ processes; the answer is one line of JSON on its standard output.
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from skerry.schema.oip_documents import IndexRow
-from skerry.serve.settings import ServeSettings
+from skerry.serve.settings import Ports, ServeSettings
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +60,42 @@ class Asked:
     index: int
     life: int
     page: Callable[[], Awaitable[bytes]]
+
+
+def plans_of(
+    settings: ServeSettings,
+    count: int,
+    *,
+    ports: Ports,
+    folder: Path,
+    uds_handle: int | None = None,
+    grpc_uds_handle: int | None = None,
+) -> list[WorkerPlan]:
+    """Return what each worker of this process is told; control sockets will be in `folder`.
+
+    Workers share the ports, and divide the memory; each has a trace file of its own.
+    """
+    memory = settings.memory_bytes_max
+    cores = cores_of(count)
+    return [
+        WorkerPlan(
+            index=index,
+            parent_pid=os.getpid(),
+            settings=msgspec.structs.replace(
+                settings,
+                http_port=ports.http,
+                grpc_port=None if settings.grpc_port is None else ports.grpc,
+                metrics_port=None,
+                memory_bytes_max=None if memory is None else memory // count,
+                trace_file=f"{settings.trace_file}.{index}" if settings.trace_file else "",
+            ),
+            controls=tuple(str(folder / f"{number}.sock") for number in range(count)),
+            core=cores[index],
+            uds_handle=uds_handle,
+            grpc_uds_handle=grpc_uds_handle,
+        )
+        for index in range(count)
+    ]
 
 
 def cores_of(count: int) -> list[int | None]:
