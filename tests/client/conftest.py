@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from skerry.schema.oip import HEADER_SERVED_BY, InferReply, InferRequest, ServedBy, Tensor
-from skerry.schema.oip_facts import format_served_by, read_facts
+from skerry.schema.oip_facts import read_facts
 from skerry.schema.oip_http import (
     HEADER_JSON_LENGTH,
     decode_request,
@@ -82,7 +82,7 @@ class Door:
             reason=self.reason,
         )
         whole = b"".join(bytes(piece) for piece in pieces)
-        lines = [f"content-length: {len(whole)}", f"{HEADER_SERVED_BY}: {format_served_by(served)}"]
+        lines = [f"content-length: {len(whole)}", f"{HEADER_SERVED_BY}: {served.text}"]
         if length is not None:
             lines.append(f"{HEADER_JSON_LENGTH}: {length}")
         return ("HTTP/1.1 200 OK\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode() + whole

@@ -191,7 +191,7 @@ async def server(repository: Path) -> AsyncIterator[Server]:
         explainer = Explainer(
             infer,
             run=lambda request: server.service.run_apart(request),
-            asked=lambda: server.service.metrics.count(),
+            asked=lambda: server.service.count(),
             metadata=lambda *of: server.service.metadata(*of),
             cards=lambda *of: server.service.card(*of),
             node=settings.node,

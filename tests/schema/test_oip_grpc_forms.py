@@ -11,7 +11,6 @@ from skerry.schema import oip_grpc, oip_grpc_forms
 from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import DATATYPES, InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_errors import OipError
-from skerry.schema.oip_facts import format_served_by
 from skerry.schema.oip_tensors import tensor_from_array
 
 names = st.sampled_from(["x", "y", "größe", ""])
@@ -169,7 +168,7 @@ def test_millions_of_empty_fields_are_refused_before_they_are_read() -> None:
 
 def test_an_answer_with_who_served_it_repeats_its_head() -> None:
     served = ServedBy(site="a", node="a/1", tier="edge", model="m", version="1", reason="local")
-    text = format_served_by(served)
+    text = served.text
     x = tensor_from_array("y", np.ones(2, np.float32))
     reply = InferReply(model="m", version="1", outputs=[x], parameters={"skerry-served-by": text})
     first, second = oip_grpc_forms.encode(reply)[0], oip_grpc_forms.encode(reply)[0]

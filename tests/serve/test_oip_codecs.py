@@ -13,7 +13,7 @@ from skerry.schema import oip_grpc, oip_http
 from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_errors import OipError, TensorDataError, UnsupportedError
-from skerry.schema.oip_facts import format_served_by, parse_served_by, read_facts, write_facts
+from skerry.schema.oip_facts import parse_served_by, read_facts, write_facts
 from skerry.schema.oip_tensors import raw_from_tensor, tensor_from_array
 
 FLOATS = tensor_from_array("a", np.arange(6, dtype=np.float32).reshape(2, 3))
@@ -215,7 +215,7 @@ def test_served_by_survives_its_header() -> None:
         site="oslo", node="oslo/1", tier="edge", model="m", version="3", reason="local"
     )
     text = "site=oslo;node=oslo/1;tier=edge;model=m;version=3;reason=local"
-    assert format_served_by(served) == text
+    assert served.text == text
     assert parse_served_by(text + ";new=field") == served
     with pytest.raises(OipError, match="without node"):
         parse_served_by("site=oslo")

@@ -34,8 +34,8 @@ def test_what_is_not_the_wait_or_the_run_of_a_request_is_its_input() -> None:
     clock.advance(100)
     kept.waited(0.5)
     kept.ran(2, 8, 10.0, 10.25)  # two requests share a run of a quarter second
-    kept.answered(11.0, 1.0)
-    kept.answered(90.0, 1.0)
+    kept.answered(11.0, [1.0])
+    kept.answered(90.0, [1.0])
     kept.failed(3.0)
     found = kept.document("m", "2", clock)
     assert (found["name"], found["version"], found["last_inference"]) == ("m", "2", 1_090_000)

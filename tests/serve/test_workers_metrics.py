@@ -17,7 +17,7 @@ events = st.lists(
 def count(metrics: Metrics, happened: Events) -> Metrics:
     for model, outcome, latency_s in happened:
         if outcome == "ok":
-            metrics.answered(model, latency_s)
+            metrics.answered(model, [latency_s])
         elif outcome == "refused":
             metrics.refused(model, "E0403")
         else:

@@ -114,7 +114,7 @@ def make_server(settings: ServeSettings, plan: WorkerPlan | None = None) -> "Ser
         explainer = Explainer(
             infer,
             run=lambda request: server.service.run_apart(request),
-            asked=lambda: server.service.metrics.count(),
+            asked=lambda: server.service.count(),
             metadata=lambda *of: server.service.metadata(*of),
             cards=card,
             node=settings.node,

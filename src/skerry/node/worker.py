@@ -214,7 +214,7 @@ class Worker:
         explainer = Explainer(
             answer,
             run=lambda request: self._server.service.run_apart(request),
-            asked=lambda: self._server.service.metrics.count(),
+            asked=lambda: self._server.service.count(),
             metadata=lambda *of: self._server.service.metadata(*of),
             cards=self._card,
             node=settings.node,

@@ -8,7 +8,8 @@ every request makes several, and msgspec makes those in a fraction of a dataclas
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -66,6 +67,23 @@ class Tensor(msgspec.Struct, gc=False):
     data: NDArray[Any]
 
 
+class Form(Protocol):
+    """What repeats itself in requests that differ in their tensors' bytes alone."""
+
+    @property
+    def outputs(self) -> list[str] | None:
+        """The outputs asked for."""
+        ...
+
+
+class FormedInputs(list[Tensor]):
+    """Input tensors whose names, datatypes and shapes are those of a form. Nobody changes it."""
+
+    __slots__ = ("form",)
+
+    form: Form
+
+
 class OutputWish(msgspec.Struct, kw_only=True):
     """What shall become of an output beyond being sent; 0 and "" ask for nothing.
 
@@ -79,7 +97,7 @@ class OutputWish(msgspec.Struct, kw_only=True):
     region_offset: int = 0
 
 
-class ServedBy(msgspec.Struct, frozen=True, kw_only=True):
+class ServedBy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Who answered and why: the facts behind `skerry-served-by`."""
 
     site: str
@@ -89,6 +107,14 @@ class ServedBy(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     reason: str
     """`local`, or why it was not: `local-down`, `hedge`, `queue-full`, `stand-in`, `rule:...`"""
+
+    @cached_property
+    def text(self) -> str:
+        """`site=..;node=..;tier=..;model=..;version=..;reason=..`."""
+        return (
+            f"site={self.site};node={self.node};tier={self.tier};"
+            f"model={self.model};version={self.version};reason={self.reason}"
+        )
 
 
 class InferRequest(msgspec.Struct, kw_only=True, gc=False):

@@ -13,7 +13,6 @@ import functools
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 from skerry.schema.oip import (
     HEADER_DATA_CLASS,
@@ -87,14 +86,8 @@ def write_facts(request: InferRequest, deadline_left_s: float | None) -> dict[st
     return facts
 
 
-@lru_cache(maxsize=1024)
-def format_served_by(served: ServedBy) -> str:
-    """Return `site=..;node=..;tier=..;model=..;version=..;reason=..`."""
-    return ";".join(f"{name}={getattr(served, name)}" for name in _FIELDS)
-
-
 def parse_served_by(text: str) -> ServedBy:
-    """Read what `format_served_by` wrote; unknown fields are passed over."""
+    """Read the text of a `ServedBy`; unknown fields are passed over."""
     # A client hears the same words again and again; what is long is not worth keeping.
     return (_parsed_before if len(text) <= SERVED_BY_KEPT_CHARS_MAX else _parsed)(text)
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from skerry.schema.oip import (
     HEADER_SERVED_BY,
+    FormedInputs,
     InferReply,
     InferRequest,
     Parameter,
@@ -33,22 +34,20 @@ _reply_heads: dict[tuple[Any, ...], bytes] = {}
 class _Form:
     """What a JSON head says of tensors that come as bytes, one after the other."""
 
-    __slots__ = ("_binary_by_output", "_binary_default", "_binary_outputs", "_inputs", "_outputs",
-                 "_parameters", "body_bytes")  # fmt: skip
+    __slots__ = ("_binary_by_output", "_binary_default", "_binary_outputs", "_inputs",
+                 "_parameters", "body_bytes", "outputs")  # fmt: skip
 
     def __init__(self, call: HttpCall, json_length: int) -> None:
         request = call.request
         self._binary_by_output, self._binary_default = call.binary_by_output, call.binary_default
         self._binary_outputs = request.binary_outputs
-        self._outputs = request.outputs
+        self.outputs = request.outputs
         self._parameters: dict[str, Parameter] = request.parameters
-        self._inputs: list[tuple[str, str, tuple[int, ...], np.dtype[Any], int, int]] = []
+        self._inputs: list[tuple[str, str, tuple[int, ...], np.dtype[Any], int]] = []
         at = json_length
         for tensor in request.inputs:
             data = tensor.data
-            self._inputs.append(
-                (tensor.name, tensor.datatype, tensor.shape, data.dtype, data.size, at)
-            )
+            self._inputs.append((tensor.name, tensor.datatype, tensor.shape, data.dtype, at))
             at += data.nbytes
         self.body_bytes = at
 
@@ -57,18 +56,19 @@ class _Form:
     ) -> HttpCall:
         """Return the call of a request of this form, whose body has the length it wants."""
         if len(self._inputs) == 1:
-            name, kind, shape, dtype, size, at = self._inputs[0]
-            data = np.frombuffer(body, dtype, size, at).reshape(shape)
-            inputs = [Tensor(name, kind, shape, data)]
+            name, kind, shape, dtype, at = self._inputs[0]
+            data = np.ndarray(shape, dtype, body, at)
+            inputs = FormedInputs((Tensor(name, kind, shape, data),))
         else:
-            inputs = [
-                Tensor(name, kind, shape, np.frombuffer(body, dtype, size, at).reshape(shape))
-                for name, kind, shape, dtype, size, at in self._inputs
-            ]
+            inputs = FormedInputs(
+                Tensor(name, kind, shape, np.ndarray(shape, dtype, body, at))
+                for name, kind, shape, dtype, at in self._inputs
+            )
+        inputs.form = self
         request = InferRequest(
             model=model,
             version=version,
-            outputs=self._outputs,
+            outputs=self.outputs,
             binary_outputs=self._binary_outputs,
             parameters=dict(self._parameters) if self._parameters else {},
             inputs=inputs,

@@ -14,6 +14,7 @@ Errors:  OipError and its kinds.
 Source:  protobuf's encoding: each of these fields is a tag byte, a length, and that many bytes.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import (
     DATATYPES,
     HEADER_SERVED_BY,
+    FormedInputs,
     InferReply,
     InferRequest,
     RegionReader,
@@ -64,7 +66,8 @@ class _Input(NamedTuple):
     head: bytes
 
 
-class _Form(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Form:
     """What the rest of a request says; `inputs` in the order of their raw contents."""
 
     model: str
@@ -100,12 +103,13 @@ def decode(data: Buffer, regions: RegionReader | None = None) -> InferRequest:
     size = len(data)
     form = _forms.young.get(bytes(data[: _guess[0]]))
     if form is not None and form.size == size:
-        tensors = []
+        tensors = FormedInputs()
         for at, start, (name, datatype, shape, dtype, _, head) in form.layout:
             if data[at:start] != head:
                 break
             tensors.append(Tensor(name, datatype, shape, np.ndarray(shape, dtype, data, start)))
         else:
+            tensors.form = form
             return InferRequest(
                 model=form.model,
                 version=form.version,

@@ -17,7 +17,7 @@ from skerry.base.errors import SkerryError
 from skerry.schema import open_inference_pb2 as pb
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferReply
 from skerry.schema.oip_documents import PARAMETER_FOLDER
-from skerry.schema.oip_facts import format_served_by, read_facts
+from skerry.schema.oip_facts import read_facts
 from skerry.schema.oip_grpc import parse
 from skerry.schema.oip_grpc_forms import decode, encode, encode_streamed
 from skerry.schema.oip_tensors import Buffer
@@ -85,7 +85,7 @@ class GrpcWorks:
         if request.wishes:
             self._service.fulfil(request, reply)
         if reply.served_by is not None:
-            served = format_served_by(reply.served_by)
+            served = reply.served_by.text
             reply.parameters[HEADER_SERVED_BY] = served
             call.trailing.append((HEADER_SERVED_BY, served))
         return reply

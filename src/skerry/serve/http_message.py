@@ -141,6 +141,9 @@ def encoded(reply: HttpReply, *, keep_alive: bool, head_only: bool) -> list[Buff
     end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
     if head_only:
         return [lines + end]
-    if sum(len(piece) for piece in reply.body) <= _JOINED_BYTES_MAX:
+    size = 0
+    for piece in reply.body:
+        size += len(piece)
+    if size <= _JOINED_BYTES_MAX:
         return [b"".join((lines, end, *reply.body))]
     return [lines + end, *reply.body]

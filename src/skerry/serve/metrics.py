@@ -7,19 +7,25 @@ here count under `model=""`.
 Units:   seconds, as Prometheus asks.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from skerry.serve.window import counted
 
 BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0
 )  # fmt: skip
 
 
+_EDGES_S = np.array(BUCKETS_S)
+
+
 class _Latency:
     __slots__ = ("counts", "sum_s")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS_S) + 1)
+        self.counts = np.zeros(len(BUCKETS_S) + 1, np.int64)
         self.sum_s = 0.0
 
 
@@ -32,15 +38,15 @@ class Metrics:
         self._latency: dict[str, _Latency] = {}
         self._tokens: dict[tuple[str, str], int] = {}
 
-    def answered(self, model: str, latency_s: float) -> None:
-        """Count a request that got its answer."""
+    def answered(self, model: str, latencies_s: Sequence[float]) -> None:
+        """Count requests that got their answers."""
         key = (model, "ok")
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self._requests[key] = self._requests.get(key, 0) + len(latencies_s)
         latency = self._latency.get(model)
         if latency is None:
             latency = self._latency[model] = _Latency()
-        latency.counts[bisect_left(BUCKETS_S, latency_s)] += 1
-        latency.sum_s += latency_s
+        latency.counts += counted(latencies_s, _EDGES_S)
+        latency.sum_s += sum(latencies_s)
 
     def refused(self, model: str, code: str) -> None:
         """Count a request that was refused, by the code of the error that says why."""
@@ -80,7 +86,7 @@ class Metrics:
         for model, latency in sorted(self._latency.items()):
             total = 0
             edges = (*(f"{edge:g}" for edge in BUCKETS_S), "+Inf")
-            for edge, count in zip(edges, latency.counts, strict=True):
+            for edge, count in zip(edges, latency.counts.tolist(), strict=True):
                 total += count
                 _row(lines, f"{name}_bucket", {"model": model, "le": edge}, total)
             _row(lines, f"{name}_sum", {"model": model}, latency.sum_s)

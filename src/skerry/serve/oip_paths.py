@@ -4,11 +4,12 @@ Load, unload and whatever else changes the server work on admin listeners only, 
 for a web page: a browser on this machine reaches loopback too.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferRequest
-from skerry.schema.oip_facts import format_served_by, read_facts
+from skerry.schema.oip_facts import read_facts
 from skerry.schema.oip_forms import FORM_BYTES_MAX, decode, encode
 from skerry.schema.oip_http import HEADER_JSON_LENGTH, parse_json_length
 from skerry.schema.oip_tensors import Buffer
@@ -38,7 +39,7 @@ _LINES_MAX = 256
 class _Inference:
     """What the head of an inference request says."""
 
-    __slots__ = ("_facts", "json_length", "model", "version")
+    __slots__ = ("_facts", "has_facts", "json_length", "model", "version")
 
     def __init__(self, head: Head, model: str, version: str) -> None:
         if head.method != "POST":
@@ -47,6 +48,7 @@ class _Inference:
         self.json_length = parse_json_length(head.headers.get(HEADER_JSON_LENGTH))
         self._facts = InferRequest(model=model, inputs=[])
         read_facts(self._facts, head.headers.get)
+        self.has_facts = self._facts != InferRequest(model=model, inputs=[])
 
     def give_facts(self, request: InferRequest) -> None:
         """Put skerry's own facts into a request that states none itself."""
@@ -69,8 +71,14 @@ class OipPaths:
         self._lines: dict[Buffer, tuple[int, bytes]] = {}
         self._openai = OpenAiPaths(service, infer)
 
-    async def __call__(self, request: HttpRequest) -> HttpReply:
+    def __call__(self, request: HttpRequest) -> Coroutine[Any, Any, HttpReply]:
         """Answer one request."""
+        plan = request.head.plan
+        if type(plan) is _Inference:
+            return self._answer(request, plan)
+        return self._find_answer(request)
+
+    async def _find_answer(self, request: HttpRequest) -> HttpReply:
         plan = request.head.plan
         if plan is None:
             plan = request.head.plan = self._plan(request.head)
@@ -105,14 +113,14 @@ class OipPaths:
         wanted.received_s, wanted.client = request.received_s, request.client
         if wanted.parameters or request.peer_site is not None:
             read_facts(wanted, request.headers.get, peer_site=request.peer_site)
-        else:
+        elif plan.has_facts:
             plan.give_facts(wanted)
         reply = await self._infer(wanted)
         if wanted.wishes:
             self._service.fulfil(wanted, reply)
         served = ""
         if reply.served_by is not None:
-            served = reply.parameters[HEADER_SERVED_BY] = format_served_by(reply.served_by)
+            served = reply.parameters[HEADER_SERVED_BY] = reply.served_by.text
         json_length, body = encode(reply, call)
         if json_length is None or request.head.reply_coding:
             return _reply(json_length, served, body)

@@ -10,7 +10,7 @@ our code and what to do about it.
 
 from skerry.base.errors import SkerryError
 from skerry.schema.oip import HEADER_SERVED_BY, InferFunction, InferReply, InferRequest
-from skerry.schema.oip_facts import format_served_by, read_facts
+from skerry.schema.oip_facts import read_facts
 from skerry.schema.openai import (
     EVENT_STREAM,
     INPUTS,
@@ -76,7 +76,7 @@ class OpenAiPaths:
             answer.content_type = EVENT_STREAM
             answer.headers.append(("cache-control", "no-cache"))
         if reply.served_by is not None:
-            answer.headers.append((HEADER_SERVED_BY, format_served_by(reply.served_by)))
+            answer.headers.append((HEADER_SERVED_BY, reply.served_by.text))
         if reply.stream is not None:
             answer.stream = reply.stream
         else:  # from another node a stream comes whole, with all its events

@@ -443,5 +443,8 @@ def _length(path: Path) -> int:
 async def _leave(slot: Slot) -> None:
     """Wait for a version's last answer, then give its memory back to the system."""
     await slot.lane.drain()
+    slot.lane.settle()
+    if slot.tally is not None:
+        slot.tally.settle()
     del slot
     await asyncio.to_thread(trim_memory)

@@ -65,6 +65,10 @@ class RuntimeLane(Protocol):
         """Run a request and return its outputs in the order asked for."""
         ...
 
+    def settle(self) -> None:
+        """Count what was only noted so far."""
+        ...
+
     async def drain(self) -> None:
         """Wait until nothing waits or runs, then let go of what the runs needed."""
         ...

@@ -28,6 +28,8 @@ from skerry.serve.statistics import Statistics, Timeline
 
 log = logging.getLogger("skerry.serve")
 
+_ALONE_MAX = 32  # runs may be noted before they are counted
+
 Array = NDArray[Any]
 Inputs = dict[str, Array]
 
@@ -69,6 +71,8 @@ class Lane:
         self._now_s = clock.monotonic_s
         self.run_s = settings.run_s
         self.statistics = Statistics()
+        self._alone_s: list[float] = []
+        """Runs on the loop that nobody waited for, to be counted many at a time."""
         self.batch_max = settings.batch_max if model.batch_axes else 1
         self._inline = self._belongs_inline(before=1)
         self._queue: FairQueue[_Waiting] = FairQueue()
@@ -114,7 +118,14 @@ class Lane:
             self._take_token(self._settings.rate_per_s, now_s)
         alone = not self._queue and not self._running
         if alone and self._inline and self.batch_max == 1 and self.run_s <= left_s:
-            return self._timed_run(inputs, outputs, 1, 1, timeline)
+            if timeline is not None:
+                return self._timed_run(inputs, outputs, 1, 1, timeline)
+            found = self._model.run(inputs, outputs)
+            run_s = self._now_s() - now_s
+            self._alone_s.append(run_s)
+            if run_s > admission.INLINE_S_MAX or len(self._alone_s) >= _ALONE_MAX:
+                self.settle()
+            return found
         self._admit(left_s, deadline_s)
         waiting = _Waiting(
             inputs,
@@ -141,6 +152,15 @@ class Lane:
             return await waiting.answer
         finally:
             timer.cancel()
+
+    def settle(self) -> None:
+        """Count the runs that were only noted so far."""
+        runs_s, self._alone_s = self._alone_s, []
+        for run_s in runs_s:
+            self.run_s = admission.mean_run_s(self.run_s, run_s)
+            self._inline = self._belongs_inline(self._inline)
+        if runs_s:
+            self.statistics.ran_alone(runs_s)
 
     async def drain(self) -> None:
         """Wait until nothing waits or runs, then let the threads go."""

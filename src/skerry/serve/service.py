@@ -10,6 +10,7 @@ Errors:  ServeError and its kinds.
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from skerry import __version__
 from skerry.base.clock import Clock
@@ -17,7 +18,7 @@ from skerry.base.drive import in_task
 from skerry.base.errors import SkerryError
 from skerry.schema.answer_stream import AnswerStream
 from skerry.schema.model import Card, TensorSpec
-from skerry.schema.oip import InferReply, InferRequest, ServedBy, Tensor
+from skerry.schema.oip import FormedInputs, InferReply, InferRequest, ServedBy, Tensor
 from skerry.schema.oip_documents import IndexRow, ModelMetadata, ServerMetadata
 from skerry.schema.oip_errors import shown
 from skerry.schema.records import Outcome
@@ -38,6 +39,7 @@ from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_o
 from skerry.serve.shared_memory import Regions
 from skerry.serve.slots import READY, Slot
 from skerry.serve.states import state_pairs
+from skerry.serve.tally import Tally
 from skerry.serve.tracing import Trace, Tracing
 from skerry.serve.upstream import UpstreamLane
 from skerry.serve.wishes import fulfil
@@ -69,6 +71,8 @@ class Service:
         self._clock, self._now_s = clock, clock.monotonic_s
         self._site, self._node, self._tier = site, node, tier
         self._refuses_because = "starting"
+        self._tallies: WeakSet[Tally] = WeakSet()
+        """Of what serves, and of what has left and still answers."""
 
     def open(self) -> None:
         """Begin to be ready."""
@@ -112,6 +116,7 @@ class Service:
 
     def statistics(self, model: str = "", version: str = "") -> list[dict[str, Any]]:
         """Tell what the versions in service have done, as Triton's `ModelStatistics`."""
+        self.settle()
         slots = self.repository.slots()
         if model:
             chosen = self.repository.described(model, version)
@@ -178,6 +183,7 @@ class Service:
 
         Fields: those of `Window.stats`, `queue_len`, `run_ms` and `version`.
         """
+        self.settle()
         now_s = self._now_s()
         return {
             slot.name: {
@@ -189,8 +195,14 @@ class Service:
             for slot in self.repository.serving()
         }
 
+    def count(self) -> int:
+        """Return how many requests there were in all; it changes as long as clients ask."""
+        self.settle()
+        return self.metrics.count()
+
     def metrics_text(self) -> bytes:
         """Return the Prometheus exposition."""
+        self.settle()
         slots = self.repository.slots()
         queue, run, up = "skerry_queue_length", "skerry_run_seconds", "skerry_ready"
         named = [(slot, {"model": slot.name, "version": str(slot.version)}) for slot in slots]
@@ -249,9 +261,7 @@ class Service:
         end_s = self._now_s()
         if trace is not None:
             self.tracing.end(trace, slot.version_text, end_s)
-        slot.lane.statistics.answered(end_s, end_s - start_s)
-        slot.window.add(end_s, end_s - start_s, Outcome.OK)
-        self.metrics.answered(slot.name, end_s - start_s)
+        (slot.tally or self._new_tally(slot)).answered(end_s, end_s - start_s)
         return InferReply(
             model=slot.name,
             version=slot.version_text,
@@ -260,6 +270,18 @@ class Service:
             stream=stream,
             served_by=self._served_by(slot),
         )
+
+    def _new_tally(self, slot: Slot) -> Tally:
+        slot.tally = Tally(slot.name, slot.window, slot.lane.statistics, self.metrics)
+        self._tallies.add(slot.tally)
+        return slot.tally
+
+    def settle(self) -> None:
+        """Bring every count up to now; whoever looks at counts does this first."""
+        for slot in self.repository.slots():
+            slot.lane.settle()
+        for tally in list(self._tallies):
+            tally.settle()
 
     def _served_by(self, slot: Slot) -> ServedBy:
         if slot.served_by is None:
@@ -332,11 +354,16 @@ class Service:
 
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
         names, datatypes = _checked(slot, request)
+        tensors = request.inputs
+        if len(tensors) == 1:
+            inputs = {tensors[0].name: tensors[0].data}
+        else:
+            inputs = {tensor.name: tensor.data for tensor in tensors}
         if request.timeline is not None:
             request.timeline.append(("QUEUE_START", self._now_s()))
         budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
         arrays = await slot.lane.submit(
-            {tensor.name: tensor.data for tensor in request.inputs},
+            inputs,
             names,
             deadline_at_s=start_s + budget_s,
             deadline_s=budget_s,
@@ -344,6 +371,8 @@ class Service:
             priority=request.priority,
             timeline=request.timeline,
         )
+        if len(arrays) == 1:
+            return [Tensor(names[0], datatypes[0], arrays[0].shape, arrays[0])]
         return [
             Tensor(name, datatype, array.shape, array)
             for name, datatype, array in zip(names, datatypes, arrays, strict=True)
@@ -368,10 +397,15 @@ def _checked(slot: Slot, request: InferRequest) -> tuple[list[str], list[str]]:
 
     What passed once passes again: names, datatypes and shapes are all that is looked at.
     """
-    form = (
-        tuple([(tensor.name, tensor.datatype, tensor.shape) for tensor in request.inputs]),
-        None if request.outputs is None else tuple(request.outputs),
-    )
+    inputs = request.inputs
+    form: Any
+    if type(inputs) is FormedInputs and request.outputs is inputs.form.outputs:
+        form = inputs.form  # it says the same each time, so it stands for what it says
+    else:
+        form = (
+            tuple([(tensor.name, tensor.datatype, tensor.shape) for tensor in inputs]),
+            None if request.outputs is None else tuple(request.outputs),
+        )
     outputs = slot.forms.get(form)
     if outputs is None:
         _check_inputs(slot, request)

@@ -12,6 +12,7 @@ from skerry.serve.loading import Loaded
 from skerry.serve.runtime import Runtime
 from skerry.serve.scheduler import Lane
 from skerry.serve.sequences import Sequences
+from skerry.serve.tally import Tally
 from skerry.serve.upstream import UpstreamLane
 from skerry.serve.upstream_health import UpstreamHealth
 from skerry.serve.window import Window
@@ -38,6 +39,8 @@ class Slot:
     loaded_at_s: float
     sequences: Sequences | None = None
     """The state of sequences under way, from the first request of one on."""
+    tally: Tally | None = None
+    """Of its answers; made with the first."""
     served_by: ServedBy | None = None
     """What answers of this version say of who served them; made with the first."""
     forms: dict[Any, tuple[list[str], list[str]]] = field(default_factory=dict)

@@ -14,6 +14,7 @@ Source:  Triton's protocol extension "Statistics".
 """
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from skerry.base.clock import Clock
@@ -70,14 +71,25 @@ class Statistics:
             batch[0] += 1
             batch[1] += run_s
 
+    def ran_alone(self, runs_s: Sequence[float]) -> None:
+        """Count runs of one item that answered one request each."""
+        with self._lock:
+            self.runs += len(runs_s)
+            self.requests_run += len(runs_s)
+            self.items += len(runs_s)
+            self.infer_s += sum(runs_s)
+            batch = self.batches.setdefault(1, [0, 0.0])
+            batch[0] += len(runs_s)
+            batch[1] += sum(runs_s)
+
     def waited(self, wait_s: float) -> None:
         """Add the time that requests waited before they were taken for a run."""
         self.queue_s += wait_s
 
-    def answered(self, now_s: float, latency_s: float) -> None:
-        """Count a request that got its answer."""
-        self.successes += 1
-        self.answered_s += latency_s
+    def answered(self, now_s: float, latencies_s: Sequence[float]) -> None:
+        """Count requests that got their answers, the last of them now."""
+        self.successes += len(latencies_s)
+        self.answered_s += sum(latencies_s)
         self.last_s = now_s
 
     def failed(self, latency_s: float) -> None:

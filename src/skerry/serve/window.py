@@ -6,8 +6,11 @@ quantile is the upper edge of the bucket it falls in, so it is never too good.
 Units:   milliseconds out, seconds in.
 """
 
-from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from skerry.base.units import US_PER_SECOND
 from skerry.schema.records import LATENCY_EDGES_US, Outcome
@@ -15,12 +18,22 @@ from skerry.schema.records import LATENCY_EDGES_US, Outcome
 WINDOW_S = 60
 
 
+_EDGES_S = np.array(LATENCY_EDGES_US) / US_PER_SECOND
+_NONE = np.zeros(len(LATENCY_EDGES_US) + 1, np.int64)
+
+
+def counted(latencies_s: Sequence[float], edges_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return how many latencies lie up to each edge, above the one before; the last: beyond."""
+    places = np.searchsorted(edges_s, latencies_s)
+    return np.bincount(places, minlength=len(edges_s) + 1)
+
+
 class _Second:
     __slots__ = ("at_s", "counts", "errors", "refused")
 
     def __init__(self, at_s: int) -> None:
         self.at_s = at_s
-        self.counts = [0] * (len(LATENCY_EDGES_US) + 1)
+        self.counts = np.zeros(len(LATENCY_EDGES_US) + 1, np.int64)
         self.errors = 0
         self.refused = 0
 
@@ -36,18 +49,24 @@ class Window:
 
     def add(self, now_s: float, latency_s: float, outcome: Outcome) -> None:
         """Count one request."""
+        if outcome is Outcome.OK:
+            self.add_answers(now_s, [latency_s])
+        elif outcome is Outcome.FAILED:
+            self._second(now_s).errors += 1
+        else:
+            self._second(now_s).refused += 1
+
+    def add_answers(self, now_s: float, latencies_s: Sequence[float]) -> None:
+        """Count requests that were answered in the second of `now_s`."""
+        self._second(now_s).counts += counted(latencies_s, _EDGES_S)
+
+    def _second(self, now_s: float) -> _Second:
         second = int(now_s)
         if not self._seconds or self._seconds[-1].at_s != second:
             self._seconds.append(_Second(second))
-            self.used_at_s = now_s
+            self.used_at_s = max(self.used_at_s, now_s)
             self._forget(second)
-        bucket = self._seconds[-1]
-        if outcome is Outcome.OK:
-            bucket.counts[bisect_left(LATENCY_EDGES_US, latency_s * US_PER_SECOND)] += 1
-        elif outcome is Outcome.FAILED:
-            bucket.errors += 1
-        else:
-            bucket.refused += 1
+        return self._seconds[-1]
 
     def stats(self, now_s: float) -> dict[str, float]:
         """Return plain numbers: `requests`, `errors`, `refused`, `duration_s`, and the quantiles.
@@ -56,7 +75,7 @@ class Window:
         was answered.
         """
         self._forget(int(now_s))
-        counts = [sum(bucket) for bucket in zip(*(s.counts for s in self._seconds), strict=True)]
+        counts = sum((second.counts for second in self._seconds), _NONE).tolist()
         answered = sum(counts)
         errors = sum(second.errors for second in self._seconds)
         refused = sum(second.refused for second in self._seconds)
