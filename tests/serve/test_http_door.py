@@ -467,3 +467,20 @@ async def test_a_stop_lets_requests_end_and_idle_connections_go(
             await server.stop()
             assert statuses(b"".join([part async for part in busy])) == [200]
             assert b"".join([part async for part in idle]) == b""
+
+
+async def test_a_request_that_was_on_its_way_when_the_server_stops_is_answered(
+    start: Any, repository: Any
+) -> None:
+    server = await start(repository)
+    with anyio.fail_after(10):
+        async with await anyio.connect_tcp("127.0.0.1", server.ports.http) as stream:
+            await stream.send(LIVE)
+            assert statuses(await stream.receive()) == [200]
+            async with anyio.create_task_group() as group:
+                group.start_soon(server.stop)
+                await anyio.sleep(0.01)
+                await stream.send(LIVE)
+                got = b"".join([part async for part in stream])
+    assert statuses(got) == [200]
+    assert b"connection: close" in got

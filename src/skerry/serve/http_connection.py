@@ -44,6 +44,7 @@ log = logging.getLogger("skerry.serve")
 
 _IDLE, _HEAD, _BODY, _CHUNKS, _ANSWER, _DONE = range(6)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LAST_REQUEST_S = 0.2  # longer than a client needs to read an answer and ask again
 _ALIGN = 64  # as wide as the widest vector register
 _OFF_LOOP_BYTES_MIN = 256 * 1024  # coding this much would hold the loop for a millisecond
 
@@ -181,8 +182,18 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def stop(self) -> None:
-        """Close now if nothing is under way, else after the last reply."""
-        if self._phase in (_IDLE, _DONE):
+        """Close after the last reply, which says so.
+
+        A client that was answered just now may have its next request on the way: it gets a
+        moment, for that request would be lost.
+        """
+        if self._phase == _DONE:
+            self._transport.close()
+        elif self._phase == _IDLE:
+            self._door.loop.call_later(_LAST_REQUEST_S, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self._phase == _IDLE:
             self._transport.close()
 
     def abort(self) -> None:
@@ -316,7 +327,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         size = sum(len(piece) for piece in reply.body)
         if head.reply_coding and size >= COMPRESS_FROM_BYTES and reply.stream is None:
             packed = await self._off_loop(size, lambda: compress(reply.body, head.reply_coding))
-            reply.body, reply.lines = [packed], b""
+            reply.body, reply.lines, reply.size = [packed], b"", -1
             reply.headers = [
                 *reply.headers,
                 ("content-encoding", head.reply_coding),

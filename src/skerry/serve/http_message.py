@@ -84,6 +84,8 @@ class HttpReply(msgspec.Struct, kw_only=True):
     body: list[Buffer] = []
     stream: AsyncIterator[Buffer] | None = None
     lines: bytes = b""
+    size: int = -1
+    """Bytes of the body; -1 where nobody has counted them."""
 
 
 Handler = Callable[[HttpRequest], Coroutine[Any, Any, HttpReply]]
@@ -141,9 +143,9 @@ def encoded(reply: HttpReply, *, keep_alive: bool, head_only: bool) -> list[Buff
     end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
     if head_only:
         return [lines + end]
-    size = 0
-    for piece in reply.body:
-        size += len(piece)
+    size = reply.size
+    if size < 0:
+        size = sum(len(piece) for piece in reply.body)
     if size <= _JOINED_BYTES_MAX:
         return [b"".join((lines, end, *reply.body))]
     return [lines + end, *reply.body]

@@ -68,7 +68,7 @@ class OipPaths:
         self._siblings = siblings
         self._service = service
         self._infer = infer
-        self._lines: dict[Buffer, tuple[int, bytes]] = {}
+        self._lines: dict[Buffer, tuple[int, bytes, int]] = {}
         self._openai = OpenAiPaths(service, infer)
 
     def __call__(self, request: HttpRequest) -> Coroutine[Any, Any, HttpReply]:
@@ -127,12 +127,12 @@ class OipPaths:
         # Where every tensor is raw, the JSON says how long they are, and who served.
         known = self._lines.get(body[0])
         if known is not None and known[0] == len(body):
-            return HttpReply(lines=known[1], body=body)
+            return HttpReply(lines=known[1], body=body, size=known[2])
         lines = head_lines(_reply(json_length, served, body), length_line(body))
         if len(body) - 1 == len(reply.outputs) and len(body[0]) <= FORM_BYTES_MAX:
             if len(self._lines) >= _LINES_MAX:
                 self._lines.clear()
-            self._lines[bytes(body[0])] = (len(body), lines)
+            self._lines[bytes(body[0])] = (len(body), lines, sum(map(len, body)))
         return HttpReply(lines=lines, body=body)
 
 

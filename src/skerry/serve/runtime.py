@@ -51,6 +51,12 @@ class RuntimeLane(Protocol):
         """How many requests wait, the ones under way left out."""
         ...
 
+    def at_once(
+        self, inputs: dict[str, Array], outputs: list[str], deadline_at_s: float
+    ) -> list[Array] | None:
+        """Run a request without waiting for anything; None where that cannot be."""
+        ...
+
     async def submit(
         self,
         inputs: dict[str, Array],

@@ -78,6 +78,8 @@ class Lane:
         self._queue: FairQueue[_Waiting] = FairQueue()
         self._shedding = 0
         self._tokens, self._tokens_at_s = float(settings.burst), self._now_s()
+        self._apart = self.batch_max > 1 or settings.rate_per_s is not None
+        """Whether every request goes through `submit`."""
         self._running = 0
         self._flushing = False
         self._threads: ThreadPoolExecutor | None = None
@@ -94,6 +96,22 @@ class Lane:
     def queue_len(self) -> int:
         """How many requests wait, the ones under way left out."""
         return len(self._queue)
+
+    def at_once(
+        self, inputs: Inputs, outputs: list[str], deadline_at_s: float
+    ) -> list[Array] | None:
+        """Run a request here and now; None where it has to wait, so that `submit` must."""
+        if not self._inline or self._queue or self._running or self._apart:
+            return None
+        now_s = self._now_s()
+        if now_s + self.run_s > deadline_at_s:
+            return None
+        found = self._model.run(inputs, outputs)
+        run_s = self._now_s() - now_s
+        self._alone_s.append(run_s)
+        if run_s > admission.INLINE_S_MAX or len(self._alone_s) >= _ALONE_MAX:
+            self.settle()
+        return found
 
     async def submit(
         self,
@@ -118,14 +136,7 @@ class Lane:
             self._take_token(self._settings.rate_per_s, now_s)
         alone = not self._queue and not self._running
         if alone and self._inline and self.batch_max == 1 and self.run_s <= left_s:
-            if timeline is not None:
-                return self._timed_run(inputs, outputs, 1, 1, timeline)
-            found = self._model.run(inputs, outputs)
-            run_s = self._now_s() - now_s
-            self._alone_s.append(run_s)
-            if run_s > admission.INLINE_S_MAX or len(self._alone_s) >= _ALONE_MAX:
-                self.settle()
-            return found
+            return self._timed_run(inputs, outputs, 1, 1, timeline)
         self._admit(left_s, deadline_s)
         waiting = _Waiting(
             inputs,

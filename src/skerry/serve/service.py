@@ -35,6 +35,7 @@ from skerry.serve.metrics import Metrics
 from skerry.serve.model_config import model_config
 from skerry.serve.model_runtime import model_runtime, runtime_gauges
 from skerry.serve.repository import Repository
+from skerry.serve.runtime import Array
 from skerry.serve.sequences import SEQUENCE_ID, SequenceError, Sequences, step_of
 from skerry.serve.shared_memory import Regions
 from skerry.serve.slots import READY, Slot
@@ -252,7 +253,8 @@ class Service:
             elif request.streams:
                 outputs, stream = [], await self._begin_stream(slot, request, start_s)
             else:
-                outputs = await self._run(slot, request, start_s)
+                now = None if trace is not None else self._run_at_once(slot, request, start_s)
+                outputs = await self._run(slot, request, start_s) if now is None else now
         except SkerryError as error:
             self._count_error(slot, error, start_s)
             if trace is not None and slot is not None:
@@ -352,18 +354,22 @@ class Service:
             deadline_s=budget_s,
         )
 
+    def _run_at_once(
+        self, slot: Slot, request: InferRequest, start_s: float
+    ) -> list[Tensor] | None:
+        """Run a request that has to wait for nothing; None where it has."""
+        names, datatypes = _checked(slot, request)
+        budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
+        arrays = slot.lane.at_once(_arrays(request), names, start_s + budget_s)
+        return None if arrays is None else _tensors(names, datatypes, arrays)
+
     async def _run(self, slot: Slot, request: InferRequest, start_s: float) -> list[Tensor]:
         names, datatypes = _checked(slot, request)
-        tensors = request.inputs
-        if len(tensors) == 1:
-            inputs = {tensors[0].name: tensors[0].data}
-        else:
-            inputs = {tensor.name: tensor.data for tensor in tensors}
         if request.timeline is not None:
             request.timeline.append(("QUEUE_START", self._now_s()))
         budget_s = request.deadline_s if request.deadline_s is not None else DEADLINE_S_DEFAULT
         arrays = await slot.lane.submit(
-            inputs,
+            _arrays(request),
             names,
             deadline_at_s=start_s + budget_s,
             deadline_s=budget_s,
@@ -371,12 +377,7 @@ class Service:
             priority=request.priority,
             timeline=request.timeline,
         )
-        if len(arrays) == 1:
-            return [Tensor(names[0], datatypes[0], arrays[0].shape, arrays[0])]
-        return [
-            Tensor(name, datatype, array.shape, array)
-            for name, datatype, array in zip(names, datatypes, arrays, strict=True)
-        ]
+        return _tensors(names, datatypes, arrays)
 
     def _count_error(self, slot: Slot | None, error: SkerryError, start_s: float) -> None:
         status, _, _ = facts_of(error)
@@ -390,6 +391,22 @@ class Service:
             now_s = self._now_s()
             slot.lane.statistics.failed(now_s - start_s)
             slot.window.add(now_s, now_s - start_s, Outcome.REFUSED if told else Outcome.FAILED)
+
+
+def _arrays(request: InferRequest) -> dict[str, Array]:
+    tensors = request.inputs
+    if len(tensors) == 1:
+        return {tensors[0].name: tensors[0].data}
+    return {tensor.name: tensor.data for tensor in tensors}
+
+
+def _tensors(names: list[str], datatypes: list[str], arrays: list[Array]) -> list[Tensor]:
+    if len(arrays) == 1:
+        return [Tensor(names[0], datatypes[0], arrays[0].shape, arrays[0])]
+    return [
+        Tensor(name, datatype, array.shape, array)
+        for name, datatype, array in zip(names, datatypes, arrays, strict=True)
+    ]
 
 
 def _checked(slot: Slot, request: InferRequest) -> tuple[list[str], list[str]]:

@@ -90,6 +90,12 @@ class UpstreamLane:
         """How many requests wait, the ones under way left out."""
         return len(self._queue)
 
+    def at_once(
+        self, inputs: Inputs, outputs: list[str], deadline_at_s: float
+    ) -> list[Array] | None:
+        """Never: another server is waited for."""
+        return None
+
     async def submit(
         self,
         inputs: Inputs,
