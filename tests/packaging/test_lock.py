@@ -9,8 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NOT_LOCKED = {"torch", "onnxscript"}
-"""PyTorch is several hundred MB and in no target of the Makefile: its own extra, unlocked."""
+NOT_LOCKED = {"torch", "onnxscript", "tpm2-pytss"}
+"""PyTorch is several hundred MB and in no target of the Makefile: its own extra, unlocked.
+tpm2-pytss is built from source against a system library: `requirements-tpm.lock` has it alone."""
 
 
 def normal(name: str) -> str:

