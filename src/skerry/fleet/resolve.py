@@ -11,6 +11,7 @@ from skerry.fleet.findings import Finding, Findings
 from skerry.fleet.resolve_models import resolve_classes, resolve_models, resolve_rules
 from skerry.fleet.resolve_places import resolve_links, resolve_sites, resolve_tiers
 from skerry.fleet.resolve_rollout import resolve_goals, resolve_rollout
+from skerry.fleet.resolve_trust import resolve_trust
 from skerry.schema.fleet import Fleet
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.lock import FleetLock
@@ -42,6 +43,7 @@ def resolve(file: FleetFile, lock: FleetLock | None = None) -> Resolution:
     rules = resolve_rules(file, notes)
     rollout = resolve_rollout(file, sites, notes)
     links = resolve_links(file, sites, tiers, notes)
+    trust = resolve_trust(file, notes)
     if notes.failed:
         return Resolution(None, tuple(notes.found))
     fleet = Fleet(
@@ -55,5 +57,6 @@ def resolve(file: FleetFile, lock: FleetLock | None = None) -> Resolution:
         rules=rules,
         rollout=rollout,
         links=links,
+        trust=trust,
     )
     return Resolution(fleet, ())

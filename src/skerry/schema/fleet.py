@@ -11,6 +11,7 @@ import msgspec
 from skerry.schema.desired import DesiredRule, Gate
 from skerry.schema.goal import GoalName
 from skerry.schema.policy import Residency
+from skerry.schema.trust import Trust
 
 
 class Kind(StrEnum):
@@ -124,6 +125,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[DesiredRule, ...]
     rollout: Rollout
     links: tuple[Link, ...]
+    trust: Trust = Trust()
 
     def site(self, name: str) -> Site:
         """Return a site by name; raises `KeyError` if there is none."""

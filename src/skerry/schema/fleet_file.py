@@ -13,21 +13,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from skerry.schema.authored import Authored, Name, Quantity, Ratio
+from skerry.schema.trust_file import TrustFile
+
 API_VERSION = "skerry/v1"
-
-Name = Annotated[
-    str,
-    Meta(
-        pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-        description="1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`",
-    ),
-]
-Quantity = Annotated[str, Meta(min_length=1, max_length=64, description="a quantity with its unit")]
-Ratio = int | float
-
-
-class Authored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of every part of the file: an unknown key is an error."""
 
 
 class GoalsFile(Authored, frozen=True, kw_only=True):
@@ -160,6 +149,7 @@ class FleetFile(Authored, frozen=True, kw_only=True):
     machines: dict[str, MachineFile] = {}
     rules: list[RuleFile] = []
     links: list[LinkFile] = []
+    trust: TrustFile = TrustFile()
 
 
 def validation_schema() -> dict[str, Any]:
