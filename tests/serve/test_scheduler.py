@@ -17,7 +17,7 @@ from skerry.serve.errors import (
 )
 from skerry.serve.model_settings import LaneSettings
 from skerry.serve.onnx_engine import OnnxModel
-from skerry.serve.scheduler import Lane
+from skerry.serve.scheduler import _LONELY_AFTER, _LOOK_AGAIN_AFTER, Lane
 from skerry.testing.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -94,6 +94,24 @@ async def test_a_batch_never_grows_beyond_its_bound(double: OnnxModel) -> None:
     lane = lane_of(model, batch_max=4)
     await together([ask(lane) for _ in range(10)])
     assert model.items == [4, 4, 2]
+
+
+async def test_who_always_comes_alone_waits_for_nobody_until_others_come(
+    double: OnnxModel,
+) -> None:
+    counting = Counting(double)
+    lane = lane_of(counting, batch_max=8)
+    assert lane.at_once({"x": X}, ["y"], np.inf) is None, "nothing is known yet"
+    for _ in range(_LONELY_AFTER):
+        await ask(lane)
+    assert lane.at_once({"x": np.vstack([X, X])}, ["y"], np.inf) is None, "that is a batch itself"
+    for _ in range(_LOOK_AGAIN_AFTER):
+        assert lane.at_once({"x": X}, ["y"], np.inf) is not None
+    assert lane.at_once({"x": X}, ["y"], np.inf) is None, "one of them looks round again"
+    counting.items.clear()
+    await together([ask(lane) for _ in range(8)])
+    assert counting.items == [8]
+    assert lane.at_once({"x": X}, ["y"], np.inf) is None
 
 
 async def test_a_model_with_no_free_axis_is_never_batched(slow: OnnxModel) -> None:

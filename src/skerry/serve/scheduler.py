@@ -3,7 +3,8 @@
 A model whose run is short (`admission.INLINE_S_MAX`) runs on the event loop; a longer
 one on the lane's own threads, so that health checks and other models keep their
 latency. Where a model gains from batches, everything that became readable in one turn
-of the loop, or that waited for a thread, runs as one: no timer, no added latency.
+of the loop, or that waited for a thread, runs as one: no timer, no added latency. Requests
+that keep coming one by one are not made to wait for the end of a turn.
 
 Units:   seconds, on the clock's monotonic scale.
 Errors:  QueueFullError, RateLimitError, DeadlineError; ModelRunError from the engine.
@@ -29,6 +30,8 @@ from skerry.serve.statistics import Statistics, Timeline
 log = logging.getLogger("skerry.serve")
 
 _ALONE_MAX = 32  # runs may be noted before they are counted
+_LONELY_AFTER = 8  # batches of one, one after the other: nobody comes at the same time
+_LOOK_AGAIN_AFTER = 32  # requests that then run at once, before one waits to see who else comes
 
 Array = NDArray[Any]
 Inputs = dict[str, Array]
@@ -77,9 +80,13 @@ class Lane:
         self._inline = self._belongs_inline(before=1)
         self._queue: FairQueue[_Waiting] = FairQueue()
         self._shedding = 0
+        self._limited = settings.rate_per_s is not None
         self._tokens, self._tokens_at_s = float(settings.burst), self._now_s()
-        self._apart = self.batch_max > 1 or settings.rate_per_s is not None
-        """Whether every request goes through `submit`."""
+        self._batches = self.batch_max > 1
+        self._lonely = 0
+        """Batches of one in a row, at most `_LONELY_AFTER`."""
+        self._at_once_left = 0
+        """Requests of a model with batches that may still run at once."""
         self._running = 0
         self._flushing = False
         self._threads: ThreadPoolExecutor | None = None
@@ -101,8 +108,12 @@ class Lane:
         self, inputs: Inputs, outputs: list[str], deadline_at_s: float
     ) -> list[Array] | None:
         """Run a request here and now; None where it has to wait, so that `submit` must."""
-        if not self._inline or self._queue or self._running or self._apart:
+        if not self._inline or self._queue or self._running or self._limited:
             return None
+        if self._batches:
+            if not self._at_once_left or self._items_of(inputs) != 1:
+                return None
+            self._at_once_left -= 1
         now_s = self._now_s()
         if now_s + self.run_s > deadline_at_s:
             return None
@@ -218,6 +229,7 @@ class Lane:
             if not batch:
                 break
             if self._inline and not self._running:
+                self._look_round(len(batch))
                 self._deliver(batch, self._run_batch(batch))
                 if self._queue:
                     self._flushing = True
@@ -232,6 +244,17 @@ class Lane:
             job.add_done_callback(lambda done, batch=batch: self._finish(batch, done.result()))  # type: ignore[misc]
         if self._idle is not None and not self._queue and not self._running:
             self._idle.set()
+
+    def _items_of(self, inputs: Inputs) -> int:
+        """Return how many items a request for a model with batches holds, by its first input."""
+        axes = self._model.batch_axes
+        assert axes is not None  # noqa: S101 - batch_max is 1 without axes
+        return int(inputs[self._model.inputs[0].name].shape[axes.inputs[0]])
+
+    def _look_round(self, requests: int) -> None:
+        """Note how many came in one turn: where it is always one, waiting for others costs only."""
+        self._lonely = min(self._lonely + 1, _LONELY_AFTER) if requests == 1 else 0
+        self._at_once_left = _LOOK_AGAIN_AFTER if self._lonely == _LONELY_AFTER else 0
 
     def _finish(self, batch: list[_Waiting], outcomes: list[Outcome]) -> None:
         self._running -= 1
