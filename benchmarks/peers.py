@@ -88,7 +88,24 @@ def lay_out(venvs: Path, base: Path) -> None:
             folder = base / "skerry" / repository / model
             link(folder / "1" / "model.onnx", base / "models" / f"{model}.onnx")
             (folder / "model.json").write_text(json.dumps(chosen))
+    profile(base / "skerry" / "batched" / "silero" / "1" / "model.onnx", FEEDS["silero"])
     certificates(base / "skerry" / "tls")
+
+
+def profile(model: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Have a model measured here: it names no batch axis, so one is found by trial."""
+    import numpy as np
+
+    samples = model.with_name("rows.npz")
+    np.savez(samples, **{name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+    subprocess.run(
+        [
+            Path(sys.prefix) / "bin" / "skerry",
+            *("model", "profile", str(model), "--samples", str(samples)),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def link(path: Path, target: Path) -> None:
