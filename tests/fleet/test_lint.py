@@ -62,3 +62,12 @@ def test_a_stand_in_that_may_not_see_the_data_is_an_error(tmp_path: Path) -> Non
     end = "    data: [health, internal, public]\n"
     with pytest.raises(FleetFileError, match="may not see health"):
         advice(tmp_path, (end, "    data: [internal, public]\n"))
+
+
+def test_an_access_policy_that_central_would_refuse_is_an_error(tmp_path: Path) -> None:
+    named = "trust: {access: {people: {ann: [security], bo: [%s]}}}\ngoals:"
+    advice(tmp_path, ("goals:", named % "security"))
+    with pytest.raises(FleetFileError, match="takes 2 to publish"):
+        advice(tmp_path, ("goals:", named % "viewer"))
+    with pytest.raises(FleetFileError, match="emperor"):
+        advice(tmp_path, ("goals:", named % "emperor"))

@@ -10,6 +10,7 @@ from skerry.base.ids import node_name
 from skerry.fleet.errors import ModelNotAddedError
 from skerry.fleet.links import SAME_SITE_MS, computed_link
 from skerry.fleet.place import fallbacks, models_at, standin_at, tiers_of
+from skerry.schema.access import AccessPolicy
 from skerry.schema.desired import Desired, DesiredModel, Peer
 from skerry.schema.fleet import Fleet, Site
 from skerry.schema.policy import Place, Policy
@@ -78,6 +79,18 @@ def policy_of(fleet: Fleet, generation: int) -> Policy:
             site.name: Place(site=site.name, region=site.region, jurisdiction=site.jurisdiction)
             for site in fleet.sites
         },
+    )
+
+
+def access_of(fleet: Fleet, generation: int) -> AccessPolicy:
+    """Return who may do what in this fleet, as the offline role signs it."""
+    access = fleet.trust.access
+    return AccessPolicy(
+        fleet=fleet.name,
+        generation=generation,
+        policies=access.policies,
+        people=access.people,
+        two_person=access.two_person,
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from skerry.base.quantity import format_quantity
 from skerry.fleet.place import sites_of
 from skerry.schema.fleet import Fleet, Model, Site, Tier
+from skerry.schema.trust import Access
 
 _UNITS = (
     ("_usd_per_kwh", "USD/kWh"),
@@ -142,6 +143,8 @@ def _objects(fleet: Fleet) -> dict[tuple[str, str], Any]:
     objects |= {("link", f"{link.a} - {link.b}"): link for link in fleet.links if link.stated}
     objects["rollout", fleet.name] = fleet.rollout
     objects["domain", fleet.name] = fleet.domain
+    if fleet.trust.access != Access():
+        objects["access", fleet.name] = fleet.trust.access
     return objects
 
 

@@ -6,7 +6,7 @@ authored file.
 """
 
 from skerry.base.quantity import format_quantity
-from skerry.fleet.desired import policy_of
+from skerry.fleet.desired import access_of, policy_of
 from skerry.fleet.findings import Finding, Findings
 from skerry.fleet.place import fallbacks, sites_of
 from skerry.fleet.resolve_places import ENERGY_USD_PER_KWH_ASSUMED, PUE_ASSUMED
@@ -14,6 +14,8 @@ from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.goal import GoalName
 from skerry.schema.policy import Stays
+from skerry.schema.trust import Access
+from skerry.trust.access_errors import PolicyInvalidError
 from skerry.trust.residency import ResidencyTable
 
 FEED_LOAD_WARN = 0.8
@@ -27,6 +29,7 @@ def lint(file: FleetFile, fleet: Fleet) -> tuple[Finding, ...]:
     _models(fleet, notes)
     _failover(fleet, notes)
     _gate(fleet, notes)
+    _access(fleet, notes)
     _assumptions(file, notes)
     _contacts(fleet, notes)
     order = {"error": 0, "warn": 1, "note": 2}
@@ -139,6 +142,18 @@ def _failover(fleet: Fleet, notes: Findings) -> None:
         missing = [code for code in rule.jurisdictions if code not in places]
         if rule.stays is Stays.JURISDICTIONS and missing:
             notes.note(("data", name, "stays"), f"no site is in {', '.join(missing)}")
+
+
+def _access(fleet: Fleet, notes: Findings) -> None:
+    """Refuse what central would refuse when it is published; the default needs no look."""
+    if fleet.trust.access == Access():
+        return
+    from skerry.trust.access import check_publishable  # the policy engine costs 6 MB
+
+    try:
+        check_publishable(access_of(fleet, generation=0))
+    except PolicyInvalidError as error:
+        notes.bad_value(("trust", "access"), error.why, error.hint)
 
 
 def _gate(fleet: Fleet, notes: Findings) -> None:

@@ -5,6 +5,18 @@
 
 import msgspec
 
+from skerry.schema.access import TWO_PERSON, Action
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may do what, beyond the shipped policies (`skerry.schema.access`)."""
+
+    people: dict[str, tuple[str, ...]] = {}
+    two_person: tuple[Action, ...] = TWO_PERSON
+    policies: str = ""
+
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """The resolved `trust:` part of a fleet."""
+
+    access: Access = Access()
