@@ -114,6 +114,28 @@ class Publisher:
         self._publish({}, {}, {})
         return self._published["timestamp"] != before
 
+    def go_ahead(self, steps: int, newer: Mapping[str, tuple[bytes, Mapping[str, bytes]]]) -> None:
+        """Sign the online roles again, `steps` versions on, with offline roles newer than here.
+
+        For a repository that came back from a backup: nodes refuse versions below those they have
+        seen. `newer` maps targets, models or canary to metadata that a mirror still has, with the
+        files it lists by target path; what is not newer than here is left out.
+        """
+        new, files = dict(self._published), dict[str, bytes]()
+        for role, (data, listed_files) in newer.items():
+            if read_metadata(role, data).signed.version > _signed_of(new, role).version:
+                new[role] = data
+                files |= listed_files
+        self._verify_all(new, files)
+        self._sign("desired", _signed_of(new, "desired"), new, steps)
+        listed = {f"{role}.json": _listed(role, new[role]) for role in ("targets", *PATHS)}
+        self._sign("snapshot", Snapshot(spec_version=SPEC_VERSION, meta=listed), new, steps)
+        snapshot = _listed("snapshot", new["snapshot"])
+        timestamp = Timestamp(spec_version=SPEC_VERSION, snapshot_meta=snapshot)
+        self._sign("timestamp", timestamp, new, steps)
+        self._write(new, files)
+        self._published = new
+
     def _publish(
         self, signed: dict[str, bytes], files: dict[str, bytes], desired: dict[str, bytes]
     ) -> int:
@@ -233,9 +255,13 @@ class Publisher:
         return bool(left_s < LIFE_S[role] / 2)
 
     def _sign(
-        self, role: str, signed: Targets | Snapshot | Timestamp, new: dict[str, bytes]
+        self,
+        role: str,
+        signed: Targets | Snapshot | Timestamp,
+        new: dict[str, bytes],
+        steps: int = 1,
     ) -> None:
-        signed.version = _signed_of(new, role).version + 1 if role in new else 1
+        signed.version = _signed_of(new, role).version + steps if role in new else 1
         signed.expires = expiry(role, self._clock.unix_s())
         new[role] = self._keys.sign(role, Metadata(signed))
 

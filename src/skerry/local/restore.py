@@ -1,0 +1,81 @@
+"""Bring a backup back into service: its files, and for central numbers that nodes still take.
+
+Nodes never go back below what they have seen. A central that was restored from yesterday counts on
+from far above, and every site's document is sealed again under a newer number. What offline roles
+signed since the backup it does not have; a region's mirror does, and may be named.
+
+Errors:  BackupError, SealError, PublishError.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from skerry.base.clock import Clock
+from skerry.central.settings import CentralFolder
+from skerry.central.sqlite_store import SqliteStore
+from skerry.local.backup import restore_files
+from skerry.schema.backup import BackupManifest, BackupOf
+from skerry.trust.publisher import Publisher
+from skerry.trust.roles import OnlineKeys
+
+AHEAD = 100_000
+"""How many numbers a restored central leaves out: more than it can have used since the backup."""
+_OFFLINE = ("targets", "models", "canary")
+
+
+class _Listed(msgspec.Struct):
+    hashes: dict[str, str]
+
+
+class _Signed(msgspec.Struct):
+    version: int
+    targets: dict[str, _Listed] = {}
+
+
+class _Metadata(msgspec.Struct):
+    signed: _Signed
+
+
+def restore(
+    path: Path,
+    state: Path,
+    *,
+    passphrase: str | None,
+    clock: Clock,
+    mirror: Path | None = None,
+) -> BackupManifest:
+    """Restore a backup into an empty folder; central's numbers go ahead of what nodes have seen."""
+    manifest = restore_files(path, state, passphrase=passphrase)
+    if manifest.of is BackupOf.CENTRAL:
+        place = CentralFolder(state)
+        publisher = Publisher.open(place.repository, OnlineKeys.load(place.online_keys), clock)
+        publisher.go_ahead(AHEAD, _offline_roles(mirror) if mirror is not None else {})
+        store = SqliteStore(place.store)
+        try:
+            store.go_ahead(AHEAD)
+        finally:
+            store.close()
+    return manifest
+
+
+def _offline_roles(mirror: Path) -> dict[str, tuple[bytes, dict[str, bytes]]]:
+    """Return the newest offline roles of a region's mirror, each with the files that it lists."""
+    found: dict[str, tuple[bytes, dict[str, bytes]]] = {}
+    for role in _OFFLINE:
+        versions = {
+            int(file.name.partition(".")[0]): file
+            for file in (mirror / "metadata").glob(f"*.{role}.json")
+            if file.name.partition(".")[0].isdigit()
+        }
+        if not versions:
+            continue
+        data = versions[max(versions)].read_bytes()
+        files: dict[str, bytes] = {}
+        for path, target in msgspec.json.decode(data, type=_Metadata).signed.targets.items():
+            folder, _, name = path.rpartition("/")
+            place = mirror / "targets" / folder / f"{target.hashes.get('sha256', '')}.{name}"
+            if place.is_file():
+                files[path] = place.read_bytes()
+        found[role] = data, files
+    return found
