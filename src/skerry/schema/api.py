@@ -96,6 +96,8 @@ class IdentityReply(msgspec.Struct, frozen=True, kw_only=True):
     """Key and chain of the site's authority (what `Authority.save` writes), where asked for."""
     tuf_root: bytes = b""
     """Root metadata to start the update client from; present in the reply to a join."""
+    anchors: bytes = b""
+    """How the roots became what they are: signed, from the first version on; empty at version 0."""
 
 
 class TrustReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +110,45 @@ class TrustReply(msgspec.Struct, frozen=True, kw_only=True):
     roots_pem: bytes
     marker: str = ""
     """`THROWAWAY` where the keys of this fleet were made on the spot for a trial."""
+    anchors: bytes = b""
+    """How the roots became what they are: signed, from the first version on; empty at version 0."""
+
+
+class AnchorsDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET` and `POST /v1/anchors` at central: every version of whom the fleet trusts, signed."""
+
+    anchors: bytes
+
+
+class AuthorityAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/authority/request`: ask a process for a request for its own authority."""
+
+    new_key: bool
+    """A key made for it, or the one in use (for a certificate under another root)."""
+
+
+class AuthorityRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process's authority wants certified; the keys stay there."""
+
+    csr_pem: bytes
+    node_signer: str = ""
+    """The public key that will sign logins of a region's nodes, where a new key was asked for."""
+
+
+class AuthorityGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/authority`: the chain for it, which the process checks and then uses."""
+
+    chain_pem: bytes
+    account_jwt: str = ""
+    """The region's NATS account that takes logins of the new signer beside those of the old."""
+
+
+class AuthorityStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """Which authority a process uses now."""
+
+    issuers: tuple[str, ...]
+    """Key ids: this authority's own, then those of its issuers up to the root."""
+    ends_unix_s: float
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +206,10 @@ class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[Registration, ...]
     revoked_logins: tuple[str, ...] = ()
     """Public NATS keys of banned nodes whose logins have not ended yet."""
+    anchors_version: int = 0
+    """Which version of the fleet's trust roots it has taken."""
+    issuers: tuple[str, ...] = ()
+    """Key ids of the authorities above its certificate, the root's last."""
 
 
 class RegistryReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +220,8 @@ class RegistryReply(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     account_jwt: str = ""
+    anchors: bytes = b""
+    """Central's trust roots, where the region has an older version."""
 
 
 class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +231,10 @@ class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
     region_url: str
     nats_url: str
     heard_unix_s: float
+    anchors_version: int = 0
+    """Which version of the fleet's trust roots it has taken."""
+    issuers: tuple[str, ...] = ()
+    """Key ids of the authorities above its certificate, the root's last."""
 
 
 # --- changes (operator to central) ----------------------------------------------------
@@ -291,6 +342,10 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
     rollout: RolloutStatus | None
     records: int
     marker: str = ""
+    anchors_version: int = 0
+    """Which version of the fleet's trust roots central has taken."""
+    issuers: tuple[str, ...] = ()
+    """Key ids of the authorities above central's certificate, the root's last."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):

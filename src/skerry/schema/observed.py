@@ -73,3 +73,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     signals: dict[str, str | float] = {}
     """What rules read: `power.source`, `grid.carbon_g_per_kwh`, and so on."""
     rules_active: tuple[str, ...] = ()
+    anchors_version: int = 0
+    """Which version of the fleet's trust roots the node has taken."""
+    issuers: tuple[str, ...] = ()
+    """Key ids of the authorities above its certificate, the root's last."""

@@ -21,6 +21,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
 )
@@ -28,16 +29,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skerry.base.files import write_private
 from skerry.base.ids import token
+from skerry.trust.anchors import key_id
 from skerry.trust.errors import TrustError
 from skerry.trust.identity import (
     Identity,
     certificates_of,
     chain_to_pem,
+    create_authority_csr,
     key_to_pem,
-    new_key,
+    read_csr,
     read_key_and_chain,
     verify_csr,
 )
+from skerry.trust.identity import new_key as make_key
 from skerry.trust.spiffe import Role, SpiffeId
 
 ROOT_LIFE_S = 3650 * 86_400
@@ -89,17 +93,13 @@ class Authority:
 
     def __init__(self, chain: list[x509.Certificate], key: EllipticCurvePrivateKey) -> None:
         self._chain, self._key = chain, key
-        subject = chain[0].subject
-        self._host = str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-        self._scope = _Scope(
-            str(subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)[0].value)
-        )
+        self._host, self._scope = _host_of(chain[0].subject), _scope_of(chain[0].subject)
 
     @classmethod
     def create_root(cls, domain: str, *, now_unix_s: float, life_s: float = ROOT_LIFE_S) -> Self:
         """Make a fleet's root. Its key belongs on a machine that is off."""
         SpiffeId(domain, "central")  # the domain must be able to be a host
-        key = new_key()
+        key = make_key()
         name = _subject(domain, _Scope.ROOT)
         builder = _builder(name, name, key.public_key(), now_unix_s, now_unix_s + life_s)
         certificate = _as_authority(builder, key.public_key(), key, path_length=2).sign(
@@ -112,30 +112,45 @@ class Authority:
     ) -> "Authority":
         """Issue a region's authority: path length 1, names in `<region>.<domain>` only."""
         host = f"{token('region', region)}.{self._host}"
-        permitted = (host, f".{host}")  # RFC 5280: without the dot the host alone, with it below
-        return self._issue_authority(
-            _Scope.REGION, host, _constraints(permitted, host), 1, now_unix_s, life_s
-        )
+        return self._issue_authority(_Scope.REGION, host, now_unix_s, life_s)
 
     def issue_central(self, *, now_unix_s: float, life_s: float = REGION_LIFE_S) -> "Authority":
         """Issue central's authority: path length 0, the domain itself and nothing below it."""
-        below = f".{self._host}"
-        names = _constraints(
-            (self._host,),
-            self._host,
-            # DNS constraints, and Go's reading of URI ones, take in what lies below: cut it off.
-            excluded=(x509.UniformResourceIdentifier(below), x509.DNSName(below)),
-        )
-        return self._issue_authority(_Scope.CENTRAL, self._host, names, 0, now_unix_s, life_s)
+        return self._issue_authority(_Scope.CENTRAL, self._host, now_unix_s, life_s)
 
     def issue_site(
         self, site: str, *, now_unix_s: float, life_s: float = SITE_LIFE_S
     ) -> "Authority":
         """Issue a site's authority from its region's: path length 0, that site's names only."""
         host = f"{token('site', site)}.{self._host}"
-        return self._issue_authority(
-            _Scope.SITE, host, _constraints((host,), host), 0, now_unix_s, life_s
-        )
+        return self._issue_authority(_Scope.SITE, host, now_unix_s, life_s)
+
+    def issue_requested(
+        self, csr_pem: bytes, *, now_unix_s: float, life_s: float = REGION_LIFE_S
+    ) -> bytes:
+        """Issue a region's or central's authority for a key that stays where it is.
+
+        `csr_pem` is what `request` made there; only its key and its subject are taken from it.
+        Returns the chain, this root's certificate last.
+        """
+        public, subject = read_csr(csr_pem)
+        host, scope = _host_of(subject), _scope_of(subject)
+        region, _, domain = host.partition(".")
+        if scope is _Scope.REGION and domain == self._host:
+            token("region", region)
+        elif scope is not _Scope.CENTRAL or host != self._host:
+            raise IssueError(f"an authority for {host}", self._host, "it is not of this fleet")
+        certificate = self._certify(scope, host, public, now_unix_s, life_s)
+        return chain_to_pem([certificate, *self._chain])
+
+    def request(self, *, new_key: bool) -> tuple[bytes, EllipticCurvePrivateKey]:
+        """Make a request for this authority's next certificate, and the key that it is for."""
+        key = make_key() if new_key else self._key
+        return self.request_for(key), key
+
+    def request_for(self, key: EllipticCurvePrivateKey) -> bytes:
+        """Make a request for this authority's next certificate, for a key made before."""
+        return create_authority_csr(key, self.subject)
 
     def issue_leaf(
         self,
@@ -159,6 +174,17 @@ class Authority:
                 raise IssueError(str(asked), self.host, f"{spiffe_id} may be issued here")
         else:
             public = subject
+        return self._sign_leaf(public, spiffe_id, now_unix_s, life_s, loopback=loopback)
+
+    def _sign_leaf(
+        self,
+        public: EllipticCurvePublicKey,
+        spiffe_id: SpiffeId,
+        now_unix_s: float,
+        life_s: float,
+        *,
+        loopback: bool,
+    ) -> bytes:
         names: list[x509.GeneralName] = [
             x509.UniformResourceIdentifier(str(spiffe_id)),
             x509.DNSName(spiffe_id.host),
@@ -189,16 +215,51 @@ class Authority:
         loopback: bool = False,
     ) -> Identity:
         """Make a key and issue for it: for the process that holds this authority."""
-        key = new_key()
+        key = make_key()
         chain = self.issue_leaf(
             key.public_key(), spiffe_id, now_unix_s=now_unix_s, life_s=life_s, loopback=loopback
         )
         return Identity(chain, key_to_pem(key))
 
+    def probe(self, spiffe_id: SpiffeId, *, now_unix_s: float, life_s: float) -> Identity:
+        """Issue for any id, allowed or not, to see what peers make of it; use it for nothing."""
+        key = make_key()
+        chain = self._sign_leaf(key.public_key(), spiffe_id, now_unix_s, life_s, loopback=False)
+        return Identity(chain, key_to_pem(key))
+
+    @property
+    def key(self) -> EllipticCurvePrivateKey:
+        """The private key; it stays with its holder."""
+        return self._key
+
+    @property
+    def subject(self) -> x509.Name:
+        """What the authority is called in its certificate."""
+        return self._chain[0].subject
+
+    @property
+    def is_central(self) -> bool:
+        """Whether this is central's authority."""
+        return self._scope is _Scope.CENTRAL
+
     @property
     def certificate_pem(self) -> bytes:
         """This authority's own certificate: for the root, what everybody pins."""
         return chain_to_pem(self._chain[:1])
+
+    @property
+    def chain_pem(self) -> bytes:
+        """This authority's certificate and those of its issuers, the root's last."""
+        return chain_to_pem(self._chain)
+
+    @property
+    def key_id(self) -> str:
+        """The id of this authority's key."""
+        return key_id(self._chain[0])
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign data with this authority's key: for statements about whom to trust."""
+        return self._key.sign(data, ECDSA(hashes.SHA256()))
 
     @property
     def host(self) -> str:
@@ -210,6 +271,11 @@ class Authority:
         """The fleet's domain."""
         skip = {_Scope.REGION: 1, _Scope.SITE: 2}.get(self._scope, 0)
         return ".".join(self._host.split(".")[skip:])
+
+    @property
+    def starts_unix_s(self) -> float:
+        """First moment of validity."""
+        return self._chain[0].not_valid_before_utc.timestamp()
 
     @property
     def ends_unix_s(self) -> float:
@@ -256,26 +322,51 @@ class Authority:
         return min(now_unix_s + life_s, self.ends_unix_s)
 
     def _issue_authority(
+        self, scope: _Scope, host: str, now_unix_s: float, life_s: float
+    ) -> "Authority":
+        key = make_key()
+        certificate = self._certify(scope, host, key.public_key(), now_unix_s, life_s)
+        return Authority([certificate, *self._chain], key)
+
+    def _certify(
         self,
         scope: _Scope,
         host: str,
-        names: x509.NameConstraints,
-        path_length: int,
+        public: EllipticCurvePublicKey,
         now_unix_s: float,
         life_s: float,
-    ) -> "Authority":
+    ) -> x509.Certificate:
+        """Sign an authority's certificate, with the constraints of what it is for."""
         above = _Scope.REGION if scope is _Scope.SITE else _Scope.ROOT
         if self._scope is not above:
             raise IssueError(f"a {scope} authority", self._host, f"only a {above} does")
-        key = new_key()
         ends = self._end_of(now_unix_s, life_s, f"a {scope} authority")
         builder = _builder(
-            _subject(host, scope), self._chain[0].subject, key.public_key(), now_unix_s, ends
-        ).add_extension(names, critical=True)
-        certificate = _as_authority(
-            builder, key.public_key(), self._key, path_length=path_length
-        ).sign(self._key, hashes.SHA256())
-        return Authority([certificate, *self._chain], key)
+            _subject(host, scope), self._chain[0].subject, public, now_unix_s, ends
+        ).add_extension(_constraints(scope, host), critical=True)
+        path_length = 1 if scope is _Scope.REGION else 0
+        return _as_authority(builder, public, self._key, path_length=path_length).sign(
+            self._key, hashes.SHA256()
+        )
+
+
+def _host_of(subject: x509.Name) -> str:
+    return _part(subject, NameOID.COMMON_NAME)
+
+
+def _scope_of(subject: x509.Name) -> _Scope:
+    text = _part(subject, NameOID.ORGANIZATIONAL_UNIT_NAME)
+    try:
+        return _Scope(text)
+    except ValueError as error:
+        raise IssueError(f"an authority for {text[:40]!r}", "skerry", "there is none") from error
+
+
+def _part(subject: x509.Name, oid: x509.ObjectIdentifier) -> str:
+    found = subject.get_attributes_for_oid(oid)
+    if len(found) != 1:
+        raise IssueError("an authority without one name", "skerry", "its subject is not of ours")
+    return str(found[0].value)
 
 
 def _subject(host: str, scope: _Scope) -> x509.Name:
@@ -289,13 +380,20 @@ def _subject(host: str, scope: _Scope) -> x509.Name:
     )
 
 
-def _constraints(
-    uri_hosts: tuple[str, ...], dns_host: str, *, excluded: tuple[x509.GeneralName, ...] = ()
-) -> x509.NameConstraints:
-    permitted: list[x509.GeneralName] = [x509.UniformResourceIdentifier(h) for h in uri_hosts]
-    permitted.append(x509.DNSName(dns_host))
+def _constraints(scope: _Scope, host: str) -> x509.NameConstraints:
+    """Return what an authority may name: its own host; a region also what lies below."""
+    below = f".{host}"
+    # RFC 5280: a URI host without the dot is that host alone, with it what lies below.
+    uris = (host, below) if scope is _Scope.REGION else (host,)
+    permitted: list[x509.GeneralName] = [x509.UniformResourceIdentifier(one) for one in uris]
+    permitted.append(x509.DNSName(host))
     permitted += [x509.IPAddress(network) for network in _LOOPBACK_NETS]
-    return x509.NameConstraints(permitted, list(excluded) or None)
+    if scope is not _Scope.CENTRAL:
+        return x509.NameConstraints(permitted, None)
+    # DNS constraints, and Go's reading of URI ones, take in what lies below: cut it off.
+    return x509.NameConstraints(
+        permitted, [x509.UniformResourceIdentifier(below), x509.DNSName(below)]
+    )
 
 
 def _builder(

@@ -124,8 +124,30 @@ def create_csr(key: EllipticCurvePrivateKey, spiffe_id: SpiffeId) -> bytes:
     return request.public_bytes(serialization.Encoding.PEM)
 
 
+def create_authority_csr(key: EllipticCurvePrivateKey, subject: x509.Name) -> bytes:
+    """Make an authority's certificate request (PEM): its subject says which authority it is."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def verify_csr(csr_pem: bytes) -> tuple[EllipticCurvePublicKey, SpiffeId]:
     """Return the key and the id asked for; raises `CsrError` or `SpiffeIdError`."""
+    request, public = _checked_csr(csr_pem)
+    return public, id_of(request)
+
+
+def read_csr(csr_pem: bytes) -> tuple[EllipticCurvePublicKey, x509.Name]:
+    """Return the key and the subject of an authority's request; raises `CsrError`."""
+    request, public = _checked_csr(csr_pem)
+    try:
+        return public, request.subject
+    except ValueError as error:
+        raise CsrError(f"has a subject that cannot be read: {error}") from error
+
+
+def _checked_csr(
+    csr_pem: bytes,
+) -> tuple[x509.CertificateSigningRequest, EllipticCurvePublicKey]:
     if len(csr_pem) > CSR_BYTES_MAX:
         raise CsrError(f"has {len(csr_pem)} bytes, wanted at most {CSR_BYTES_MAX}")
     try:
@@ -138,7 +160,7 @@ def verify_csr(csr_pem: bytes) -> tuple[EllipticCurvePublicKey, SpiffeId]:
         raise CsrError("is not for a P-256 key")
     if not signed:
         raise CsrError("is not signed by the key it names")
-    return public, id_of(request)
+    return request, public
 
 
 def public_key_from_pem(pem: bytes) -> EllipticCurvePublicKey:

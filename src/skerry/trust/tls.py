@@ -30,6 +30,7 @@ class CertificateFault(StrEnum):
     FOREIGN_CA = "CERT_FOREIGN_CA"
     WRONG_NAME = "CERT_WRONG_NAME"
     OUT_OF_SCOPE = "CERT_OUT_OF_SCOPE"
+    DISTRUSTED = "CERT_DISTRUSTED"
     MISSING = "CERT_MISSING"
     UNUSABLE = "CERT_UNUSABLE"
 
@@ -42,6 +43,7 @@ _HINTS = {
     CertificateFault.WRONG_NAME: "another machine answers at this address: check the address",
     CertificateFault.OUT_OF_SCOPE: "an authority signed a name outside its region or site: treat "
     "its key as stolen",
+    CertificateFault.DISTRUSTED: "its authority was shut out: renew, or join again",
     CertificateFault.MISSING: "join the fleet first: `skerry join`",
     CertificateFault.UNUSABLE: "renew, or join again",
 }
@@ -52,7 +54,8 @@ class CertificateError(TrustError):
 
     `reason` says why: CERT_EXPIRED, CERT_NOT_YET_VALID (often a clock that is wrong),
     CERT_FOREIGN_CA (another fleet's root), CERT_WRONG_NAME (not whom you dialled),
-    CERT_OUT_OF_SCOPE (its authority may not name it), CERT_MISSING, CERT_UNUSABLE.
+    CERT_OUT_OF_SCOPE (its authority may not name it), CERT_DISTRUSTED (its authority was shut
+    out), CERT_MISSING, CERT_UNUSABLE.
     """
 
     code = "E0205"
@@ -220,6 +223,7 @@ _VERIFY_FAULTS = {  # X509_V_ERR_* of OpenSSL
     19: CertificateFault.FOREIGN_CA,
     20: CertificateFault.FOREIGN_CA,
     21: CertificateFault.FOREIGN_CA,
+    28: CertificateFault.DISTRUSTED,
     30: CertificateFault.FOREIGN_CA,  # key identifier mismatch: another root of the same name
     47: CertificateFault.OUT_OF_SCOPE,
     48: CertificateFault.OUT_OF_SCOPE,
@@ -244,7 +248,8 @@ def _clock_note(fault: CertificateFault) -> str:
 def _arm(context: ssl.SSLContext, identity: Identity | None, roots_pem: bytes) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.load_verify_locations(cadata=roots_pem.decode("ascii"))
+    with _as_file(roots_pem) as path:  # not as text: that form knows no rejected authorities
+        context.load_verify_locations(path)
     if identity is not None:
         with _as_file(identity.key_pem + identity.chain_pem) as path:
             context.load_cert_chain(path)
