@@ -16,8 +16,10 @@ import pytest
 
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
+from skerry.node.quarantine import add_cause
 from skerry.node.settings import NodeSettings, read_settings, write_settings
 from skerry.node.worker_admin import WorkerAdmin, worker_pid
+from skerry.schema.quarantine import QuarantineCause
 from skerry.trust.authority import Authority
 from skerry.trust.identity import Identity
 from skerry.trust.spiffe import SpiffeId, node_id
@@ -175,3 +177,19 @@ def test_only_nodes_of_the_fleet_come_in_and_a_new_identity_is_shown_at_once(
     while knock(node)[1] == shown and time.monotonic() < until_s:
         time.sleep(0.02)
     assert knock(node)[1] != shown
+
+    files.identity.unlink()
+    add_cause(
+        node_folder.quarantine,
+        "tamper",
+        QuarantineCause(word="LID_OPEN", text="the lid", at_unix_s=now),
+    )
+    process.send_signal(signal.SIGHUP)
+    while time.monotonic() < until_s:
+        try:
+            knock(node)
+        except (ssl.SSLError, ConnectionResetError):
+            break  # the key is gone from the running process too
+        time.sleep(0.02)
+    else:
+        pytest.fail("the worker still shows an identity that was taken from it")

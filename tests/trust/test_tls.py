@@ -283,6 +283,23 @@ def test_a_bad_renewal_changes_nothing(ca: Any, roots: bytes) -> None:
         echo.close()
 
 
+def test_a_key_that_is_forgotten_is_shown_to_nobody_until_the_next_identity(
+    ca: Any, roots: bytes
+) -> None:
+    live = LiveServerContext(node(ca, EU), roots)
+    echo = Echo(live.context)
+    client = client_context(node(ca), roots)
+    try:
+        live.forget()
+        with pytest.raises(ssl.SSLError), echo.connect(client) as refused:
+            echoes(refused)
+        live.renew(node(ca, EU))
+        with echo.connect(client) as tls:
+            assert echoes(tls)
+    finally:
+        echo.close()
+
+
 def test_roots_are_replaced_too(ca: Any, roots: bytes) -> None:
     """A new root is trusted beside the old one first; then the old one is dropped."""
     new_root = Authority.create_root(DOMAIN, now_unix_s=ca.now_unix_s)

@@ -15,6 +15,9 @@ whole, so the other side reads the old one or the new one.
     memory.json        how far a change has come          agent
     containers.json    ports of model runtimes            agent
     signals.json       what rules read                    meters, people, drills
+    quarantine.json    why it takes no restricted data    agent
+    tamper/            what sensors saw, signed           agent
+    custody/           maintenance windows, signed        agent, people
     journal/           request records                    worker
     shadow/            what shadows found, and examples   worker
     secrets/           what upstream servers ask for      people
@@ -106,6 +109,21 @@ class NodeFolder:
     def signals(self) -> Path:
         """What rules read."""
         return self.root / "signals.json"
+
+    @property
+    def quarantine(self) -> Path:
+        """Why the node takes no restricted data; absent while it does."""
+        return self.root / "quarantine.json"
+
+    @property
+    def tamper(self) -> Path:
+        """What the tamper sensors saw, as signed events and as a raw series."""
+        return self.root / "tamper"
+
+    @property
+    def custody(self) -> Path:
+        """Signed maintenance windows, one custody entry on each line of each file."""
+        return self.root / "custody"
 
     @property
     def journal(self) -> Path:

@@ -1,6 +1,6 @@
 """The worker: the data path of a node, from doors to models; no control plane.
 
-    door -> front (file to tensors) -> explainer -> shadow -> recorder -> router -> models
+    door -> front (file to tensors) -> explainer -> shadow -> recorder -> guard -> router -> models
 
 It starts from what lies in the node's folder and needs no network, no region and no
 agent. SIGHUP makes it read desired state, policy, signals and identity again; requests
@@ -28,7 +28,9 @@ from skerry.base.processes import settle
 from skerry.base.sockets import socket_address
 from skerry.learn.explainer import Explainer
 from skerry.node.folder import NodeFolder
+from skerry.node.guard import Guard
 from skerry.node.identity import IdentityFiles
+from skerry.node.quarantine import read_quarantine
 from skerry.node.recorder import Recorder
 from skerry.node.settings import PORTS, NodeSettings, read_settings, write_settings
 from skerry.node.shadow import NodeShadow
@@ -84,6 +86,7 @@ class Worker:
         self._server_tls: LiveServerContext | None = None
         self._router: Router | None = None
         self._shadow: NodeShadow | None = None
+        self._guard: Guard | None = None
         self._signals: dict[str, str | float] = {}
         self._accepted: AcceptedDesired | None = None
         self._domain = settings.domain
@@ -123,6 +126,7 @@ class Worker:
 
     def read_again(self) -> None:
         """Take over what lies in the folder now: identity, desired state, policy, signals."""
+        self._heed_quarantine()
         # Not joined yet, or a file that cannot be used: the identity of before stays.
         with contextlib.suppress(SkerryError, OSError, ValueError):
             identity, roots = self._files.load(), self._files.roots.read_bytes()
@@ -134,6 +138,16 @@ class Worker:
             self._accepted = accepted
             self._router.update(accepted.desired, accepted.policy)
             self._judge_rules()
+
+    def _heed_quarantine(self) -> None:
+        """Refuse restricted data from here on; where the keys are gone, forget them too."""
+        if self._guard is None:
+            return
+        self._guard.quarantine = read_quarantine(self._folder.quarantine)
+        if self._guard.quarantine.causes and not self._files.identity.exists():
+            self._client.tls = None
+            if self._server_tls is not None:
+                self._server_tls.forget()
 
     def _make_server(self) -> Server:
         settings = self._settings
@@ -194,9 +208,11 @@ class Worker:
             settings=settings.route,
             explains=settings.route.explain or is_loopback(settings.host),
         )
-        recorder = Recorder(
-            self._router.infer, self._journal, site=settings.site, clock=self._clock
+        self._guard = Guard(
+            self._router.infer, lambda: self._accepted.policy if self._accepted else None
         )
+        self._guard.quarantine = read_quarantine(self._folder.quarantine)
+        recorder = Recorder(self._guard.infer, self._journal, site=settings.site, clock=self._clock)
         answer: InferFunction = recorder.infer
         if settings.shadow:
             self._shadow = NodeShadow(
@@ -262,6 +278,7 @@ class Worker:
     async def _watch_signals(self) -> None:
         """Follow what meters and people write; rules act here, also offline."""
         while True:
+            self._heed_quarantine()
             signals = await anyio.to_thread.run_sync(read_signals, self._folder.signals)
             if signals != self._signals:
                 self._signals = signals

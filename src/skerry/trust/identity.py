@@ -9,6 +9,7 @@ Errors:  CsrError, KeyFileError.
 
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
 )
+from cryptography.x509.oid import NameOID
 
 from skerry.base.files import write_private
 from skerry.trust.errors import KeyFileError, TrustError
@@ -112,6 +114,24 @@ def id_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> Spi
 def new_key() -> EllipticCurvePrivateKey:
     """Make a P-256 key."""
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def throwaway_identity() -> Identity:
+    """Make a key with a certificate that nobody trusts: what stands where a real one was."""
+    key = new_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(minutes=1))
+        .sign(key, hashes.SHA256())
+    )
+    return Identity(chain_pem=chain_to_pem([certificate]), key_pem=key_to_pem(key))
 
 
 def create_csr(key: EllipticCurvePrivateKey, spiffe_id: SpiffeId) -> bytes:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import cast
 
 from skerry.trust.errors import TrustError
-from skerry.trust.identity import Identity, certificates_of
+from skerry.trust.identity import Identity, certificates_of, throwaway_identity
 from skerry.trust.spiffe import Role, SpiffeId, SpiffeIdError
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL; the ssl module has no name for it
@@ -128,6 +128,17 @@ class LiveServerContext:
         roots_pem = roots_pem or self._roots_pem
         shown = server_context(identity, roots_pem, require_client=self._require_client)
         self._identity, self._roots_pem, self._shown = identity, roots_pem, shown
+
+    def forget(self) -> None:
+        """Let go of the key: handshakes fail from now on, until `renew` brings another identity.
+
+        OpenSSL wipes a key when the last context that holds it lets go. The context that the
+        server was started with cannot be replaced, so it is given a key that nobody trusts.
+        """
+        nobody = throwaway_identity()
+        with _as_file(nobody.key_pem + nobody.chain_pem) as path:
+            self._door.load_cert_chain(path)
+        self._identity, self._shown = nobody, self._door
 
     def _choose(
         self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, door: ssl.SSLContext
