@@ -67,7 +67,7 @@ def test_metadata_of_another_key_is_refused(repo: Any, tmp_path: Path) -> None:
     forged = other.sign("models", offer)
     with pytest.raises(PublishError, match="not signed by this machine's key"):
         other.renew("models", repo.publisher.role_bytes("models"), now_unix_s=0)
-    with pytest.raises(PublishError, match="too few of its own keys"):
+    with pytest.raises(PublishError, match="0 of 1 keys signed it"):
         repo.publisher.publish(signed={"models": forged}, targets={MODEL: b"{}"})
 
 
@@ -156,7 +156,7 @@ def test_a_founded_repository_is_not_founded_again(repo: Any) -> None:
 
 def test_offline_keys_are_private_and_sealed(tmp_path: Path) -> None:
     OfflineKeys.create(tmp_path / "k", passphrase="correct horse")
-    for file in (tmp_path / "k").iterdir():
+    for file in (tmp_path / "k").glob("*.pem"):
         assert file.stat().st_mode & 0o777 == 0o600
         assert b"ENCRYPTED" in file.read_bytes()
     OfflineKeys.load(tmp_path / "k", passphrase="correct horse")

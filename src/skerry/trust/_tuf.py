@@ -3,7 +3,13 @@
 Both list their exports at run time, in a way that type checkers cannot read; hence the remarks.
 """
 
-from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+from securesystemslib.signer import (  # type: ignore[attr-defined]
+    CryptoSigner,
+    Key,
+    Signature,
+    Signer,
+    SSlibKey,
+)
 from tuf.api.metadata import (  # type: ignore[attr-defined]
     DelegatedRole,
     Delegations,
@@ -22,10 +28,13 @@ __all__ = [
     "DelegatedRole",
     "Delegations",
     "FetcherInterface",
+    "Key",
     "MetaFile",
     "Metadata",
     "Root",
     "SSlibKey",
+    "Signature",
+    "Signer",
     "Snapshot",
     "TargetFile",
     "Targets",

@@ -8,34 +8,41 @@ Errors:  PublishError (what was offered breaks a rule; nothing changed).
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
+from tuf.api.exceptions import LengthOrHashMismatchError
 
 from skerry.base.clock import Clock
 from skerry.base.files import write_atomic
 from skerry.trust._tuf import (
     Metadata,
     MetaFile,
-    Root,
     Snapshot,
     TargetFile,
     Targets,
     Timestamp,
 )
 from skerry.trust.errors import PublishError
+from skerry.trust.publish_lint import (
+    lint_delegated_once,
+    lint_delegations,
+    lint_keys,
+    lint_life,
+)
 from skerry.trust.roles import (
     LIFE_S,
+    ONLINE,
     PATHS,
     SPEC_VERSION,
     OnlineKeys,
+    PublicKeys,
     expiry,
-    lint_delegations,
     lint_paths,
     read_metadata,
 )
+from skerry.trust.standing import check_threshold
 
 VERSIONS_KEPT = 16
 """Old numbered metadata left for readers who began before the last publish; root stays for ever."""
@@ -136,6 +143,13 @@ class Publisher:
         self._write(new, files)
         self._published = new
 
+    def make_successors(self, roles: Iterable[str]) -> PublicKeys:
+        """Make fresh online keys for these roles; they sign once root or targets name them."""
+        unknown = set(roles) - set(ONLINE)
+        if unknown:
+            raise PublishError(min(unknown), "its keys are not held here")
+        return self._keys.make_successors(roles)
+
     def _publish(
         self, signed: dict[str, bytes], files: dict[str, bytes], desired: dict[str, bytes]
     ) -> int:
@@ -154,6 +168,8 @@ class Publisher:
         self._sign_snapshot(new)
         self._write(new, files)
         self._published = new
+        for role in ONLINE:
+            self._keys.settle(role, self._named(role, new))
         version = read_metadata("snapshot", new["snapshot"]).signed.version
         self._prune()
         return int(version)
@@ -165,29 +181,25 @@ class Publisher:
         if offered.signed.version != before + 1:
             why = f"version {offered.signed.version} is offered, wanted {before + 1}"
             raise PublishError(role, why)
-        if offered.signed.expires.timestamp() <= self._clock.unix_s():
-            raise PublishError(role, f"it ended {offered.signed.expires:%Y-%m-%d %H:%M} UTC")
+        lint_life(role, offered, self._clock.unix_s())
         if role == "root" and role in known:  # a new root needs the old root's consent too
-            self._verify_signed("root", offered, read_metadata("root", known["root"]))
-
-    def _verify_signed(self, role: str, metadata: Metadata[Any], delegator: Metadata[Any]) -> None:
-        try:
-            delegator.signed.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
-        except (UnsignedMetadataError, ValueError) as error:
-            raise PublishError(role, f"too few of its own keys signed it: {error}") from error
+            check_threshold("root", offered, read_metadata("root", known["root"]))
 
     def _verify_all(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
         """Check the whole state to be: signatures, delegations, paths, and every file's bytes."""
         root = read_metadata("root", new["root"])
-        self._verify_signed("root", root, root)
+        check_threshold("root", root, root)
         targets = read_metadata("targets", new["targets"])
-        self._verify_signed("targets", targets, root)
+        check_threshold("targets", targets, root)
+        for role in ("targets", *PATHS):
+            lint_delegated_once(role, new[role])
         lint_delegations(targets.signed)
-        self._verify_online(root.signed, targets.signed)
+        lint_keys(root.signed, targets.signed)
+        self._verify_online(new)
         listed: dict[str, TargetFile] = {}
         for role in PATHS:
             metadata = read_metadata(role, new[role])
-            self._verify_signed(role, metadata, targets)
+            check_threshold(role, metadata, targets)
             lint_paths(role, metadata.signed)
             listed |= metadata.signed.targets
             for path, target in metadata.signed.targets.items():
@@ -207,13 +219,17 @@ class Publisher:
         except LengthOrHashMismatchError as error:
             raise PublishError(role, f"the bytes sent for {path} are not those signed") from error
 
-    def _verify_online(self, root: Root, targets: Targets) -> None:
+    def _verify_online(self, new: Mapping[str, bytes]) -> None:
         """Refuse to sign with keys that nobody would believe."""
-        for role in ("snapshot", "timestamp"):
-            if self._keys.key_id(role) not in root.get_delegated_role(role).keyids:
-                raise PublishError(role, "the key held here is not the one that root names")
-        if self._keys.key_id("desired") not in targets.get_delegated_role("desired").keyids:
-            raise PublishError("desired", "the key held here is not the one that targets names")
+        for role in ONLINE:
+            if not self._keys.holds(role, self._named(role, new)):
+                delegator = "targets" if role in PATHS else "root"
+                raise PublishError(role, f"the key held here is not the one that {delegator} names")
+
+    def _named(self, role: str, new: Mapping[str, bytes]) -> list[str]:
+        """Return the ids of the keys that are named for a role."""
+        delegator = _signed_of(new, "targets" if role in PATHS else "root")
+        return list(delegator.get_delegated_role(role).keyids)
 
     def _sign_desired(self, documents: Mapping[str, bytes], new: dict[str, bytes]) -> None:
         targets = Targets(spec_version=SPEC_VERSION)
@@ -249,7 +265,7 @@ class Publisher:
         metadata = read_metadata(role, new[role])
         left_s = metadata.signed.expires.timestamp() - self._clock.unix_s()
         try:
-            self._verify_signed(role, metadata, delegator)
+            check_threshold(role, metadata, delegator)
         except PublishError:
             return True
         return bool(left_s < LIFE_S[role] / 2)
@@ -263,7 +279,7 @@ class Publisher:
     ) -> None:
         signed.version = _signed_of(new, role).version + steps if role in new else 1
         signed.expires = expiry(role, self._clock.unix_s())
-        new[role] = self._keys.sign(role, Metadata(signed))
+        new[role] = self._keys.sign(role, Metadata(signed), self._named(role, new))
 
     def _write(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
         """Write what changed; the timestamp last, for it is what readers start from."""

@@ -6,42 +6,56 @@
       desired              online at central: desired/*
     snapshot, timestamp    online at central
 
-Delegations terminate, and no role is delegated twice: python-tuf keeps a delegated role by its
-name alone, so two delegators of one name could be played against each other. All keys are
-Ed25519. Offline roles live long enough for a small fleet that signs a few times a year.
+Each offline role has one key per holder and a threshold of how many must sign; a small fleet has
+one holder and thresholds of one. Delegations terminate, and no role is delegated twice. Keys are
+Ed25519, or P-256 where a token has no other. Offline roles live long enough for a small fleet
+that signs a few times a year.
 
 Units:   lifetimes in seconds.
-Errors:  PublishError, KeyFileError.
+Errors:  PublishError, KeyFileError, TokenKeyError.
 Source:  TUF specification 1.0.34; python-tuf 7.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.exceptions import UnverifiedSignatureError
 from tuf.api.serialization import DeserializationError
 
-from skerry.base.files import private_folder, write_private
 from skerry.base.units import SECONDS_PER_DAY
 from skerry.trust._tuf import (
-    CryptoSigner,
     DelegatedRole,
     Delegations,
     Metadata,
     Root,
+    Signer,
     SSlibKey,
     TargetFile,
     Targets,
 )
+from skerry.trust.ceremony_keys import (
+    HOLDER_FILE,
+    Holder,
+    Seal,
+    TokenPlace,
+    create_keys,
+    public_key,
+    public_pem,
+    read_holder,
+    read_key,
+    read_keys,
+    read_retired,
+    retire_key,
+    write_holder,
+)
 from skerry.trust.errors import KeyFileError, PublishError
 
 SPEC_VERSION = "1.0.34"
+TOP = ("root", "targets", "snapshot", "timestamp")
+"""Roles whose keys root names; `targets` names those of the others."""
 PATHS: dict[str, tuple[str, ...]] = {
     "models": ("prod/model/*/*", "prod/policy/*"),
     "canary": ("canary/model/*/*",),
@@ -59,97 +73,167 @@ LIFE_S: dict[str, float] = {
 }
 OFFLINE = ("root", "targets", "models", "canary")
 ONLINE = ("desired", "snapshot", "timestamp")
+SOLE_HOLDER = "operator"
+"""Who holds the offline keys where nobody else is named."""
 
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")  # of a target path; becomes a file name
 PublicKeys = dict[str, bytes]
 """Role to public key (PEM): what central shows the operator who founds the repository."""
 
 
-class _Keys:
-    """One Ed25519 key per role, each a private file `<role>.pem` of a private folder."""
+class OnlineKeys:
+    """Central's signing keys: desired, snapshot, timestamp; and those about to take their place.
 
-    _roles: tuple[str, ...]
+    A successor (`<role>.next.pem`) signs from the moment that root or targets name it, and then
+    becomes the key in use; so it does not matter when central dies.
+    """
 
-    def __init__(self, private: dict[str, Ed25519PrivateKey]) -> None:
-        self._private = private
-        self._signers = {
-            role: CryptoSigner(key, SSlibKey.from_crypto(key.public_key()))
-            for role, key in private.items()
-        }
+    def __init__(self, folder: Path, keys: dict[str, Signer], successors: dict[str, Signer]):
+        self._folder, self._keys, self._next = folder, keys, successors
 
     @classmethod
-    def create(cls, folder: Path, *, passphrase: str | None = None) -> Self:
-        """Make the keys, or take those that are there; with a passphrase they are sealed."""
-        private_folder(folder)
-        for role in cls._roles:
-            path = folder / f"{role}.pem"
-            if not path.exists():
-                write_private(path, _new_key_pem(passphrase))
-        return cls.load(folder, passphrase=passphrase)
+    def create(cls, folder: Path) -> Self:
+        """Make the keys, or take those that are there."""
+        create_keys(folder, ONLINE, Seal(None))
+        return cls.load(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `create` wrote; raises `KeyFileError`."""
+        keys = read_keys(folder, ONLINE, Seal(None))
+        _all_there(folder, ONLINE, keys)
+        successors = {
+            role: key
+            for role in ONLINE
+            if (key := read_key(folder / f"{role}.next.pem", Seal(None))) is not None
+        }
+        return cls(folder, keys, successors)
+
+    def public(self) -> PublicKeys:
+        """Return the public halves."""
+        return {role: public_pem(key) for role, key in self._keys.items()}
+
+    def make_successors(self, roles: Iterable[str]) -> PublicKeys:
+        """Make fresh keys for these roles, for root to name; successors made before are lost."""
+        for role in roles:
+            path = self._folder / f"{role}.next.pem"
+            path.unlink(missing_ok=True)
+            create_keys(self._folder, (f"{role}.next",), Seal(None))
+            made = read_key(path, Seal(None))
+            assert made is not None  # noqa: S101 - written the line before
+            self._next[role] = made
+        return {role: public_pem(self._next[role]) for role in roles}
+
+    def holds(self, role: str, key_ids: Collection[str]) -> bool:
+        """Say whether one of these keys is held here for the role."""
+        return self._of(role, key_ids) is not None
+
+    def sign(
+        self, role: str, metadata: Metadata[Any], key_ids: Collection[str] | None = None
+    ) -> bytes:
+        """Sign with the role's key, or the one of its keys that is named; old signatures go."""
+        signer = self._keys[role] if key_ids is None else self._of(role, key_ids)
+        if signer is None:
+            raise PublishError(role, "no key held here is one that is named for it")
+        metadata.sign(signer)
+        return metadata.to_bytes()
+
+    def settle(self, role: str, key_ids: Collection[str]) -> None:
+        """Put a successor that is named now in the place of its predecessor, which is deleted."""
+        successor = self._next.get(role)
+        if successor is None or successor.public_key.keyid not in key_ids:
+            return
+        (self._folder / f"{role}.next.pem").replace(self._folder / f"{role}.pem")
+        self._keys[role] = self._next.pop(role)
+
+    def _of(self, role: str, key_ids: Collection[str]) -> Signer | None:
+        for keys in (self._next, self._keys):
+            if role in keys and keys[role].public_key.keyid in key_ids:
+                return keys[role]
+        return None
+
+
+class OfflineKeys:
+    """One holder's keys of offline roles: files or a token, retired ones included."""
+
+    def __init__(self, folder: Path, holder: str, keys: dict[str, Signer], retired: list[Signer]):
+        self.folder, self.holder, self._keys, self._retired = folder, holder, keys, retired
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        passphrase: str | None = None,
+        holder: str = SOLE_HOLDER,
+        roles: Sequence[str] = OFFLINE,
+        place: TokenPlace | None = None,
+    ) -> Self:
+        """Make the keys, or take those that are there; with a passphrase (or PIN) they are sealed.
+
+        `place` makes them on a token instead of in files.
+        """
+        seal = Seal(passphrase)
+        create_keys(folder, roles, seal, place=place)
+        keys = cls._load(folder, holder, seal)
+        keys._write_holder()
+        return keys
 
     @classmethod
     def load(cls, folder: Path, *, passphrase: str | None = None) -> Self:
         """Read what `create` wrote; raises `KeyFileError`."""
-        return cls({role: _read_key(folder / f"{role}.pem", passphrase) for role in cls._roles})
+        described = folder / HOLDER_FILE
+        holder = read_holder(described).name if described.exists() else SOLE_HOLDER
+        return cls._load(folder, holder, Seal(passphrase))
+
+    @classmethod
+    def _load(cls, folder: Path, holder: str, seal: Seal) -> Self:
+        keys = read_keys(folder, OFFLINE, seal)
+        if not keys:
+            _all_there(folder, OFFLINE, keys)
+        return cls(folder, holder, keys, read_retired(folder, seal))
 
     def public(self) -> PublicKeys:
-        """Return the public halves."""
-        return {
-            role: key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            for role, key in self._private.items()
-        }
+        """Return the public halves of the keys in use."""
+        return {role: public_pem(key) for role, key in self._keys.items()}
+
+    def public_holder(self) -> Holder:
+        """Return what founds or rotates with these keys: name and public halves."""
+        return Holder(name=self.holder, keys=self.public())
+
+    def renew_key(
+        self, role: str, *, passphrase: str | None = None, place: TokenPlace | None = None
+    ) -> None:
+        """Make a new key for a role; the old one is set aside, to sign its successor in."""
+        if role not in self._keys:
+            raise PublishError(role, f"{self.holder} holds no key of it")
+        old = self._keys[role]
+        retire_key(self.folder, role, old.public_key.keyid)
+        self._retired.append(old)
+        create_keys(self.folder, (role,), Seal(passphrase), place=place)
+        self._keys |= read_keys(self.folder, (role,), Seal(passphrase))
+        self._write_holder()
 
     def key_id(self, role: str) -> str:
         """Return the id of a role's key, as metadata names it."""
-        return self._signers[role].public_key.keyid
+        return str(self._signer(role).public_key.keyid)
 
-    def sign(self, role: str, metadata: Metadata[Any]) -> bytes:
-        """Sign metadata with a role's key, replacing older signatures."""
-        metadata.sign(self._signers[role])
-        return metadata.to_bytes()
-
-
-class OnlineKeys(_Keys):
-    """Central's signing keys: desired, snapshot, timestamp."""
-
-    _roles = ONLINE
-
-
-class OfflineKeys(_Keys):
-    """The keys on an operator's machine: root, targets, models, canary."""
-
-    _roles = OFFLINE
+    def all_signers(self) -> dict[str, Signer]:
+        """Return every key held, retired ones too, by its id."""
+        return {key.public_key.keyid: key for key in (*self._retired, *self._keys.values())}
 
     def found(self, online: PublicKeys, *, now_unix_s: float) -> dict[str, bytes]:
-        """Sign a new repository's first root, targets and offline roles: role to bytes.
+        """Sign a new repository's first root, targets and offline roles, as its one holder.
 
         `["root"]` is the bootstrap root that every node carries.
         """
-        keys = {role: self._signers[role].public_key for role in OFFLINE}
-        keys |= {role: _public_from_pem(role, online.get(role, b"")) for role in ONLINE}
-        root = Root(
-            version=1,
-            spec_version=SPEC_VERSION,
-            expires=expiry("root", now_unix_s),
-            consistent_snapshot=True,
-        )
-        for role in ("root", "targets", "snapshot", "timestamp"):
-            root.add_key(keys[role], role)
-        delegated = {
-            role: DelegatedRole(role, [keys[role].keyid], 1, terminating=True, paths=list(paths))
-            for role, paths in PATHS.items()
-        }
-        targets = _empty_targets("targets", now_unix_s)
-        targets.delegations = Delegations({keys[r].keyid: keys[r] for r in PATHS}, delegated)
-        first = {
-            "root": self.sign("root", Metadata(root)),
-            "targets": self.sign("targets", Metadata(targets)),
-        }
-        for role in ("models", "canary"):
-            first[role] = self.sign(role, Metadata(_empty_targets(role, now_unix_s)))
-        return first
+        first = first_roles([self.public_holder()], online, {}, now_unix_s=now_unix_s)
+        return {role: self.sign(role, metadata) for role, metadata in first.items()}
+
+    def sign(self, role: str, metadata: Metadata[Any]) -> bytes:
+        """Sign metadata with a role's key, replacing older signatures."""
+        metadata.sign(self._signer(role))
+        return metadata.to_bytes()
 
     def sign_models(
         self,
@@ -166,13 +250,7 @@ class OfflineKeys(_Keys):
         carry this role's own signature. `add` maps target path to content.
         """
         metadata = self._own(role, current)
-        targets: Targets = metadata.signed
-        for path, content in add.items():
-            targets.targets[path] = TargetFile.from_data(path, content, ["sha256"])
-        for path in withdraw:
-            if targets.targets.pop(path, None) is None:
-                raise PublishError(role, f"{path} is to be withdrawn but is not there")
-        lint_paths(role, targets)
+        edit_files(role, metadata.signed, add, withdraw)
         return self._sign_next(role, metadata, now_unix_s)
 
     def renew(self, role: str, current: bytes, *, now_unix_s: float) -> bytes:
@@ -182,7 +260,7 @@ class OfflineKeys(_Keys):
     def _own(self, role: str, current: bytes) -> Metadata[Any]:
         """Read metadata that this role's own key signed: nothing else is built upon."""
         metadata = read_metadata(role, current)
-        key = self._signers[role].public_key
+        key = self._signer(role).public_key
         try:
             key.verify_signature(metadata.signatures[key.keyid], metadata.signed_bytes)
         except (KeyError, UnverifiedSignatureError) as error:
@@ -194,6 +272,89 @@ class OfflineKeys(_Keys):
         metadata.signed.version += 1
         metadata.signed.expires = expiry(role, now_unix_s)
         return self.sign(role, metadata)
+
+    def _signer(self, role: str) -> Signer:
+        if role not in self._keys:
+            raise KeyFileError(str(self.folder / f"{role}.pem"), "is not there")
+        return self._keys[role]
+
+    def _write_holder(self) -> None:
+        write_holder(self.folder / HOLDER_FILE, self.public_holder())
+
+
+def first_roles(
+    holders: Sequence[Holder],
+    online: PublicKeys,
+    thresholds: Mapping[str, int],
+    *,
+    now_unix_s: float,
+) -> dict[str, Metadata[Any]]:
+    """Return a new repository's root, targets and offline roles, signed by nobody yet.
+
+    Every holder signs for the roles it has a key of; a role that `thresholds` leaves out wants
+    one signature.
+    """
+    keys: dict[str, list[SSlibKey]] = {
+        role: [public_key(h.name, h.keys[role], h.name) for h in holders if role in h.keys]
+        for role in OFFLINE
+    }
+    for role in ONLINE:
+        try:
+            keys[role] = [public_key(role, online.get(role, b""))]
+        except KeyFileError as error:
+            why = "its public key is missing or cannot be read"
+            raise PublishError(role, why) from error
+    for role in OFFLINE:
+        if not keys[role]:
+            raise PublishError(role, "no holder has a key of it")
+    root = Root(
+        version=1,
+        spec_version=SPEC_VERSION,
+        expires=expiry("root", now_unix_s),
+        consistent_snapshot=True,
+    )
+    for role in TOP:
+        for key in keys[role]:
+            root.add_key(key, role)
+        root.roles[role].threshold = thresholds.get(role, 1)
+    targets = empty_targets("targets", now_unix_s)
+    targets.delegations = Delegations(
+        {key.keyid: key for role in PATHS for key in keys[role]},
+        {
+            role: DelegatedRole(
+                role,
+                [key.keyid for key in keys[role]],
+                thresholds.get(role, 1),
+                terminating=True,
+                paths=list(paths),
+            )
+            for role, paths in PATHS.items()
+        },
+    )
+    first: dict[str, Metadata[Any]] = {"root": Metadata(root), "targets": Metadata(targets)}
+    first |= {role: Metadata(empty_targets(role, now_unix_s)) for role in ("models", "canary")}
+    return first
+
+
+def edit_files(
+    role: str, targets: Targets, add: Mapping[str, bytes], withdraw: Sequence[str]
+) -> None:
+    """Add and withdraw files of a role, in place; refuses paths that are not its own."""
+    for path, content in add.items():
+        targets.targets[path] = TargetFile.from_data(path, content, ["sha256"])
+    for path in withdraw:
+        if targets.targets.pop(path, None) is None:
+            raise PublishError(role, f"{path} is to be withdrawn but is not there")
+    lint_paths(role, targets)
+
+
+def lint_paths(role: str, targets: Targets) -> None:
+    """Refuse a role that names what is not its own; clients would only say *no such target*."""
+    allowed = DelegatedRole(role, [], 1, terminating=True, paths=list(PATHS[role]))
+    for path in targets.targets:
+        plain = all(_SEGMENT.fullmatch(segment) for segment in path.split("/"))
+        if not plain or not allowed.is_delegated_path(path):
+            raise PublishError(role, f"{path} is not among its paths: {', '.join(PATHS[role])}")
 
 
 def expiry(role: str, now_unix_s: float) -> datetime:
@@ -213,60 +374,12 @@ def read_metadata(role: str, data: bytes) -> Metadata[Any]:
     return metadata
 
 
-def lint_paths(role: str, targets: Targets) -> None:
-    """Refuse a role that names what is not its own; clients would only say *no such target*."""
-    allowed = DelegatedRole(role, [], 1, terminating=True, paths=list(PATHS[role]))
-    for path in targets.targets:
-        plain = all(_SEGMENT.fullmatch(segment) for segment in path.split("/"))
-        if not plain or not allowed.is_delegated_path(path):
-            raise PublishError(role, f"{path} is not among its paths: {', '.join(PATHS[role])}")
-    if targets.delegations is not None and targets.delegations.roles:
-        raise PublishError(role, "it delegates further, and only `targets` may")
-
-
-def lint_delegations(targets: Targets) -> None:
-    """Refuse delegations other than the fleet's own: each role once, terminating, own paths."""
-    roles = (targets.delegations.roles if targets.delegations else None) or {}
-    if set(roles) != set(PATHS):
-        raise PublishError("targets", f"it delegates to {sorted(roles)}, wanted {sorted(PATHS)}")
-    for name, role in roles.items():
-        if not role.terminating or set(role.paths or ()) != set(PATHS[name]):
-            raise PublishError("targets", f"its delegation to {name} has other paths or goes on")
-    if targets.targets:
-        raise PublishError("targets", "it lists files itself, and only delegated roles may")
-
-
-def _empty_targets(role: str, now_unix_s: float) -> Targets:
+def empty_targets(role: str, now_unix_s: float) -> Targets:
+    """Return a role that lists nothing yet."""
     return Targets(version=1, spec_version=SPEC_VERSION, expires=expiry(role, now_unix_s))
 
 
-def _new_key_pem(passphrase: str | None) -> bytes:
-    sealing: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase:
-        sealing = serialization.BestAvailableEncryption(passphrase.encode())
-    return Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing
-    )
-
-
-def _read_key(path: Path, passphrase: str | None) -> Ed25519PrivateKey:
-    try:
-        key = serialization.load_pem_private_key(
-            path.read_bytes(), passphrase.encode() if passphrase else None
-        )
-    except OSError as error:
-        raise KeyFileError(str(path), f"cannot be read: {error.strerror}") from error
-    except TypeError as error:  # sealed and no passphrase, or the other way round
-        raise KeyFileError(str(path), f"was opened the wrong way: {error}") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(str(path), "holds a torn key, or the passphrase is another") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFileError(str(path), "holds a key that is not Ed25519")
-    return key
-
-
-def _public_from_pem(role: str, pem: bytes) -> SSlibKey:
-    try:
-        return SSlibKey.from_crypto(serialization.load_pem_public_key(pem))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise PublishError(role, "its public key is missing or cannot be read") from error
+def _all_there(folder: Path, roles: Sequence[str], keys: Mapping[str, Signer]) -> None:
+    for role in roles:
+        if role not in keys:
+            raise KeyFileError(str(folder / f"{role}.pem"), "is not there")

@@ -1,0 +1,88 @@
+"""Rules for metadata before anybody relies on it: at central, and before a holder signs.
+
+    only `targets` delegates, each role once, and with the fleet's own paths
+    each key signs for one role; no role wants more signatures than it has keys
+    nothing has ended, and nothing lives longer than its role may
+
+A client meets a breach as *no such file* or worse, long after; here it has a name.
+
+Units:   unix seconds.
+Errors:  PublishError and its kinds in `ceremony_errors`.
+Source:  TUF specification 1.0.34; python-tuf keeps a delegated role by its name alone.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from skerry.base.units import SECONDS_PER_DAY
+from skerry.trust._tuf import Metadata, Root, Targets
+from skerry.trust.ceremony_errors import (
+    DelegatedTwiceError,
+    KeySharedError,
+    LifeUnsoundError,
+    ThresholdUnreachableError,
+)
+from skerry.trust.errors import PublishError
+from skerry.trust.roles import LIFE_S, PATHS, TOP
+
+LIFE_SLACK_S = SECONDS_PER_DAY
+"""How far the clock of the machine that signed may be ahead."""
+
+
+def lint_delegations(targets: Targets) -> None:
+    """Refuse delegations other than the fleet's own: all roles, terminating, own paths."""
+    roles = (targets.delegations.roles if targets.delegations else None) or {}
+    if set(roles) != set(PATHS):
+        raise PublishError("targets", f"it delegates to {sorted(roles)}, wanted {sorted(PATHS)}")
+    for name, role in roles.items():
+        if not role.terminating or set(role.paths or ()) != set(PATHS[name]):
+            raise PublishError("targets", f"its delegation to {name} has other paths or goes on")
+    if targets.targets:
+        raise PublishError("targets", "it lists files itself, and only delegated roles may")
+
+
+def lint_delegated_once(role: str, data: bytes) -> None:
+    """Refuse a role that delegates though it may not, or names one delegate twice.
+
+    Reads the JSON itself: python-tuf keeps the last of two entries and says nothing.
+    """
+    delegations = json.loads(data)["signed"].get("delegations") or {}
+    names = [entry["name"] for entry in delegations.get("roles") or ()]
+    if (names or delegations.get("succinct_roles")) and role != "targets":
+        raise DelegatedTwiceError(role, "it delegates further, and only `targets` may")
+    for name in names:
+        if names.count(name) > 1:
+            raise DelegatedTwiceError(role, f"it delegates to {name} {names.count(name)} times")
+
+
+def lint_keys(root: Root, targets: Targets) -> None:
+    """Refuse a key that signs for two roles, and a threshold above the number of keys."""
+    owner: dict[str, str] = {}
+    for role, named in _roles(root, targets).items():
+        if named.threshold > len(named.keyids):
+            why = f"it wants {named.threshold} signatures of {len(named.keyids)} keys"
+            raise ThresholdUnreachableError(role, why)
+        for key_id in named.keyids:
+            if key_id in owner:
+                why = f"its key {key_id[:8]} signs for {owner[key_id]} too"
+                raise KeySharedError(role, why)
+            owner[key_id] = role
+
+
+def lint_life(role: str, metadata: Metadata[Any], now_unix_s: float) -> None:
+    """Refuse a role that has ended, or that would live longer than its kind may."""
+    ends = metadata.signed.expires
+    left_s = ends.timestamp() - now_unix_s
+    if left_s <= 0:
+        raise LifeUnsoundError(role, f"it ended {ends:%Y-%m-%d %H:%M} UTC")
+    if left_s > LIFE_S[role] + LIFE_SLACK_S:
+        days = LIFE_S[role] / SECONDS_PER_DAY
+        why = f"it would live until {ends:%Y-%m-%d}, and {days:.0f} days are the most"
+        raise LifeUnsoundError(role, why)
+
+
+def _roles(root: Root, targets: Targets) -> Mapping[str, Any]:
+    """Every role of the fleet with its keys and threshold."""
+    delegated = (targets.delegations.roles if targets.delegations else None) or {}
+    return {role: root.get_delegated_role(role) for role in TOP} | dict(delegated)
