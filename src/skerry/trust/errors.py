@@ -44,7 +44,8 @@ class UpdateRefused(TrustError):  # noqa: N818 - a refusal is a verdict, and rea
 
     `reason` names the attack or fault: UPDATE_ROLLBACK, UPDATE_EXPIRED, UPDATE_FORGED,
     UPDATE_TOO_LARGE, UPDATE_SLOW, UPDATE_STALE, CLOCK_BACK, TARGET_FORGED, TARGET_UNSIGNED,
-    TARGET_UNREADABLE, RELEASE_BELOW_FLOOR.
+    TARGET_UNREADABLE, RELEASE_BELOW_FLOOR, DIRECTOR_IMAGE_MISMATCH, HW_MISMATCH,
+    BUNDLE_MISMATCH, BUNDLE_INCOMPLETE, NEEDS_UNSIGNED.
     """
 
     code = "E0220"
@@ -178,8 +179,75 @@ class ReleaseBelowFloor(UpdateRefused):
         return "to go back on purpose, publish the older content as a new generation"
 
 
+class DirectorImageMismatch(UpdateRefused):
+    """Central names an artifact otherwise than the offline role signed it, or one it never signed.
+
+    Whoever holds central's keys alone gets no further than this, and neither does whoever holds
+    the offline ones alone: path, length, digest, hardware and release must be equal in both.
+    """
+
+    code = "E0290"
+    reason = "DIRECTOR_IMAGE_MISMATCH"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return "sign the artifact with the offline key of its channel, then apply again"
+
+
+class HardwareMismatch(UpdateRefused):
+    """An artifact is signed for other machines than this one."""
+
+    code = "E0291"
+    reason = "HW_MISMATCH"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return "place another variant here, or correct `hardware` in this node's node.json"
+
+
+class BundleMismatch(UpdateRefused):
+    """Members of different releases were named together; each is signed, the mixture is not."""
+
+    code = "E0292"
+    reason = "BUNDLE_MISMATCH"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return "apply the fleet again, so that all members of its release are named"
+
+
+class BundleIncomplete(UpdateRefused):
+    """A member of a release does not arrive: someone may be holding it back.
+
+    This is an alarm: the site goes on running the release before, and keeps trying.
+    """
+
+    code = "E0293"
+    reason = "BUNDLE_INCOMPLETE"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return "the site keeps what it runs; see that the region's process holds every file"
+
+
+class NeedsUnsigned(UpdateRefused):
+    """An artifact needs another one that nobody who may has signed, or with other bytes."""
+
+    code = "E0294"
+    reason = "NEEDS_UNSIGNED"
+
+    @property
+    def hint(self) -> str:
+        """Name the way out."""
+        return "sign what it needs with the offline key of its channel, then apply again"
+
+
 class UpdateUnreachable(TrustError):  # noqa: N818 - beside its sisters
-    """Neither the mirror nor central could be asked for signed state. Nothing was refused."""
+    """No mirror could be asked for signed state. Nothing was refused."""
 
     code = "E0232"
     exit_code = Exit.UNREACHABLE

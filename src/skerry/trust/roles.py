@@ -22,10 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 from securesystemslib.exceptions import UnverifiedSignatureError
 from tuf.api.serialization import DeserializationError
 
 from skerry.base.units import SECONDS_PER_DAY
+from skerry.schema.release import Facts
 from skerry.trust._tuf import (
     DelegatedRole,
     Delegations,
@@ -71,6 +73,8 @@ LIFE_S: dict[str, float] = {
     "snapshot": 7 * SECONDS_PER_DAY,
     "timestamp": 1 * SECONDS_PER_DAY,
 }
+ISSUED = "issued_unix_s"
+"""The field of a timestamp in which central signs when it signed."""
 OFFLINE = ("root", "targets", "models", "canary")
 ONLINE = ("desired", "snapshot", "timestamp")
 SOLE_HOLDER = "operator"
@@ -243,14 +247,16 @@ class OfflineKeys:
         now_unix_s: float,
         withdraw: Sequence[str] = (),
         role: str = "models",
+        facts: Mapping[str, Facts] | None = None,
     ) -> bytes:
         """Sign the next version of the models role (or `canary`) with more targets in it.
 
         `current` is the metadata now published (central's `Publisher.role_bytes`); it must
-        carry this role's own signature. `add` maps target path to content.
+        carry this role's own signature. `add` maps target path to content, `facts` to what
+        else is signed of it, for paths of `add` and for such as are signed already.
         """
         metadata = self._own(role, current)
-        edit_files(role, metadata.signed, add, withdraw)
+        edit_files(role, metadata.signed, add, withdraw, facts or {})
         return self._sign_next(role, metadata, now_unix_s)
 
     def renew(self, role: str, current: bytes, *, now_unix_s: float) -> bytes:
@@ -337,7 +343,11 @@ def first_roles(
 
 
 def edit_files(
-    role: str, targets: Targets, add: Mapping[str, bytes], withdraw: Sequence[str]
+    role: str,
+    targets: Targets,
+    add: Mapping[str, bytes],
+    withdraw: Sequence[str],
+    facts: Mapping[str, Facts],
 ) -> None:
     """Add and withdraw files of a role, in place; refuses paths that are not its own."""
     for path, content in add.items():
@@ -345,6 +355,10 @@ def edit_files(
     for path in withdraw:
         if targets.targets.pop(path, None) is None:
             raise PublishError(role, f"{path} is to be withdrawn but is not there")
+    for path, said in facts.items():
+        if path not in targets.targets:
+            raise PublishError(role, f"something is said of {path}, which is not there")
+        targets.targets[path].unrecognized_fields["custom"] = msgspec.to_builtins(said)
     lint_paths(role, targets)
 
 

@@ -1,9 +1,14 @@
 """A node's view of signed state: verified, never older than before, never after its time.
 
-python-tuf does the verification; three guards are ours, because it has no defence there: a time
-floor (a clock set back accepts expired things), a floor of versions and generations beside the
-metadata (a wiped cache accepts an old repository), and the bootstrap root passed at every start
-(a torn cache recovers). Expired metadata stops installing, never running.
+python-tuf does the verification; these guards are ours, because it has no defence there: a time
+floor (a clock set back accepts expired things), a floor of versions, generations and releases
+beside the metadata (a wiped cache accepts an old repository), a pace (a trickle holds it for
+ever), and the bootstrap root passed at every start (a torn cache recovers). Expired metadata
+stops installing, never running.
+
+Several mirrors may be asked. A whole check is made with one of them; where that is refused or
+fails, with the next. Each tenth check begins with another one, so that a mirror which keeps news
+back is found out by those that do not.
 
 Runs in a plain thread and imports no array, RPC or web library: a node's agent has 60 MB.
 
@@ -12,24 +17,27 @@ Source:  TUF specification 1.0.34; floors as in Uptane 2.1.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 from urllib.parse import quote
 
+import msgspec
 from tuf.api import exceptions as tuf_errors
 
 from skerry.base.clock import Clock
 from skerry.base.files import private_folder, write_atomic
+from skerry.base.pace import Pace, PaceLimits
 from skerry.base.units import SECONDS_PER_DAY
+from skerry.schema.release import Facts
 from skerry.trust._tuf import FetcherInterface, TargetFile, Updater, UpdaterConfig
 from skerry.trust.errors import (
-    ClockBack,
     TargetForged,
+    TargetUnreadable,
     TargetUnsigned,
     UpdateExpired,
     UpdateForged,
@@ -40,21 +48,35 @@ from skerry.trust.errors import (
     UpdateTooLarge,
     UpdateUnreachable,
 )
-from skerry.trust.floor import Floor, read_floor, write_floor
+from skerry.trust.floor import (
+    WHAT,
+    Floor,
+    NvCounter,
+    check_clock,
+    check_versions,
+    is_stale,
+    read_floor,
+    time_known,
+    write_floor,
+)
+from skerry.trust.roles import ISSUED
 from skerry.trust.verified_once import VerifiedOnce
 
 Fetch = Callable[[str, int], Iterator[bytes]]
 """`fetch(relative_path, max_length)` yields the bytes of `metadata/<file>` or `targets/<file>`.
 
-Raises `FileNotFoundError` where the other side says that there is no such file, and any other
+Raises `FileNotFoundError` where the other side says that there is no such file, `TimeoutError`
+where it was too slow, `OverflowError` where it sent more than `max_length`, and any other
 exception where it could not be asked. It must not wait for ever between two chunks.
 """
 
 FILE_S_MAX = 60.0
-CLOCK_SLACK_S = 300.0  # what a time service may step back without a word
-STALE_S = 3 * SECONDS_PER_DAY
 FLOOR_WRITE_S = 600.0  # how far the time floor may lag behind, to spare the disk
+SECOND_OPINION = 10
+"""Each so manieth check begins with another mirror than the first."""
 _METADATA, _TARGETS = "metadata/", "targets/"
+_Found = TypeVar("_Found")
+_Failure = UpdateRefused | UpdateUnreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +87,68 @@ class Refreshed:
     changed: bool
 
 
-class UpdateClient:
-    """The signed state of one fleet, kept in a folder of this node. One thread at a time."""
+@dataclass(frozen=True, slots=True)
+class SignedTarget:
+    """What is signed of one target."""
 
-    def __init__(self, folder: Path, bootstrap_root: bytes, fetch: Fetch, clock: Clock) -> None:
+    path: str
+    sha256: str
+    length_bytes: int
+    facts: Facts
+
+
+class UpdateClient:
+    """The signed state of one fleet, kept in a folder of this node. One thread at a time.
+
+    `fetch` is asked first, `mirrors` in their order where it fails. `counter` is a number in the
+    TPM beside the floor on disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        bootstrap_root: bytes,
+        fetch: Fetch,
+        clock: Clock,
+        *,
+        mirrors: Sequence[Fetch] = (),
+        counter: NvCounter | None = None,
+    ) -> None:
         self._folder, self._bootstrap, self._clock = private_folder(folder), bootstrap_root, clock
         self._metadata = private_folder(folder / "metadata")
         self._targets = private_folder(folder / "targets")
-        self._fetcher = _Fetcher(fetch, clock)
+        self._fetchers = [_Fetcher(one, clock) for one in (fetch, *mirrors)]
+        self._counter = counter
         self._floor = read_floor(folder)
         self._updater: Updater | None = None
         self._verified = VerifiedOnce()
+        self._checks = 0
+        self._good = 0
 
     def refresh(self) -> Refreshed:
-        """Bring the metadata up to date, or raise why that was refused."""
+        """Bring the metadata up to date, or raise why every mirror's was refused."""
         self._updater = None  # nothing is handed out on the strength of an older check
-        now_s = self._check_clock()
-        with _named("the fleet's signed state"):
+        now_s = self._clock.unix_s()
+        check_clock(self._floor, now_s)
+        self._checks += 1
+        failures: list[_Failure] = []
+        for number in asking_order(len(self._fetchers), self._checks):
+            try:
+                refreshed = self._refresh_from(self._fetchers[number], now_s)
+            except (UpdateRefused, UpdateUnreachable) as error:
+                failures.append(error)
+            else:
+                self._good = number
+                return refreshed
+        raise _worst(failures)
+
+    def _refresh_from(self, fetcher: "_Fetcher", now_s: float) -> Refreshed:
+        with _named(WHAT):
             updater = Updater(
                 str(self._metadata),
                 _METADATA,
                 target_base_url=_TARGETS,
-                fetcher=self._fetcher,
+                fetcher=fetcher,
                 config=UpdaterConfig(),
                 bootstrap=self._bootstrap,
             )
@@ -96,10 +158,23 @@ class UpdateClient:
             updater.refresh()
         floor = self._raised(updater, now_s)
         changed = floor.versions.get("snapshot") != self._floor.versions.get("snapshot")
-        if floor.versions != self._floor.versions or now_s - self._floor.time_s > FLOOR_WRITE_S:
+        if floor.versions != self._floor.versions or floor.time_s - self._floor.time_s > (
+            FLOOR_WRITE_S
+        ):
             write_floor(self._folder, floor)
         self._floor, self._updater = floor, updater
         return Refreshed(floor.versions["snapshot"], changed)
+
+    def target(self, path: str) -> SignedTarget | None:
+        """Return what is signed of a target, or None if nobody who may has signed it."""
+        target = self._target(path)
+        if target is None or "sha256" not in target.hashes:
+            return None
+        try:
+            facts = msgspec.convert(target.custom or {}, Facts)
+        except msgspec.ValidationError as error:
+            raise TargetUnreadable(path, f"what is signed beside it: {error}") from error
+        return SignedTarget(path, target.hashes["sha256"], target.length, facts)
 
     def target_sha256(self, path: str) -> str | None:
         """Return the signed digest of a target, or None if nobody who may has signed it."""
@@ -109,7 +184,7 @@ class UpdateClient:
     def target_bytes(self, path: str) -> bytes:
         """Return a target, verified; fetched only if it is not held. Call `refresh` first."""
         target = self._target(path)
-        if target is None or "sha256" not in target.hashes:
+        if target is None:
             raise TargetUnsigned(path, "no role that may sign it lists it")
         place = self._targets / quote(path, safe="")
         try:
@@ -119,28 +194,50 @@ class UpdateClient:
             pass
         else:
             return held
-        folder, _, name = path.rpartition("/")
-        with _named(path):
-            try:
-                data = self._fetcher.read(
-                    f"{_TARGETS}{folder}/{target.hashes['sha256']}.{name}", target.length
-                )
-                target.verify_length_and_hashes(data)
-            except tuf_errors.LengthOrHashMismatchError as error:
-                raise TargetForged(path, "its bytes are not those that were signed") from error
+        data = self._from_any_mirror(path, lambda fetcher: self._read(fetcher, target))
         write_atomic(place, data)
         return data
 
+    def _read(self, fetcher: "_Fetcher", target: TargetFile) -> bytes:
+        data = fetcher.read(self._place_of(target), target.length)
+        try:
+            target.verify_length_and_hashes(data)
+        except tuf_errors.LengthOrHashMismatchError as error:
+            why = "its bytes are not those that were signed"
+            raise TargetForged(target.path, why) from error
+        return data
+
+    def _from_any_mirror(self, what: str, read: Callable[["_Fetcher"], _Found]) -> _Found:
+        """Read from the mirror that the check was made with; where it fails, from the others."""
+        others = [number for number in range(len(self._fetchers)) if number != self._good]
+        failures: list[_Failure] = []
+        for number in (self._good, *others):
+            try:
+                with _named(what):
+                    return read(self._fetchers[number])
+            except (UpdateRefused, UpdateUnreachable) as error:
+                failures.append(error)
+        raise _worst(failures)
+
+    def _place_of(self, target: TargetFile) -> str:
+        """Return where mirrors keep a target: under its digest, where snapshots are consistent."""
+        assert self._updater is not None  # noqa: S101 - `_target` has seen to it
+        folder, slash, name = target.path.rpartition("/")
+        if self._updater._trusted_set.root.consistent_snapshot:
+            digest = target.hashes.get("sha256") or next(iter(target.hashes.values()))
+            name = f"{digest}.{name}"
+        return f"{_TARGETS}{folder}{slash}{name}"
+
     def age_s(self) -> float:
-        """Return how long ago the last refresh succeeded; infinite if none ever did."""
+        """Return the age of the last good news; infinite if there never was any."""
         return self._clock.unix_s() - self._floor.time_s if self._floor.time_s else math.inf
 
     def check_fresh(self) -> None:
-        """Raise `UpdateStale` if no refresh succeeded for three days: an alarm, not a stop."""
+        """Raise `UpdateStale` if the last good news is three days old: an alarm, not a stop."""
         age_s = self.age_s()
-        if age_s > STALE_S:
+        if is_stale(age_s):
             when = f"{age_s / SECONDS_PER_DAY:.1f} days ago" if math.isfinite(age_s) else "never"
-            raise UpdateStale("the fleet's signed state", f"the last good check was {when}")
+            raise UpdateStale(WHAT, f"the last good check was {when}")
 
     def generation_floor(self, name: str) -> int:
         """Return the newest generation ever accepted under this name; 0 for none."""
@@ -152,22 +249,28 @@ class UpdateClient:
             self._floor = self._floor.with_generation(name, generation)
             write_floor(self._folder, self._floor)
 
-    def _target(self, path: str) -> TargetFile | None:
-        if self._updater is None:
-            raise UpdateUnreachable(path, "the signed state was not refreshed")
-        with _named(path):
-            return self._updater.get_targetinfo(path)
+    def release_floor(self) -> int:
+        """Return the lowest release that may be installed: on disk or in the TPM, the higher."""
+        return max(self._floor.min_release, self._counter.read() if self._counter else 0)
 
-    def _check_clock(self) -> float:
-        now_s = self._clock.unix_s()
-        back_s = self._floor.time_s - now_s
-        if back_s > CLOCK_SLACK_S:
-            trusted = datetime.fromtimestamp(self._floor.time_s, UTC)
-            why = (
-                f"the clock is {back_s:.0f} s before {trusted:%Y-%m-%d %H:%M} UTC, known to be past"
-            )
-            raise ClockBack("the fleet's signed state", why)
-        return now_s
+    def raise_release_floor(self, release: int) -> None:
+        """Never install a lower release again. The TPM first: it outlives a cut in between."""
+        if self._counter is not None:
+            self._counter.raise_to(release)
+        if release > self._floor.min_release:
+            self._floor = self._floor.with_min_release(release)
+            write_floor(self._folder, self._floor)
+
+    def _target(self, path: str) -> TargetFile | None:
+        updater = self._updater
+        if updater is None:
+            raise UpdateUnreachable(path, "the signed state was not refreshed")
+
+        def look(fetcher: _Fetcher) -> TargetFile | None:
+            updater._fetcher = fetcher  # for the roles on the way that are not here yet
+            return updater.get_targetinfo(path)
+
+        return self._from_any_mirror(path, look)
 
     def _raised(self, updater: Updater, now_s: float) -> Floor:
         """Compare what was found with the floor, and return the floor raised to it."""
@@ -191,36 +294,47 @@ class UpdateClient:
             # Root named new online keys: after a key theft the counters may start again (TUF
             # 5.3.11), or a version of 2**62 would lock everybody out for ever.
             known = {"root": known.get("root", 0)}
-        for role, version in known.items():
-            if versions.get(role, 0) < version:
-                why = f"{role} version {versions.get(role, 0)}, and {version} was seen before"
-                raise UpdateRollback("the fleet's signed state", why)
-        return floor.with_versions(versions, keys, max(floor.time_s, now_s))
+        check_versions(known, versions)
+        issued_s = _issued_s(trusted.timestamp.unrecognized_fields)
+        return floor.with_versions(versions, keys, time_known(floor.time_s, issued_s, now_s))
+
+
+def asking_order(sources: int, checks: int) -> list[int]:
+    """Return in which order a check asks its mirrors: the first, except for second opinions."""
+    turns, rest = divmod(checks, SECOND_OPINION)
+    first = turns % sources if rest == 0 else 0
+    return [first, *(number for number in range(sources) if number != first)]
+
+
+def too_long(got: int, length_max: int) -> bool:
+    """Tell whether more came than was signed, or than any such file may have."""
+    return got > length_max
 
 
 class _Fetcher(FetcherInterface):
-    """Reads through the given callable, with bounds on length and time."""
+    """Reads through the given callable, with bounds on length and pace."""
 
     def __init__(self, fetch: Fetch, clock: Clock) -> None:
         self._ask, self._clock = fetch, clock
 
     def read(self, path: str, length_max: int) -> bytes:
         """Return a whole file of at most `length_max` bytes."""
-        ends_s = self._clock.monotonic_s() + FILE_S_MAX
+        pace = Pace(PaceLimits(deadline_s=FILE_S_MAX), self._clock.monotonic_s())
         data = bytearray()
         try:
             for chunk in self._ask(path, length_max):
                 data += chunk
-                if len(data) > length_max:
-                    why = f"{path}: more than {length_max} bytes"
-                    raise tuf_errors.DownloadLengthMismatchError(why)
-                if self._clock.monotonic_s() > ends_s:
-                    why = f"{path}: {len(data)} bytes in {FILE_S_MAX:g} s"
-                    raise tuf_errors.SlowRetrievalError(why)
+                if too_long(len(data), length_max):
+                    raise OverflowError(f"more than {length_max} bytes")
+                slow = pace.too_slow(len(chunk), self._clock.monotonic_s())
+                if slow:
+                    raise TimeoutError(slow)
         except FileNotFoundError as error:
             raise tuf_errors.DownloadHTTPError(f"{path}: no such file", 404) from error
-        except tuf_errors.DownloadError:
-            raise
+        except OverflowError as error:
+            raise tuf_errors.DownloadLengthMismatchError(f"{path}: {error}") from error
+        except TimeoutError as error:
+            raise tuf_errors.SlowRetrievalError(f"{path}: {error}") from error
         except Exception as error:  # whatever the transport raises: it could not be asked
             raise tuf_errors.DownloadError(f"{path}: {error or type(error).__name__}") from error
         return bytes(data)
@@ -253,3 +367,14 @@ def _named(what: str) -> Iterator[None]:
             if isinstance(error, kind):
                 raise refusal(what, str(error) or kind.__name__) from error
         raise UpdateUnreachable(what, str(error)) from error
+
+
+def _worst(failures: Sequence[_Failure]) -> _Failure:
+    """Return what to tell of several mirrors: the first refusal, or else the first failure."""
+    return next((error for error in failures if isinstance(error, UpdateRefused)), failures[0])
+
+
+def _issued_s(fields: Mapping[str, object]) -> float:
+    """Return when a timestamp says that it was signed; 0 if it does not say."""
+    value = fields.get(ISSUED)
+    return float(value) if isinstance(value, int) and 0 < value < 1 << 40 else 0.0
