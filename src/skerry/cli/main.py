@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "join": ("skerry.cli.join", "enrol this machine as a node, by a one-time token"),
     "trust": ("skerry.cli.trust", "make a fleet's first keys, let machines in"),
     "backup": ("skerry.cli.backup", "copy central, a region or the keys, and bring it back"),
+    "audit": ("skerry.cli.audit", "look at audit ledgers, check them, erase a person"),
     "status": ("skerry.cli.status", "one screen: goals beside actual, sites, models"),
     "logs": ("skerry.cli.logs", "events of the fleet"),
     "infer": ("skerry.cli.infer", "send one request and say who served it"),

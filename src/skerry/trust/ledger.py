@@ -1,0 +1,372 @@
+"""The audit ledger of one process: an action waits until its record is on disk.
+
+`await ledger.note(event)` returns after the commit, or raises and then nothing may be done. One
+thread writes: it takes what has come within 10 ms, up to 100 entries, and stores it as one group,
+so that thousands of events a second cost dozens of flushes. Every 10 s or 1000 entries it signs
+a checkpoint over the whole tree, for witnesses elsewhere.
+
+A nearly full disk refuses new privileged actions; refusals and alarms are still written, at the
+worst into room that a reserve file gives up. A ledger that was tampered with while its process
+was away is put aside as evidence, and a new one begins with that as its first entry.
+
+Units:   seconds, unix milliseconds; bytes of free disk.
+Errors:  LedgerError, LedgerFullError.
+"""
+
+import asyncio
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.base.clock import Clock
+from skerry.base.files import private_folder
+from skerry.base.units import MS_PER_SECOND
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
+from skerry.trust.errors import TrustError
+from skerry.trust.ledger_errors import LedgerError, LedgerFullError, LedgerTamperedError
+from skerry.trust.ledger_keys import SigningKey, load_key, load_or_make_key, make_key
+from skerry.trust.ledger_notes import Checkpoint, NoteKey, sign
+from skerry.trust.ledger_ocsf import body_of
+from skerry.trust.ledger_people import People
+from skerry.trust.ledger_store import LEDGER_FILE, LedgerStore
+from skerry.trust.ledger_tree import consistency_proof
+from skerry.trust.ledger_verify import verify_end
+
+GROUP_ENTRIES_MAX = 100
+GROUP_S_MAX = 0.01
+CHECKPOINT_ENTRIES = 1000
+CHECKPOINT_S = 10.0
+QUEUE_ENTRIES_MAX = 10_000
+NOTE_S_MAX = 30.0
+"""A commit that takes longer counts as one that failed."""
+RESERVE_BYTES = 4 * 1024 * 1024
+KEY_FILE, NEXT_KEY_FILE, RESERVE_FILE = "checkpoint.key", "checkpoint.next", "reserve"
+
+FreeBytes = Callable[[Path], int]
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the room that the folder's disk has for this user."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+@dataclass(slots=True)
+class _Waiting:
+    event: AuditEvent
+    at_unix_ms: int
+    done: "Future[int]"
+
+
+class Ledger:
+    """One process's ledger, from `open_ledger` to `close`. Any thread may note."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: LedgerStore,
+        clock: Clock,
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+        free: FreeBytes = free_bytes,
+    ) -> None:
+        self.folder, self.store, self.people = folder, store, People(folder)
+        self._clock, self._free, self._reserve_bytes = clock, free, reserve_bytes
+        self._key = load_or_make_key(folder / KEY_FILE, clock.unix_s())
+        if not store.first_key:
+            store.set_first_key(str(self._key.public(store.origin)))
+        self._settle_key()
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(QUEUE_ENTRIES_MAX)
+        kept = store.last_checkpoint()
+        self._signed_size = kept[0] if kept else 0
+        self._signed_s = clock.monotonic_s()
+        self._closed = False
+        self._fill_reserve()
+        self._thread = threading.Thread(target=self._write, name="audit-ledger", daemon=True)
+        self._thread.start()
+
+    @property
+    def origin(self) -> str:
+        """Return the name of this chain."""
+        return self.store.origin
+
+    @property
+    def key(self) -> NoteKey:
+        """Return the public key that signs checkpoints now."""
+        return self._key.public(self.origin)
+
+    # --- noting -----------------------------------------------------------------------
+
+    async def note(self, event: AuditEvent) -> None:
+        """Write an event down; returns once it is on disk. If it raises, do not act."""
+        future = self._hand_over(event)
+        try:
+            async with asyncio.timeout(NOTE_S_MAX):
+                await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise self._late() from None
+
+    def note_now(self, event: AuditEvent) -> int:
+        """Write an event down, from a thread that may block; returns its number."""
+        try:
+            return self._hand_over(event).result(NOTE_S_MAX)
+        except TimeoutError:
+            raise self._late() from None
+
+    def _hand_over(self, event: AuditEvent) -> "Future[int]":
+        check_room(event, self._free(self.folder), self._reserve_bytes, str(self.folder))
+        future: Future[int] = Future()
+        waiting = _Waiting(event, int(self._clock.unix_s() * MS_PER_SECOND), future)
+        if self._closed:
+            raise LedgerError(str(self.folder), "the ledger is closed")
+        try:
+            self._queue.put_nowait(waiting)
+        except queue.Full:
+            raise LedgerError(
+                str(self.folder), f"{QUEUE_ENTRIES_MAX} events wait for a disk that is too slow"
+            ) from None
+        return future
+
+    def _late(self) -> LedgerError:
+        return LedgerError(str(self.folder), f"the disk took longer than {NOTE_S_MAX:g} s")
+
+    # --- the thread that writes -------------------------------------------------------
+
+    def _write(self) -> None:
+        while True:
+            due_s = max(0.0, self._signed_s + CHECKPOINT_S - self._clock.monotonic_s())
+            try:
+                first = self._queue.get(timeout=min(due_s, CHECKPOINT_S) or 0.001)
+            except queue.Empty:
+                self._tick()
+                continue
+            if first is None:
+                return
+            group, ended = self._gather(first)
+            self._commit(group)
+            if self.store.edge.size - self._signed_size >= CHECKPOINT_ENTRIES:
+                self._tick()
+            if ended:
+                return
+
+    def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+        """Take what comes within the time of one group."""
+        group, until_s = [first], self._clock.monotonic_s() + GROUP_S_MAX
+        while len(group) < GROUP_ENTRIES_MAX:
+            try:
+                left_s = until_s - self._clock.monotonic_s()
+                more = self._queue.get(timeout=left_s) if left_s > 0 else self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                return group, True
+            group.append(more)
+        return group, False
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        """Store a group; who waits hears of it only then."""
+        bodies = [self._body(waiting) for waiting in group]
+        try:
+            try:
+                numbers = self.store.append(bodies)
+            except LedgerFullError:  # the last room is for evidence, not for actions
+                if any(is_action(waiting.event) for waiting in group) or not self._give_room():
+                    raise
+                numbers = self.store.append(bodies)
+        except Exception as error:
+            failure = error if isinstance(error, TrustError) else self._broken(error)
+            if len(group) > 1:  # one that cannot be written must not take the others with it
+                for waiting in group:
+                    self._commit([waiting])
+            else:
+                group[0].done.set_exception(failure)
+            return
+        for waiting, number in zip(group, numbers, strict=True):
+            waiting.done.set_result(number)
+
+    def _body(self, waiting: _Waiting) -> Callable[[int], bytes]:
+        def body(seq: int) -> bytes:
+            sealed = self.people.seal(waiting.event, chain=self.origin, seq=seq)
+            return body_of(
+                waiting.event,
+                chain=self.origin,
+                seq=seq,
+                at_unix_ms=waiting.at_unix_ms,
+                sealed=sealed,
+            )
+
+        return body
+
+    def _broken(self, error: Exception) -> LedgerError:
+        return LedgerError(str(self.folder), f"{type(error).__name__}: {error}")
+
+    # --- checkpoints ------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Sign what is new, erase whom somebody asked to erase; a failure waits for the next."""
+        self._signed_s = self._clock.monotonic_s()
+        try:
+            self._fill_reserve()
+            self._erase()
+            if self._key.is_old(self._clock.unix_s()):
+                self._change_key()
+            else:
+                self._sign()
+        except (TrustError, OSError):
+            return
+
+    def _sign(self, next_key: SigningKey | None = None) -> None:
+        size, root = self.store.edge.size, self.store.edge.root()
+        if size == self._signed_size:
+            return
+        keys = [self._key] if next_key is None else [self._key, next_key]
+        public = None if next_key is None else next_key.public(self.origin)
+        note = sign(
+            Checkpoint(self.origin, size, root, public),
+            *((self.origin, key.private) for key in keys),
+        )
+        self.store.add_checkpoint(size, note)
+        self._signed_size = size
+
+    def _change_key(self) -> None:
+        """Name a new key in the log and in a checkpoint that the old one signs, then use it."""
+        new = make_key(self._clock.unix_s())
+        new.save(self.folder / NEXT_KEY_FILE)
+        public = str(new.public(self.origin))
+        event = AuditEvent(
+            kind=AuditKind.KEY,
+            outcome=AuditOutcome.DONE,
+            actor=self.origin,
+            target="checkpoint key",
+            text="the key that signs checkpoints is replaced",
+            fields={"key": public},
+        )
+        waiting = _Waiting(event, int(self._clock.unix_s() * MS_PER_SECOND), Future())
+        self._commit([waiting])
+        waiting.done.result(0)
+        self._sign(new)
+        self._settle_key()
+
+    def _settle_key(self) -> None:
+        """Use the next key if the newest checkpoint names it; a change may have been cut short."""
+        waiting = self.folder / NEXT_KEY_FILE
+        new = load_key(waiting)
+        if new is None:
+            return
+        if any(str(new.public(self.origin)) in note for _, note in self.store.checkpoints()):
+            new.save(self.folder / KEY_FILE)
+            self._key = new
+        waiting.unlink()
+
+    def proof(self, old_size: int, size: int) -> list[bytes]:
+        """Return what shows a witness that the tree of `size` continues that of `old_size`."""
+        return consistency_proof(self.store, old_size, size)
+
+    def _erase(self) -> None:
+        """Note each erasure that was asked for, then do it."""
+        for erasure in self.people.asked():
+            waiting = _Waiting(erasure.event(), int(self._clock.unix_s() * MS_PER_SECOND), Future())
+            self._commit([waiting])
+            waiting.done.result(0)
+            self.people.erase(erasure.person)
+
+    # --- room -------------------------------------------------------------------------
+
+    def _give_room(self) -> bool:
+        """Give the reserve up; says whether there was any."""
+        try:
+            (self.folder / RESERVE_FILE).unlink()
+        except OSError:
+            return False
+        return True
+
+    def _fill_reserve(self) -> None:
+        path = self.folder / RESERVE_FILE
+        if path.exists() or self._free(self.folder) < 2 * self._reserve_bytes:
+            return
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, self._reserve_bytes)
+
+    def close(self) -> None:
+        """Write what waits, sign it, and close."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        while not self._queue.empty():  # who came at the very last moment
+            late = self._queue.get_nowait()
+            if late is not None:
+                late.done.set_exception(LedgerError(str(self.folder), "the ledger is closed"))
+        self._tick()
+        self.store.close()
+        self.people.close()
+
+
+def is_action(event: AuditEvent) -> bool:
+    """Say whether an event stands for something that is about to be done."""
+    return event.outcome is AuditOutcome.DONE and event.kind is not AuditKind.TAMPER
+
+
+def check_room(event: AuditEvent, free: int, reserve_bytes: int, where: str) -> None:
+    """Refuse an action on a disk that is nearly full; refusals and alarms always pass."""
+    if free < reserve_bytes and is_action(event):
+        raise LedgerFullError(where, f"{free} bytes are free, wanted {reserve_bytes} for evidence")
+
+
+def open_ledger(
+    folder: Path,
+    name: str,
+    clock: Clock,
+    *,
+    reserve_bytes: int = RESERVE_BYTES,
+    free: FreeBytes = free_bytes,
+) -> Ledger:
+    """Open a process's ledger, or begin one. `name` is the process's identity.
+
+    A ledger that does not fit its own last checkpoint is put aside, and the new one says so.
+    """
+    private_folder(folder)
+    tampered = _tampered(folder)
+    if tampered is not None:
+        _put_aside(folder)
+    origin = f"{name.removeprefix('spiffe://')}/{secrets.token_hex(4)}"
+    store = LedgerStore(folder, origin=origin)
+    store.resume()
+    ledger = Ledger(folder, store, clock, reserve_bytes=reserve_bytes, free=free)
+    if tampered is not None:
+        ledger.note_now(
+            AuditEvent(
+                kind=AuditKind.TAMPER,
+                outcome=AuditOutcome.FAILED,
+                actor=name,
+                target="audit ledger",
+                reason=tampered.reason,
+                text=str(tampered),
+            )
+        )
+    return ledger
+
+
+def _tampered(folder: Path) -> TrustError | None:
+    if not (folder / LEDGER_FILE).exists():
+        return None
+    try:
+        verify_end(folder)
+    except (LedgerTamperedError, LedgerError) as error:
+        return error
+    return None
+
+
+def _put_aside(folder: Path) -> None:
+    """Keep a ledger that is not what it was as evidence, with the key that signed it."""
+    aside = private_folder(folder / f"tampered-{secrets.token_hex(4)}")
+    for name in (LEDGER_FILE, f"{LEDGER_FILE}-wal", f"{LEDGER_FILE}-shm", KEY_FILE):
+        path = folder / name
+        if path.exists():
+            path.rename(aside / name)
