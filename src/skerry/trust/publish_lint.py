@@ -12,11 +12,11 @@ Source:  TUF specification 1.0.34; python-tuf keeps a delegated role by its name
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from skerry.base.units import SECONDS_PER_DAY
-from skerry.trust._tuf import Metadata, Root, Targets
+from skerry.trust._tuf import Metadata, Role, Root, Targets
 from skerry.trust.ceremony_errors import (
     DelegatedTwiceError,
     KeySharedError,
@@ -59,15 +59,16 @@ def lint_delegated_once(role: str, data: bytes) -> None:
 def lint_keys(root: Root, targets: Targets) -> None:
     """Refuse a key that signs for two roles, and a threshold above the number of keys."""
     owner: dict[str, str] = {}
-    for role, named in _roles(root, targets).items():
+    for delegator, role, named in _roles(root, targets):
         if named.threshold > len(named.keyids):
             why = f"it wants {named.threshold} signatures of {len(named.keyids)} keys"
             raise ThresholdUnreachableError(role, why)
         for key_id in named.keyids:
-            if key_id in owner:
-                why = f"its key {key_id[:8]} signs for {owner[key_id]} too"
-                raise KeySharedError(role, why)
-            owner[key_id] = role
+            # By the key itself: under two ids, one key would count twice towards a threshold.
+            public = str(delegator.get_key(key_id).keyval.get("public", "")).strip()
+            if public in owner:
+                raise KeySharedError(role, f"its key {key_id[:8]} signs for {owner[public]} too")
+            owner[public] = f"{role} as {key_id[:8]}"
 
 
 def lint_life(role: str, metadata: Metadata[Any], now_unix_s: float) -> None:
@@ -82,7 +83,8 @@ def lint_life(role: str, metadata: Metadata[Any], now_unix_s: float) -> None:
         raise LifeUnsoundError(role, why)
 
 
-def _roles(root: Root, targets: Targets) -> Mapping[str, Any]:
-    """Every role of the fleet with its keys and threshold."""
+def _roles(root: Root, targets: Targets) -> Iterator[tuple[Root | Targets, str, Role]]:
+    """Every role of the fleet, with who delegates to it."""
+    yield from ((root, role, root.get_delegated_role(role)) for role in TOP)
     delegated = (targets.delegations.roles if targets.delegations else None) or {}
-    return {role: root.get_delegated_role(role) for role in TOP} | dict(delegated)
+    yield from ((targets, role, named) for role, named in delegated.items())
