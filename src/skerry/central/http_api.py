@@ -82,6 +82,7 @@ class CentralApi:
             Route("PUT", "/blob/{sha256}", self._put_blob, OPERATOR),
             Route("PUT", "/v1/registry", self._put_registry, REGION),
             Route("POST", "/v1/metadata", self._take_metadata, OPERATOR),
+            Route("POST", "/v1/stamp", self._stamp, OPERATOR),
             Route("POST", "/v1/apply", self._apply, OPERATOR),
             Route("GET", "/v1/fleet", self._fleet, OPERATOR),
             Route("GET", "/v1/desired/{site}", self._desired, OPERATOR),
@@ -135,6 +136,10 @@ class CentralApi:
         }
         await self._notary.take(signed, upload.targets)
         return api.MetadataReply(versions=self._notary.versions())
+
+    async def _stamp(self, call: Call) -> Reply:
+        request = await call.document(api.StampRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
+        return api.StampReply(metadata=await self._notary.stamp(request.life_s))
 
     # --- changes ----------------------------------------------------------------------
 

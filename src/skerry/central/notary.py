@@ -87,6 +87,11 @@ class Notary:
         """Sign and publish desired documents by target path."""
         await self._publish(desired=documents)
 
+    async def stamp(self, life_s: float) -> dict[str, bytes]:
+        """Sign what is published for a longer time, for a bundle; returned, not published."""
+        async with self._turn:
+            return await to_thread.run_sync(self._publisher.stamp, life_s)
+
     async def refresh(self) -> bool:
         """Sign online roles again where half their life is over."""
         async with self._turn:

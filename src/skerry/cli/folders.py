@@ -39,6 +39,8 @@ class Reach:
     roots: Path
     offline: Path
     """The offline signing keys."""
+    tuf_root: Path
+    """Root metadata that trust begins with."""
     emulated: bool
     """Whether the links between its places are."""
     since_unix_s: float
@@ -104,6 +106,7 @@ def reach(folder: Path) -> Reach:
             identity=identity,
             roots=roots,
             offline=folder / context.offline,
+            tuf_root=(folder / context.roots).with_name("1.root.json"),
             emulated=False,
             since_unix_s=0.0,
         )
@@ -119,6 +122,7 @@ def reach(folder: Path) -> Reach:
         identity=identity,
         roots=roots,
         offline=local.keys / "offline",
+        tuf_root=local.keys / "1.root.json",
         emulated=bool(run.links),
         since_unix_s=run.started_unix_s,
     )

@@ -18,10 +18,13 @@ from skerry.schema import api
 from skerry.schema.drill import DrillRecord
 from skerry.schema.fleet import Fleet
 from skerry.schema.records import Summary
+from skerry.spine.blobs import BlobStore
+from skerry.spine.fetch import fetch_blob
 from skerry.trust.identity import Identity
 from skerry.trust.tls import client_context
 
 UPLOAD_S_MAX = 600.0
+NOT_FOUND = 404
 PAGES_MAX = 10_000
 Document = TypeVar("Document")
 
@@ -32,9 +35,9 @@ class OperatorError(SkerryError):
     code = "E1310"
     exit_code = Exit.REFUSED
 
-    def __init__(self, path: str, refusal: api.ApiError) -> None:
-        super().__init__(path, refusal)
-        self.path, self.refusal = path, refusal
+    def __init__(self, path: str, refusal: api.ApiError, status: int = 0) -> None:
+        super().__init__(path, refusal, status)
+        self.path, self.refusal, self.status = path, refusal, status
         known = {int(item) for item in Exit}
         if refusal.exit_code in known:
             self.exit_code = Exit(refusal.exit_code)
@@ -132,6 +135,30 @@ class Operator:
         folder, _, name = path.rpartition("/")
         return self._call("GET", f"/tuf/targets/{quote(folder)}/{sha256}.{quote(name)}", None)
 
+    def repository_file(self, place: str) -> bytes:
+        """Return `metadata/…` or `targets/…`; raises `FileNotFoundError` where it is not there."""
+        try:
+            return self._call("GET", f"/tuf/{quote(place)}", None)
+        except OperatorError as error:
+            if error.status == NOT_FOUND:
+                raise FileNotFoundError(place) from error
+            raise
+
+    def fetch_blob(self, sha256: str, length: int, into: BlobStore) -> Path:
+        """Fetch a blob, going on where an earlier try broke off."""
+        return fetch_blob(
+            f"{self._url}/blob/{sha256}",
+            ssl_context=self._tls,
+            server_hostname=self._host,
+            sha256=sha256,
+            length=length,
+            into=into,
+        )
+
+    def stamp(self, life_s: float) -> api.StampReply:
+        """Have the online roles signed for a longer time, for a bundle."""
+        return self._post("/v1/stamp", api.StampRequest(life_s=life_s), api.StampReply)
+
     def put_blob(self, sha256: str, data: bytes) -> None:
         """Upload a blob; central refuses bytes that do not hash to their name."""
         self._call("PUT", f"/blob/{sha256}", data, timeout_s=UPLOAD_S_MAX)
@@ -206,5 +233,5 @@ class Operator:
                     hint="",
                     exit_code=int(Exit.BAD_OUTCOME),
                 )
-            raise OperatorError(path, refusal)
+            raise OperatorError(path, refusal, reply.status)
         return reply.body

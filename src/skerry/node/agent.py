@@ -33,6 +33,7 @@ from skerry.node.record_keeper import RecordKeeper
 from skerry.node.renewal import Renewal
 from skerry.node.settings import NodeSettings, read_settings
 from skerry.node.signals import read_signals
+from skerry.node.stick import Stick
 from skerry.node.uplink import RegionLink
 from skerry.node.upstream import Mirror, region_address
 from skerry.node.worker_admin import WorkerAdmin, worker_pid
@@ -74,7 +75,7 @@ class Agent:
             on_new=self._records_waiting,
             on_note=self._note,
         )
-        mirror = Mirror(settings, self._files)
+        mirror = Mirror(settings, self._files, Stick(folder, clock))
         bootstrap = self._files.tuf_root.read_bytes() if self._files.tuf_root.exists() else b""
         self._reconciler = Reconciler(
             folder,

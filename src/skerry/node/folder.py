@@ -7,6 +7,7 @@ whole, so the other side reads the old one or the new one.
     identity/          keys, certificates, NATS login     agent
     trust/             update metadata, floors, targets   agent
     blobs/             members of models, by digest       agent
+    stick/             what a bundle brought              skerry bundle import
     models/            every version on this disk         agent
     serving/           links to the versions that serve   agent
     accepted.json      the newest that was verified       agent
@@ -64,6 +65,11 @@ class NodeFolder:
     def blobs(self) -> Path:
         """Members of models, named by digest."""
         return self.root / "blobs"
+
+    @property
+    def stick(self) -> Path:
+        """What a bundle brought: a repository folder and blobs, for when no region answers."""
+        return self.root / "stick"
 
     @property
     def models(self) -> Path:

@@ -16,6 +16,7 @@ from skerry.base.files import sync_folder, write_atomic
 from skerry.node.errors import StageError
 from skerry.node.identity import IdentityFiles
 from skerry.node.settings import NodeSettings
+from skerry.node.stick import Stick
 from skerry.schema.model import Manifest, Member
 from skerry.spine.blobs import BlobStore
 from skerry.spine.errors import BlobFetchError
@@ -31,27 +32,42 @@ MARKER = ".manifest.json"
 class Mirror:
     """The region's API as one node sees it. Reads the identity afresh at every call."""
 
-    def __init__(self, settings: NodeSettings, files: IdentityFiles) -> None:
-        self._files = files
+    def __init__(
+        self, settings: NodeSettings, files: IdentityFiles, stick: Stick | None = None
+    ) -> None:
+        self._files, self._stick = files, stick
         self._host = settings.region_host
         self.url = region_address(settings)
 
     def fetch(self, relative_path: str, length_max: int) -> Iterator[bytes]:
-        """Yield `metadata/<file>` or `targets/<file>`: the update client's `Fetch`."""
+        """Yield `metadata/<file>` or `targets/<file>`: the update client's `Fetch`.
+
+        Where no region answers, it is what a stick brought.
+        """
+        chunks = fetch_file(
+            f"{self.url}/tuf/{quote(relative_path)}",
+            ssl_context=self._files.client_tls(),
+            server_hostname=self._host,
+            length_max=length_max,
+        )
         try:
-            yield from fetch_file(
-                f"{self.url}/tuf/{quote(relative_path)}",
-                ssl_context=self._files.client_tls(),
-                server_hostname=self._host,
-                length_max=length_max,
-            )
+            first = next(chunks, b"")
         except BlobFetchError as error:
             if error.status == NOT_FOUND:
                 raise FileNotFoundError(relative_path) from error
-            raise
+            if self._stick is None or not self._stick.holds:
+                raise
+            yield from self._stick.fetch(relative_path, length_max)
+            return
+        yield first
+        yield from chunks
 
     def fetch_member(self, member: Member, into: BlobStore) -> Path:
         """Fetch one member of a model, going on where an earlier try broke off."""
+        if self._stick is not None:
+            brought = self._stick.blob(member.sha256, into)
+            if brought is not None:
+                return brought
         return fetch_blob(
             f"{self.url}/blob/{member.sha256}",
             ssl_context=self._files.client_tls(),

@@ -6,6 +6,7 @@
     roster.db        nodes, where they are reached, their live logins
     mirror/          metadata and targets carried from central
     blobs/           model bytes, each fetched once
+    stick/           floors of what bundles brought
     nats/            the NATS child's own state
 
 Errors:  SettingsError.
@@ -117,6 +118,11 @@ class RegionFolder:
     def blobs(self) -> Path:
         """Model bytes."""
         return self.folder / "blobs"
+
+    @property
+    def stick(self) -> Path:
+        """Floors of what bundles brought: an older one is refused."""
+        return self.folder / "stick"
 
     @property
     def nats(self) -> Path:

@@ -7,7 +7,7 @@ they do not know (both sides may be one version apart), but what they know is ch
 Units:  seconds since 1970-01-01 UTC in `*_unix_s`, milliseconds in `*_unix_ms`.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -238,6 +238,18 @@ class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # --- changes (operator to central) ----------------------------------------------------
+
+
+class StampRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/stamp`: sign what is published so that it lasts, for a stick; 60 s to 90 days."""
+
+    life_s: Annotated[float, msgspec.Meta(ge=60.0, le=90 * 86_400.0)]
+
+
+class StampReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata by file name; it is handed out here only, never served."""
+
+    metadata: dict[str, bytes]
 
 
 class MetadataUpload(msgspec.Struct, frozen=True, kw_only=True):

@@ -135,12 +135,7 @@ class Publisher:
                 new[role] = data
                 files |= listed_files
         self._verify_all(new, files)
-        self._sign("desired", _signed_of(new, "desired"), new, steps)
-        listed = {f"{role}.json": _listed(role, new[role]) for role in ("targets", *PATHS)}
-        self._sign("snapshot", Snapshot(spec_version=SPEC_VERSION, meta=listed), new, steps)
-        snapshot = _listed("snapshot", new["snapshot"])
-        timestamp = Timestamp(spec_version=SPEC_VERSION, snapshot_meta=snapshot)
-        self._sign("timestamp", timestamp, new, steps)
+        self._sign_online(new, steps=steps)
         self._write(new, files)
         self._published = new
 
@@ -150,6 +145,35 @@ class Publisher:
         if unknown:
             raise PublishError(min(unknown), "its keys are not held here")
         return self._keys.make_successors(roles)
+
+    def stamp(self, life_s: float) -> dict[str, bytes]:
+        """Return the online roles' metadata by file name, signed to last `life_s`: for a stick.
+
+        It never lies here. Its versions are passed over by what is published at the same time,
+        so a reader of the network cannot be held back with it once it has looked.
+        """
+        long = dict(self._published)
+        self._sign_online(long, life_s=life_s)
+        new = dict(long)
+        self._sign_online(new)
+        self._write(new, {})
+        self._published = new
+        stamped = {
+            f"{_signed_of(long, role).version}.{role}.json": long[role]
+            for role in ("desired", "snapshot")
+        }
+        return stamped | {"timestamp.json": long["timestamp"]}
+
+    def _sign_online(
+        self, new: dict[str, bytes], *, steps: int = 1, life_s: float | None = None
+    ) -> None:
+        """Sign every online role again, whatever it holds, for its own life or for `life_s`."""
+        self._sign("desired", _signed_of(new, "desired"), new, steps, life_s)
+        listed = {f"{role}.json": _listed(role, new[role]) for role in ("targets", *PATHS)}
+        self._sign("snapshot", Snapshot(spec_version=SPEC_VERSION, meta=listed), new, steps, life_s)
+        snapshot = _listed("snapshot", new["snapshot"])
+        timestamp = Timestamp(spec_version=SPEC_VERSION, snapshot_meta=snapshot)
+        self._sign("timestamp", timestamp, new, steps, life_s)
 
     def _publish(
         self, signed: dict[str, bytes], files: dict[str, bytes], desired: dict[str, bytes]
@@ -277,10 +301,11 @@ class Publisher:
         signed: Targets | Snapshot | Timestamp,
         new: dict[str, bytes],
         steps: int = 1,
+        life_s: float | None = None,
     ) -> None:
         signed.version = _signed_of(new, role).version + steps if role in new else 1
         now_s = self._clock.unix_s()
-        signed.expires = expiry(role, now_s)
+        signed.expires = expiry(role, now_s, life_s)
         if role == "timestamp":  # nodes take it for a time that is known to be past
             signed.unrecognized_fields[ISSUED] = int(now_s)
         new[role] = self._keys.sign(role, Metadata(signed), self._named(role, new))

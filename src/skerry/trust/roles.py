@@ -371,9 +371,10 @@ def lint_paths(role: str, targets: Targets) -> None:
             raise PublishError(role, f"{path} is not among its paths: {', '.join(PATHS[role])}")
 
 
-def expiry(role: str, now_unix_s: float) -> datetime:
-    """Return when metadata of a role signed now ends."""
-    return datetime.fromtimestamp(int(now_unix_s + LIFE_S[role]), UTC)
+def expiry(role: str, now_unix_s: float, life_s: float | None = None) -> datetime:
+    """Return when metadata of a role signed now ends: after `life_s`, or as the role has it."""
+    life_s = LIFE_S[role] if life_s is None else life_s
+    return datetime.fromtimestamp(int(now_unix_s + life_s), UTC)
 
 
 def read_metadata(role: str, data: bytes) -> Metadata[Any]:

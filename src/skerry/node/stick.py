@@ -1,0 +1,83 @@
+"""What a bundle brought to a node: put here by a person, taken by the agent like a mirror's.
+
+`bring` checks and places it while the agent runs; the agent finds it at its next look, where no
+region answers, and makes every check again with its own floors. The stick is a courier only.
+
+Errors:  those of `skerry.trust.bundle_import`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from skerry.base.clock import Clock
+from skerry.node.folder import NodeFolder
+from skerry.node.identity import IdentityFiles
+from skerry.node.settings import read_settings
+from skerry.spine.blobs import BlobStore
+from skerry.trust.bundle import Bundle
+from skerry.trust.bundle_check import Verified, good_until_unix_s
+from skerry.trust.bundle_import import take
+
+
+class Stick:
+    """The folder that a bundle was put into, as the agent reads it."""
+
+    def __init__(self, folder: NodeFolder, clock: Clock) -> None:
+        self._folder, self._clock = folder.stick, clock
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is something of use: what has ended brings nothing new any more."""
+        timestamp = self._folder / "metadata" / "timestamp.json"
+        if not timestamp.is_file():
+            return False
+        return good_until_unix_s({"metadata/timestamp.json": timestamp.read_bytes()}) > (
+            self._clock.unix_s()
+        )
+
+    def fetch(self, place: str, length_max: int) -> Iterator[bytes]:
+        """Yield a file that the bundle brought; raises `FileNotFoundError`."""
+        with (self._folder / place).open("rb") as file:
+            yield file.read(length_max + 1)
+
+    def blob(self, sha256: str, into: BlobStore) -> Path | None:
+        """Move a blob that the bundle brought into a store, as a second link; None if it did not.
+
+        A damaged one is removed and counts as not brought.
+        """
+        source = self._folder / "blobs" / sha256
+        if into.has(sha256) or not source.is_file():
+            return None
+        with source.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            source.unlink()
+            return None
+        partial = into.partial(sha256)
+        partial.unlink(missing_ok=True)
+        partial.hardlink_to(source)
+        return into.adopt(partial, sha256)
+
+
+def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
+    """Take a bundle in at the node of a state folder; its agent may run meanwhile."""
+    folder = NodeFolder(state)
+    settings = read_settings(folder.settings)
+    stick = BlobStore(folder.stick / "blobs", limit_bytes=1 << 50)
+    store = BlobStore(folder.blobs)
+    found = take(
+        bundle,
+        folder.stick,
+        stick,
+        here=settings.site,
+        for_here=lambda site, _: site == settings.site,
+        bootstrap_root=IdentityFiles(folder.identity).tuf_root.read_bytes(),
+        floors=folder.trust,
+        clock=clock,
+        keep_floors=False,  # the agent raises its own when it takes the state
+        also_has=store.has,
+    )
+    for sha256 in set(stick.names()) - set(found.blobs()):
+        stick.remove(sha256)
+    return found
