@@ -45,7 +45,7 @@ def test_the_story_ends_well_and_leaves_nothing_behind(tmp_path: Path) -> None:
         warnings.warn(reason, stacklevel=1)
     assert sum(row["requests"] for row in told["tiers"]) >= 2000
     assert all(row["failed"] == 0 for row in told["tiers"])
-    assert len(told["drills"]) == 8
+    assert len(told["drills"]) == 9
     for drill in told["drills"]:
         assert all(one["kept"] or of_time(one) for one in drill["promises"]), drill
         assert (drill["failed"], drill["lost"], drill["twice"], drill["leaked"]) == (0, 0, 0, 0)

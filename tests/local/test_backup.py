@@ -19,6 +19,7 @@ from skerry.central.store import Sealed
 from skerry.local.backup import BackupError, make_backup, restore_files, verify_backup
 from skerry.local.restore import AHEAD, restore
 from skerry.schema.backup import BackupOf
+from skerry.schema.desired import Desired, Gate
 from skerry.testing.clock import ManualClock
 from skerry.trust.errors import UpdateRollback
 from skerry.trust.publisher import Publisher
@@ -29,6 +30,20 @@ from skerry.trust.update_client import UpdateClient
 SECRET = "a stone in the water"
 CLOCK = ManualClock()
 TARGET = "prod/policy/clinic"
+DESIRED = Desired(
+    generation=3,
+    fleet="clinic",
+    domain="clinic.example",
+    region="eu",
+    site="oslo",
+    tier="closet",
+    jurisdiction="NO",
+    models=(),
+    policy_sha256="",
+    tier_order=("closet",),
+    peers=(),
+    gate=Gate(hold_s=1),
+)
 
 
 class Fleet:
@@ -70,11 +85,13 @@ def backup(fleet: Fleet, out: Path, passphrase: str | None = None) -> Path:
 
 
 def test_what_was_copied_comes_back_byte_for_byte_and_private(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.place.nats.mkdir()
+    (fleet.place.nats / "index.db").write_bytes(b"no SQLite file, whatever its name says")
     file = backup(fleet, tmp_path / "one", SECRET)
     assert (file.stat().st_mode & 0o777) == 0o600
     manifest = restore_files(file, tmp_path / "back", passphrase=SECRET)
     assert (manifest.of, manifest.fleet, manifest.running) == (BackupOf.CENTRAL, "clinic", False)
-    for path in fleet.state.rglob("*.json"):
+    for path in [*fleet.state.rglob("*.json"), fleet.place.nats / "index.db"]:
         copy = tmp_path / "back" / path.relative_to(fleet.state)
         assert copy.read_bytes() == path.read_bytes()
         assert (copy.stat().st_mode & 0o777) == 0o600
@@ -85,7 +102,7 @@ def test_a_running_store_is_copied_as_of_one_moment(fleet: Fleet, tmp_path: Path
         store = SqliteStore(fleet.place.store)
         store.next_generation()  # in the write-ahead log only
         (fleet.place.nats).mkdir()
-        (fleet.place.nats / "stream.blk").write_bytes(b"torn")
+        (fleet.place.nats / "index.db").write_bytes(b"the message server's own, and torn")
         manifest = make_backup(fleet.state, tmp_path / "one", passphrase=None, clock=CLOCK)
         store.close()
     assert manifest.running
@@ -120,16 +137,26 @@ def test_nodes_take_a_restored_central_although_they_saw_newer(
 def test_a_restored_central_seals_every_site_again_under_a_newer_number(
     fleet: Fleet, tmp_path: Path
 ) -> None:
+    before = msgspec.json.encode(DESIRED)
+    fleet.publisher.publish(desired={"desired/oslo.json": before})
     store = SqliteStore(fleet.place.store)
     store.put_sealed(
-        Sealed(site="oslo", generation=3, applied_generation=2, document=b"{}", at_unix_s=0.0)
+        Sealed(site="oslo", generation=3, applied_generation=2, document=before, at_unix_s=0.0)
     )
     store.close()
+    node = fleet.client(fleet.place.repository, tmp_path / "node")
+    node.refresh()
     restore(backup(fleet, tmp_path / "one"), tmp_path / "back", passphrase=None, clock=CLOCK)
     store = SqliteStore(tmp_path / "back" / "central.db")
-    assert store.sealed() == {}
-    assert store.next_generation() == AHEAD + 1
+    kept = store.sealed()["oslo"]
     store.close()
+    assert (kept.generation, kept.applied_generation) == (AHEAD + 1, 2)
+    node = fleet.client(tmp_path / "back" / "repository", tmp_path / "node")
+    node.refresh()
+    assert node.target_bytes("desired/oslo.json") == kept.document
+    assert msgspec.json.decode(kept.document, type=Desired) == msgspec.structs.replace(
+        DESIRED, generation=AHEAD + 1
+    )
 
 
 def test_a_folder_in_use_is_not_restored_into(fleet: Fleet, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ GOOD: dict[str, Any] = {
     "changed": 0,
     "first_answer_s": 1.2,
     "others_alive": 0,
+    "followed": 6,
+    "nodes": 6,
 }
 
 
@@ -107,6 +109,12 @@ SLOW_TAIL = tuple(
         (DrillKind.COLD_START, {"first_answer_s": 3.1}, "first answer"),
         (DrillKind.COLD_START, {"first_answer_s": None}, "first answer"),
         (DrillKind.COLD_START, {"others_alive": 1}, "others alive"),
+        (DrillKind.LOSE_CENTRAL, {"followed": 5}, "nodes that follow the restored central"),
+        (
+            DrillKind.LOSE_CENTRAL,
+            {"nodes": None, "followed": None},
+            "nodes that follow the restored central",
+        ),
     ],
 )
 def test_each_promise_of_its_own_broken_alone_fails_the_drill(

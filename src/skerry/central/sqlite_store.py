@@ -152,13 +152,12 @@ class SqliteStore:
             self._writer.close()
 
     def go_ahead(self, steps: int) -> None:
-        """Count generations on from far above, and forget what was sealed, so that it is again.
+        """Count generations on from far above.
 
         For a store that came back from a backup: nodes refuse generations below what they know.
         """
         with self._change("the generation after a restore") as sql:
             sql.execute("UPDATE counters SET value = value + ? WHERE name = 'generation'", (steps,))
-            sql.execute("DELETE FROM sealed")
 
     def next_generation(self) -> int:
         """Hand out a generation that was never handed out before; they only rise."""

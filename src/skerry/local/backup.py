@@ -53,6 +53,7 @@ _MARKS = {
     "region.json": BackupOf.REGION,
     "1.root.json": BackupOf.KEYS,
 }
+_SQLITE = b"SQLite format 3\0"
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -207,13 +208,15 @@ def _names(state: Path, *, running: bool, blobs: bool) -> Iterator[str]:
 @contextmanager
 def _whole(path: Path, work: Path) -> Iterator[BinaryIO | None]:
     """Open a file as it was at one moment; None if it is gone by now."""
-    if path.suffix != ".db":
-        try:
-            with path.open("rb") as file:
-                yield file
-        except FileNotFoundError:  # an older version, pruned meanwhile: nothing names it any more
-            yield None
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:  # an older version, pruned meanwhile: nothing names it any more
+        yield None
         return
+    with file:
+        if not file.read(len(_SQLITE)).startswith(_SQLITE):
+            yield file
+            return
     copy = work / "copy.db"
     with (
         closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,

@@ -8,22 +8,29 @@ Units: seconds for times, milliseconds for latencies.
 """
 
 import os
+import secrets
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from skerry.base.clock import SystemClock
 from skerry.base.files import write_atomic
-from skerry.client.operator import Operator
+from skerry.client.operator import Operator, OperatorUnreachableError
+from skerry.local.backup import make_backup
 from skerry.local.clients import FOLDER
 from skerry.local.control import SupervisorControl
 from skerry.local.errors import LocalError
 from skerry.local.folder import LocalFolder
 from skerry.local.record_audit import RecordAudit
+from skerry.local.restore import AHEAD, restore
 from skerry.local.traffic import ClientPlan, Outcome, Traffic
 from skerry.proof.drills import DrillSeen, grade
 from skerry.proof.leaks import Served, leaked
@@ -43,6 +50,8 @@ QUIET_S = 0.5
 """How long requests under way get to end before everything is stopped."""
 HALVES = ("worker", "agent")
 LINKS, CENTRAL = "links", "central"
+FOLLOW_S_MAX = 60.0
+"""How long nodes may take to follow a central that was restored."""
 RECORDS_S_MAX = 30.0
 """How long records may take to arrive once everything is back."""
 
@@ -115,6 +124,8 @@ class Facts:
     changed: int | None = None
     first_answer_s: float | None = None
     others_alive: int | None = None
+    followed: int | None = None
+    nodes: int | None = None
 
 
 Concerns = Callable[[ClientPlan], bool]
@@ -177,6 +188,8 @@ def run_drill(
             changed=facts.changed,
             first_answer_s=facts.first_answer_s,
             others_alive=facts.others_alive,
+            followed=facts.followed,
+            nodes=facts.nodes,
             timeline=tuple(range_.timeline),
         )
     )
@@ -274,6 +287,35 @@ def region_down(range_: Range, region: str, for_s: float) -> DrillRecord:
 def central_down(range_: Range, for_s: float) -> DrillRecord:
     """Hold central down."""
     return _held(range_, DrillKind.CENTRAL_DOWN, "central", ("central",), for_s)
+
+
+def lose_central(range_: Range) -> DrillRecord:
+    """Lose central's machine: its state folder goes, and comes back from a backup."""
+
+    def fault(facts: Facts) -> None:
+        state, passphrase = range_.folder.central, secrets.token_urlsafe()
+        facts.nodes = len(range_.run.nodes)
+        range_.control.hold(CENTRAL)
+        try:
+            with tempfile.TemporaryDirectory(dir=range_.folder.state) as elsewhere:
+                file = Path(elsewhere) / "central.backup"
+                made = make_backup(state, file, passphrase=passphrase, clock=SystemClock())
+                shutil.rmtree(state)
+                range_.say(f"central's state is gone; {len(made.files)} files are in its backup")
+                restore(file, state, passphrase=passphrase, clock=SystemClock())
+        finally:
+            range_.control.release(CENTRAL)
+        range_.say("central is back from its backup, with numbers far ahead")
+        deadline_s = time.monotonic() + FOLLOW_S_MAX
+        facts.followed = 0
+        while facts.followed < facts.nodes and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+            with suppress(OperatorUnreachableError):
+                nodes = range_.central.status().nodes
+                facts.followed = sum(n.in_sync and n.desired_generation > AHEAD for n in nodes)
+        range_.say(f"{facts.followed} of {facts.nodes} nodes are in sync with it")
+
+    return run_drill(range_, DrillKind.LOSE_CENTRAL, CENTRAL, fault)
 
 
 def forged_update(range_: Range, region: str, for_s: float) -> DrillRecord:

@@ -14,8 +14,10 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.central.settings import CentralFolder
 from skerry.central.sqlite_store import SqliteStore
+from skerry.central.store import Sealed
 from skerry.local.backup import restore_files
 from skerry.schema.backup import BackupManifest, BackupOf
+from skerry.schema.desired import Desired, desired_target
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys
 
@@ -50,13 +52,30 @@ def restore(
     if manifest.of is BackupOf.CENTRAL:
         place = CentralFolder(state)
         publisher = Publisher.open(place.repository, OnlineKeys.load(place.online_keys), clock)
-        publisher.go_ahead(AHEAD, _offline_roles(mirror) if mirror is not None else {})
         store = SqliteStore(place.store)
         try:
             store.go_ahead(AHEAD)
+            again = [_renumbered(store, sealed) for sealed in store.sealed().values()]
+            publisher.go_ahead(
+                AHEAD,
+                {desired_target(one.site): one.document for one in again},
+                _offline_roles(mirror) if mirror is not None else {},
+            )
+            for one in again:
+                store.put_sealed(one)
         finally:
             store.close()
     return manifest
+
+
+def _renumbered(store: SqliteStore, sealed: Sealed) -> Sealed:
+    """Return what a site has, under a generation that no node has seen."""
+    generation = store.next_generation()
+    document = msgspec.json.decode(sealed.document, type=Desired)
+    document = msgspec.structs.replace(document, generation=generation)
+    return msgspec.structs.replace(
+        sealed, generation=generation, document=msgspec.json.encode(document)
+    )
 
 
 def _offline_roles(mirror: Path) -> dict[str, tuple[bytes, dict[str, bytes]]]:

@@ -44,6 +44,8 @@ def run_kind(
             return drills.region_down(range_, region or _region(fleet, kind), for_s)
         case DrillKind.CENTRAL_DOWN:
             return drills.central_down(range_, for_s)
+        case DrillKind.LOSE_CENTRAL:
+            return drills.lose_central(range_)
         case DrillKind.FORGED_UPDATE:
             return drills.forged_update(range_, region or _region(fleet, kind), for_s)
         case DrillKind.COLD_START:

@@ -58,6 +58,9 @@ class DrillSeen:
     first_answer_s: float | None = None
     others_alive: int | None = None
     """Processes of the fleet, beside the site's own, that were alive at the first answer."""
+    followed: int | None = None
+    """Nodes that are in sync with a central that was restored from its backup."""
+    nodes: int | None = None
     timeline: tuple[str, ...] = ()
 
 
@@ -151,6 +154,14 @@ def _cold_start(seen: DrillSeen) -> tuple[Promise, ...]:
     )
 
 
+def _lose_central(seen: DrillSeen) -> tuple[Promise, ...]:
+    return (
+        _at_least(
+            "nodes that follow the restored central", "nodes", seen.nodes or 1, seen.followed
+        ),
+    )
+
+
 _PROMISES: dict[DrillKind, Callable[[DrillSeen], tuple[Promise, ...]]] = {
     DrillKind.WAN_CUT: _wan_cut,
     DrillKind.BLACK_HOLE: _black_hole,
@@ -160,6 +171,7 @@ _PROMISES: dict[DrillKind, Callable[[DrillSeen], tuple[Promise, ...]]] = {
     DrillKind.BAD_RELEASE: _bad_release,
     DrillKind.FORGED_UPDATE: _forged_update,
     DrillKind.COLD_START: _cold_start,
+    DrillKind.LOSE_CENTRAL: _lose_central,
 }
 
 

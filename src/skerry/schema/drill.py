@@ -18,6 +18,7 @@ class DrillKind(StrEnum):
     BAD_RELEASE = "bad-release"
     FORGED_UPDATE = "forged-update"
     COLD_START = "cold-start"
+    LOSE_CENTRAL = "lose-central"
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,18 +122,25 @@ class Publisher:
         self._publish({}, {}, {})
         return self._published["timestamp"] != before
 
-    def go_ahead(self, steps: int, newer: Mapping[str, tuple[bytes, Mapping[str, bytes]]]) -> None:
+    def go_ahead(
+        self,
+        steps: int,
+        desired: Mapping[str, bytes],
+        newer: Mapping[str, tuple[bytes, Mapping[str, bytes]]],
+    ) -> None:
         """Sign the online roles again, `steps` versions on, with offline roles newer than here.
 
         For a repository that came back from a backup: nodes refuse versions below those they have
-        seen. `newer` maps targets, models or canary to metadata that a mirror still has, with the
-        files it lists by target path; what is not newer than here is left out.
+        seen. `desired` are documents as in `publish`; `newer` maps targets, models or canary to
+        metadata that a mirror still has, with the files it lists by target path. What is not newer
+        than here is left out.
         """
-        new, files = dict(self._published), dict[str, bytes]()
+        new, files = dict(self._published), dict(desired)
         for role, (data, listed_files) in newer.items():
             if read_metadata(role, data).signed.version > _signed_of(new, role).version:
                 new[role] = data
                 files |= listed_files
+        self._sign_desired(desired, new)
         self._verify_all(new, files)
         self._sign_online(new, steps=steps)
         self._write(new, files)
