@@ -16,7 +16,12 @@ import pytest
 
 from skerry.base.files import FolderBusyError
 from skerry.base.processes import is_alive
-from skerry.spine.errors import BusUnreachableError, ServerBinaryError, ServerStartError
+from skerry.spine.errors import (
+    BusUnreachableError,
+    ReloadNotAppliedError,
+    ServerBinaryError,
+    ServerStartError,
+)
 from skerry.spine.nats_server import BINARY_VARIABLE, NatsServer, free_port
 
 pytestmark = pytest.mark.anyio
@@ -74,9 +79,22 @@ async def test_rotated_certificates_are_served_after_a_reload(tiers: Any, until:
     bus = await tiers.node("oslo")
     before = await served(tiers, server, until)
     tiers.authority.files("eu.test")  # the same paths, new bytes
-    server.reload()
-    await until(lambda: differs(tiers, server, before), what="the new certificate")
+    await server.reload()
+    assert differs(tiers, server, before)
     assert bus.connected  # who was connected stays
+
+
+async def test_a_reload_that_the_server_did_not_take_is_said_by_name(tiers: Any) -> None:
+    """A certificate that does not go with its key: nats-server logs a line and keeps the old."""
+    server = await tiers.start("eu")
+    files = tiers.authority.files("eu.test")
+    files.key.write_bytes(tiers.authority.files("other.test").key.read_bytes())
+    with pytest.raises(ReloadNotAppliedError, match="RELOAD_NOT_APPLIED") as caught:
+        await server.reload(deadline_s=0.5)
+    assert "private key" in caught.value.log_tail
+    assert await server.healthy()
+    tiers.authority.files("eu.test")
+    await server.reload()
 
 
 async def served(tiers: Any, server: Any, until: Any) -> bytes:

@@ -42,6 +42,7 @@ from skerry.spine.https_server import (
     Reply,
     Route,
 )
+from skerry.trust.anchors import AnchorStore
 from skerry.trust.spiffe import Role
 
 BLOB_BYTES_MAX = 16 * 1024**3
@@ -66,11 +67,13 @@ class CentralApi:
         clock: Clock,
         nats_ready: Callable[[], bool],
         account: Callable[[str, list[str]], Awaitable[str]],
+        anchors: AnchorStore,
+        issuers: Callable[[], tuple[str, ...]],
     ) -> None:
         self._settings, self._store, self._notary = settings, store, notary
         self._conductor, self._reports, self._blobs = conductor, reports, blobs
         self._repository, self._clock, self._nats_ready = repository, clock, nats_ready
-        self._account = account
+        self._account, self._anchors, self._issuers = account, anchors, issuers
 
     def routes(self) -> list[Route]:
         """Return every call there is."""
@@ -193,11 +196,16 @@ class CentralApi:
             region_url=push.region_url,
             nats_url=push.nats_url,
             heard_unix_s=self._clock.unix_s(),
+            anchors_version=push.anchors_version,
+            issuers=push.issuers,
         )
         if await off_loop(self._store.put_registry, region, push.nodes):
             self._conductor.wake()
         account = await self._account(push.region, list(push.revoked_logins))
-        return api.RegistryReply(account_jwt=account)
+        newer = self._anchors.version > push.anchors_version
+        return api.RegistryReply(
+            account_jwt=account, anchors=self._anchors.chain_bytes if newer else b""
+        )
 
     async def _add_drill(self, call: Call) -> Reply:
         record = await call.document(DrillRecord, bytes_max=api.JSON_BODY_BYTES_MAX)
@@ -279,6 +287,8 @@ class CentralApi:
             rollout=state.status() if state else None,
             records=await off_loop(self._store.record_count),
             marker=self._settings.marker,
+            anchors_version=self._anchors.version,
+            issuers=self._issuers(),
         )
 
     async def _events(self, call: Call) -> Reply:

@@ -12,7 +12,7 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import anyio
@@ -28,17 +28,22 @@ from skerry.central.rollout import Conductor
 from skerry.central.settings import CentralFolder, CentralSettings, read_settings, write_settings
 from skerry.central.sqlite_store import SqliteStore
 from skerry.central.store import off_loop
+from skerry.central.trust_api import TrustApi
+from skerry.schema.api import Nudge
+from skerry.schema.audit import Note, unwritten
 from skerry.schema.records import Envelope, Event, Keep
 from skerry.spine import subjects
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Bus
+from skerry.spine.errors import SpineError
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.ingest import Ingest
 from skerry.spine.nats_bus import NatsBus
 from skerry.spine.nats_jwt import NatsOperator, ServerKit
 from skerry.spine.nats_server import free_port
 from skerry.spine.served_nats import ServedNats
-from skerry.trust.authority import Authority
+from skerry.trust.anchors import AnchorStore, issuer_key_ids
+from skerry.trust.authority_change import AuthorityKeeper
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys
 from skerry.trust.spiffe import central_id
@@ -56,8 +61,10 @@ class Central:
     def __init__(self, state: Path, settings: CentralSettings, clock: Clock) -> None:
         self._place, self._settings, self._clock = CentralFolder(state), settings, clock
         self._kit = msgspec.json.decode(self._place.nats_kit.read_bytes(), type=ServerKit)
+        self._anchors = AnchorStore(self._place.roots)
+        self._keeper = AuthorityKeeper(self._place.authority, self._anchors, clock)
         self._served = ServedNats(
-            Authority.load(self._place.authority),
+            self._keeper.authority,
             central_id(settings.domain),
             life_s=settings.certificate_life_s,
             identity_file=self._place.server_identity,
@@ -66,6 +73,7 @@ class Central:
         )
         self._boot, self._events = secrets.token_hex(6), 0
         self._bus: Bus | None = None
+        self._note: Note = unwritten
 
     async def serve(self, on_ready: Callable[[int, int, int], None]) -> None:
         """Run until cancelled; `on_ready` gets the ports of API, NATS and leaf links."""
@@ -117,8 +125,19 @@ class Central:
                 clock=self._clock,
                 nats_ready=lambda: self._served.up and bus.connected,
                 account=self._account_of,
+                anchors=self._anchors,
+                issuers=lambda: issuer_key_ids(self._served.identity.chain_pem),
             )
-            server = HttpsServer(api.routes(), self._served.door.context)
+            trust_api = TrustApi(
+                self._anchors,
+                self._keeper,
+                domain=settings.domain,
+                use=self._served.use,
+                nudge=self._nudge_regions,
+                note=self._note,
+            )
+            routes = [*api.routes(), *trust_api.routes()]
+            server = HttpsServer(routes, self._served.door.context)
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
             async with anyio.create_task_group() as tasks:
@@ -147,6 +166,15 @@ class Central:
         if new:
             jwt = operator.revoke(region, new, now_unix_s=int(self._clock.unix_s()))
         return jwt
+
+    async def _nudge_regions(self) -> None:
+        """Tell every region to ask now; who misses it asks by itself soon."""
+        if self._bus is None:
+            return
+        nudge = msgspec.json.encode(Nudge(generation=0, role="anchors"))
+        for region in await off_loop(self._store.regions):
+            with suppress(SpineError):
+                await self._bus.publish(subjects.command_region(region.region), nudge)
 
     async def _keep_records(self, envelopes: list[Envelope]) -> None:
         await off_loop(self._store.add_records, envelopes)

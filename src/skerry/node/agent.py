@@ -34,6 +34,7 @@ from skerry.node.renewal import Renewal
 from skerry.node.settings import NodeSettings, read_settings
 from skerry.node.signals import read_signals
 from skerry.node.stick import Stick
+from skerry.node.trust_news import take_refused, take_roots
 from skerry.node.uplink import RegionLink
 from skerry.node.upstream import Mirror, region_address
 from skerry.node.worker_admin import WorkerAdmin, worker_pid
@@ -41,10 +42,13 @@ from skerry.route import rules
 from skerry.schema.observed import Observed, ObservedModel, State
 from skerry.spine.journal import JournalReader
 from skerry.spine.outbox import Outbox, OutboxLimits
+from skerry.trust.anchors import issuer_key_ids
 from skerry.trust.update_client import UpdateClient
 
 TRIAL_LOOK_S = 0.5
 """Time between two looks while a new version is on trial."""
+TRUST_TICK_S = 300.0
+"""Longest time between two looks at what the region trusts, where a nudge was missed."""
 WAKE_S_MIN = 0.2
 """Nudges closer together than this are one."""
 
@@ -107,7 +111,7 @@ class Agent:
             on_renewed=self._renewed,
             on_failed=self._note,
         )
-        self._wake = asyncio.Event()
+        self._wake, self._trust_wake = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, *, announce: bool) -> None:
@@ -124,6 +128,7 @@ class Agent:
                 tasks.start_soon(self._keeper.run)
                 tasks.start_soon(self._link.run)
                 tasks.start_soon(self._renewal.run)
+                tasks.start_soon(self._hear_trust)
                 tasks.start_soon(self._reconcile)
                 if announce:
                     line = {"ready": True, "pid": os.getpid(), "node": self._settings.node}
@@ -136,7 +141,7 @@ class Agent:
     def observe(self) -> Observed:
         """Say what is true of this node now. Blocking: asks the worker, reads files."""
         settings, standing = self._settings, self._reconciler.standing
-        now_s = self._clock.unix_s()
+        now_s, identity = self._clock.unix_s(), self._files.load()
         disk, accepted = standing.disk, standing.accepted
         pid = worker_pid(self._folder)
         models = self._models() if pid else ()
@@ -165,13 +170,15 @@ class Agent:
             refusal=standing.refusal,
             outbox_records=sum(stats.records.values()),
             outbox_dropped={keep.value: count for keep, count in stats.dropped.items() if count},
-            certificate_ends_unix_s=self._files.load().ends_unix_s,
+            certificate_ends_unix_s=identity.ends_unix_s,
             agent_rss_bytes=rss_bytes(os.getpid()),
             worker_rss_bytes=rss_bytes(pid),
             signals=signals,
             rules_active=rules.active(
                 rules.judge_all(accepted.desired.rules if accepted else (), signals)
             ),
+            anchors_version=self._files.anchors.version,
+            issuers=issuer_key_ids(identity.chain_pem),
         )
 
     def _state(self, pid: int, models: tuple[ObservedModel, ...]) -> tuple[State, str]:
@@ -236,22 +243,51 @@ class Agent:
         await anyio.to_thread.run_sync(
             partial(self._keeper.event, "identity.renewed", f"issued by the {issuer}", by=issuer)
         )
-        pid = worker_pid(self._folder)
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGHUP)
+        self._wake_worker()
         if issuer == "region":
             try:
                 await self._link.use_new_identity()
             except SkerryError as error:  # NATS is away: its next connection shows the new one
                 self._note(str(error))
 
+    def _wake_worker(self) -> None:
+        pid = worker_pid(self._folder)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+
+    async def _hear_trust(self) -> None:
+        """Ask what the region trusts and whom it refuses: at the start, on a nudge, now and then.
+
+        A node whose certificate hangs on an authority that is being left renews soon.
+        """
+        while True:
+            try:
+                await anyio.to_thread.run_sync(self._take_trust)
+            except (SkerryError, OSError) as error:  # what is known stays
+                self._note(str(error))
+            with anyio.move_on_after(TRUST_TICK_S):
+                await self._trust_wake.wait()
+            self._trust_wake.clear()
+
+    def _take_trust(self) -> None:
+        url, host = region_address(self._settings), self._settings.region_host
+        try:
+            changed = take_roots(self._files, url=url)
+            changed = take_refused(self._files, url=url, host=host) or changed
+        finally:
+            if self._files.is_leaving(self._files.load().chain_pem):
+                anyio.from_thread.run_sync(self._renewal.hurry)
+        if changed:
+            self._wake_worker()
+            self._link.status_changed()
+
     def _records_waiting(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._link.records_waiting)
 
-    def _wake_now(self) -> None:
-        self._wake.set()
+    def _wake_now(self, role: str) -> None:
+        (self._trust_wake if role == "anchors" else self._wake).set()
 
     def _note(self, text: str) -> None:
         """Write a line for whoever reads the log; the log is local and holds no content."""

@@ -19,12 +19,13 @@ from skerry.node.errors import JoinRefusedError, RenewalError
 from skerry.node.identity import IdentityFiles
 from skerry.schema.api import ErrorReply, IdentityReply, IdentityRequest, JoinTicket, TrustReply
 from skerry.spine.nats_jwt import new_user_key
+from skerry.trust.anchors import CHAIN_BYTES_MAX
 from skerry.trust.enrol import enrol_request, load_or_create_enrolment_key
 from skerry.trust.identity import create_csr, key_to_pem, new_key
 from skerry.trust.spiffe import SpiffeId
-from skerry.trust.tls import client_context
+from skerry.trust.tls import client_context, unchecked_context
 
-REPLY_BYTES_MAX = 256 * 1024
+REPLY_BYTES_MAX = 2 * CHAIN_BYTES_MAX
 Document = TypeVar("Document")
 
 
@@ -35,7 +36,9 @@ def join(files: IdentityFiles, ticket: JoinTicket, *, inference_url: str, clock:
     refuses; the state folder is then as it was.
     """
     try:
-        trust = _call(ticket.region_url, "", _unchecked(), "GET", "/v1/trust", None, TrustReply)
+        trust = _call(
+            ticket.region_url, "", unchecked_context(), "GET", "/v1/trust", None, TrustReply
+        )
     except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
         raise JoinRefusedError(ticket.region_url, f"it could not be asked: {error}") from error
     found = hashlib.sha256(trust.roots_pem).hexdigest()
@@ -103,12 +106,18 @@ def _ask_identity(
         **msgspec.structs.asdict(proof),
         nats_public_key=nats_key.public,
         inference_url=inference_url,
-        want_site_authority=not files.site_authority.exists(),
+        want_site_authority=files.wants_site_authority(now_unix_s=clock.unix_s()),
     )
     path = "/v1/join" if token else "/v1/renew"
     tls = client_context(None, roots_pem)
     reply = _call(url, host, tls, "POST", path, request, IdentityReply)
-    files.keep(reply, key_pem=key_to_pem(key), nats_seed=nats_key.seed, now_unix_s=clock.unix_s())
+    files.keep(
+        reply,
+        key_pem=key_to_pem(key),
+        nats_seed=nats_key.seed,
+        now_unix_s=clock.unix_s(),
+        joining=bool(token),
+    )
 
 
 def _call(
@@ -131,11 +140,3 @@ def _call(
             raise _RefusedError(f"status {reply.status}") from None
         raise _RefusedError(f"{said.text} ({said.code})")
     return msgspec.json.decode(reply.body, type=kind)
-
-
-def _unchecked() -> ssl.SSLContext:
-    """Return a context that checks nothing: only for a document whose digest is known."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -4,6 +4,8 @@
     identity.pem        certificate chain and key, one hour, replaced at half life
     site-authority.pem  the site's own authority: renews the certificate while cut off
     roots.pem           whom the node trusts
+    anchors.json        the signed statements that led there
+    refused.json        whom the region has banned
     login.json          NATS login and where the region is reached; ends with the certificate
 
 Everything here is private to this user. A new identity is checked as its peers will
@@ -18,9 +20,11 @@ import msgspec
 
 from skerry.base.files import write_private
 from skerry.node.errors import NotJoinedError
-from skerry.schema.api import IdentityReply
+from skerry.schema.api import IdentityReply, Refused
 from skerry.spine.nats_jwt import Credentials
+from skerry.trust.anchors import AnchorStore, issuer_key_ids, key_ids, rejected
 from skerry.trust.authority import Authority
+from skerry.trust.errors import KeyFileError
 from skerry.trust.identity import Identity, certificates_of
 from skerry.trust.tls import client_context, verify_identity
 
@@ -61,6 +65,26 @@ class IdentityFiles:
         return self.folder / "roots.pem"
 
     @property
+    def anchors(self) -> AnchorStore:
+        """Whom the node trusts, and how that came to be."""
+        return AnchorStore(self.roots)
+
+    def trusted_pem(self) -> bytes:
+        """Return what TLS checks peers against: the roots, without authorities of banned nodes."""
+        return self.anchors.roots_pem + rejected(self.refused().authorities_pem)
+
+    def refused(self) -> Refused:
+        """Return whom the region has banned, as last heard."""
+        try:
+            return msgspec.json.decode((self.folder / "refused.json").read_bytes(), type=Refused)
+        except (OSError, msgspec.DecodeError):
+            return Refused()
+
+    def keep_refused(self, refused: Refused) -> None:
+        """Heed this list from now on."""
+        write_private(self.folder / "refused.json", msgspec.json.encode(refused))
+
+    @property
     def login(self) -> Path:
         """The NATS login."""
         return self.folder / "login.json"
@@ -71,15 +95,25 @@ class IdentityFiles:
         return self.folder / "1.root.json"
 
     def keep(
-        self, reply: IdentityReply, *, key_pem: bytes, nats_seed: str, now_unix_s: float
+        self,
+        reply: IdentityReply,
+        *,
+        key_pem: bytes,
+        nats_seed: str,
+        now_unix_s: float,
+        joining: bool = False,
     ) -> None:
         """Check what the region issued and put it in place, the certificate last.
 
         Raises `CertificateError` where peers would refuse it; then nothing changed.
         """
         identity = Identity(chain_pem=reply.chain_pem, key_pem=key_pem)
-        verify_identity(identity, reply.roots_pem, now_unix_s=now_unix_s)
-        write_private(self.roots, reply.roots_pem)
+        if joining:  # the ticket vouched for these roots
+            verify_identity(identity, reply.roots_pem, now_unix_s=now_unix_s)
+            self.anchors.begin(reply.roots_pem, reply.anchors)
+        else:  # from here on only a root vouches for another
+            self.anchors.take(reply.anchors, reply.domain)
+            verify_identity(identity, self.trusted_pem(), now_unix_s=now_unix_s)
         if reply.tuf_root and not self.tuf_root.exists():
             write_private(self.tuf_root, reply.tuf_root)
         if reply.site_authority_pem:
@@ -97,7 +131,7 @@ class IdentityFiles:
         """
         authority = Authority.load(self.site_authority)
         identity = authority.issue_identity(self.load().id, now_unix_s=now_unix_s)
-        verify_identity(identity, self.roots.read_bytes(), now_unix_s=now_unix_s)
+        verify_identity(identity, self.trusted_pem(), now_unix_s=now_unix_s)
         identity.save(self.identity)
         return identity
 
@@ -120,7 +154,30 @@ class IdentityFiles:
 
     def client_tls(self) -> ssl.SSLContext:
         """Return a context that shows this node and checks others, from the newest files."""
-        return client_context(self.load(), self.roots.read_bytes())
+        return client_context(self.load(), self.trusted_pem())
+
+    def wants_site_authority(self, *, now_unix_s: float) -> bool:
+        """Tell whether to ask for a site authority: none here, half its life over, or left."""
+        try:
+            authority = Authority.load(self.site_authority)
+        except KeyFileError:
+            return True
+        half_s = (authority.ends_unix_s - authority.starts_unix_s) / 2
+        return now_unix_s > authority.starts_unix_s + half_s or self.is_leaving(authority.chain_pem)
+
+    def is_leaving(self, chain_pem: bytes) -> bool:
+        """Tell whether an authority above this chain is being left, or is shut out."""
+        anchors = self.anchors.anchors
+        if anchors is None:
+            return False
+        out = key_ids(anchors.distrusted_pem) | set(anchors.leaving)
+        return not out.isdisjoint(issuer_key_ids(chain_pem))
+
+    def shut_out(self) -> frozenset[str]:
+        """Return the key ids of authorities that nobody here believes any more."""
+        anchors = self.anchors.anchors
+        fleet_wide = key_ids(anchors.distrusted_pem) if anchors else frozenset()
+        return fleet_wide | key_ids(self.refused().authorities_pem)
 
 
 def issued_by_site(identity: Identity) -> bool:

@@ -6,7 +6,9 @@ certificate that it has, says so, and tries again.
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
+import anyio
 import anyio.to_thread
 
 from skerry.base.clock import Clock
@@ -14,11 +16,15 @@ from skerry.base.errors import SkerryError
 from skerry.node.enrol import renew
 from skerry.node.errors import RenewalError
 from skerry.node.identity import IdentityFiles, issued_by_site
+from skerry.node.trust_news import take_roots
 
 RETRY_S_FIRST = 5.0
 RETRY_S_MAX = 300.0
 ALONE_LEFT_RATIO = 0.25
 """With less than this share of its life left, a node that is cut off renews by itself."""
+
+HURRY_S_MAX = 30.0
+"""Longest wait of a node that has to leave its certificate: a fleet must not come all at once."""
 
 OnRenewed = Callable[[str], Awaitable[None]]
 """Called with who issued (`region` or `site`) after a new identity lies on the disk."""
@@ -43,6 +49,11 @@ class Renewal:
         self._url, self._host, self._inference_url = region_url, region_host, inference_url
         self._clock, self._rng = clock, rng
         self._on_renewed, self._on_failed = on_renewed, on_failed
+        self._hurry = anyio.Event()
+
+    def hurry(self) -> None:
+        """Renew soon: an authority above this node's certificate is being left."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Wait for half life, renew, and again."""
@@ -53,12 +64,27 @@ class Renewal:
             if issued_by_site(identity):
                 # The region's certificate also brings the NATS login: ask for it soon.
                 due_s = min(due_s, RETRY_S_FIRST)
-            await self._clock.sleep(max(0.0, due_s))
+            await self._wait(due_s, identity.ends_unix_s - identity.starts_unix_s)
             if await self.once():
                 retry_s = RETRY_S_FIRST
             else:
-                await self._clock.sleep(retry_s)
+                # Spread: whoever waited for one region must not all come back in one second.
+                await self._clock.sleep(retry_s * self._rng.uniform(0.5, 1.0))
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
+
+    async def _wait(self, due_s: float, life_s: float) -> None:
+        """Wait until renewal is due, or for a while after somebody said to hurry."""
+
+        async def hurried() -> None:
+            await self._hurry.wait()
+            await self._clock.sleep(self._rng.uniform(0, min(HURRY_S_MAX, life_s / 20)))
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hurried)
+            await self._clock.sleep(max(0.0, due_s))
+            tasks.cancel_scope.cancel()
+        self._hurry = anyio.Event()
 
     async def once(self) -> bool:
         """Try the region, then, late in the certificate's life, the site's own authority."""
@@ -71,6 +97,8 @@ class Renewal:
         return True
 
     def _from_region(self) -> None:
+        with suppress(SkerryError):  # whoever shows other roots now proves them first
+            take_roots(self._files, url=self._url)
         renew(
             self._files,
             url=self._url,

@@ -16,6 +16,7 @@ from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.node.identity import IdentityFiles
 from skerry.node.settings import NodeSettings
+from skerry.schema.api import Nudge
 from skerry.schema.observed import Observed
 from skerry.spine import subjects
 from skerry.spine.bus import Message
@@ -39,7 +40,7 @@ class RegionLink:
         clock: Clock,
         rng: random.Random,
         report: Callable[[], Observed],
-        on_nudge: Callable[[], None],
+        on_nudge: Callable[[str], None],
         on_note: Callable[[str], None],
     ) -> None:
         self._settings, self._files, self._outbox = settings, files, outbox
@@ -97,8 +98,12 @@ class RegionLink:
         """Report at once instead of at the next beat; call it from the event loop's thread."""
         self._changed.set()
 
-    async def _on_command(self, _message: Message) -> bytes | None:
-        self._on_nudge()
+    async def _on_command(self, message: Message) -> bytes | None:
+        try:
+            role = msgspec.json.decode(message.payload, type=Nudge).role
+        except msgspec.DecodeError:
+            role = ""  # whatever it was meant to say, looking does no harm
+        self._on_nudge(role)
         return None
 
     async def _tell(self) -> None:

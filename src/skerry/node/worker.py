@@ -13,7 +13,6 @@ import os
 import random
 import signal
 from pathlib import Path
-from typing import Any
 
 import anyio
 import msgspec
@@ -30,6 +29,7 @@ from skerry.learn.explainer import Explainer
 from skerry.node.folder import NodeFolder
 from skerry.node.guard import Guard
 from skerry.node.identity import IdentityFiles
+from skerry.node.peer_door import RECHECK_S, PeerDoor
 from skerry.node.quarantine import read_quarantine
 from skerry.node.recorder import Recorder
 from skerry.node.settings import PORTS, NodeSettings, read_settings, write_settings
@@ -40,19 +40,20 @@ from skerry.pipeline.folder_source import FolderSettings, FolderSource
 from skerry.pipeline.front import wrap as with_front
 from skerry.pipeline.steps import Label
 from skerry.route import rules
+from skerry.route.away import CallPeer
 from skerry.route.peer_http import HttpPeers
 from skerry.route.router import Router
 from skerry.schema.desired import Peer
 from skerry.schema.model import Card
-from skerry.schema.oip import InferFunction, InferRequest, Tensor
+from skerry.schema.oip import InferFunction, InferReply, InferRequest, Tensor
 from skerry.schema.policy import Place
 from skerry.serve.listening import Listener
 from skerry.serve.server import Server
 from skerry.serve.settings import ServeSettings
 from skerry.spine.journal import JournalWriter
 from skerry.trust.acceptance import AcceptedDesired
-from skerry.trust.spiffe import Role, node_id
-from skerry.trust.tls import LiveServerContext, client_context, peer_id
+from skerry.trust.spiffe import node_id
+from skerry.trust.tls import LiveServerContext, client_context
 
 SIGNALS_S = 0.25
 INTAKE_DEADLINE_S = 10.0
@@ -90,6 +91,7 @@ class Worker:
         self._signals: dict[str, str | float] = {}
         self._accepted: AcceptedDesired | None = None
         self._domain = settings.domain
+        self._peer_door = PeerDoor(settings.domain, clock)
         self._server = self._make_server()
 
     async def run(self, *, announce: bool) -> None:
@@ -107,6 +109,7 @@ class Worker:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._reload_on, reload)
                 tasks.start_soon(self._watch_signals)
+                tasks.start_soon(self._recheck_peers)
                 if self._shadow is not None:
                     tasks.start_soon(self._shadow.save_now_and_then)
                 if self._settings.intake_folder and self._settings.intake_model:
@@ -129,8 +132,9 @@ class Worker:
         self._heed_quarantine()
         # Not joined yet, or a file that cannot be used: the identity of before stays.
         with contextlib.suppress(SkerryError, OSError, ValueError):
-            identity, roots = self._files.load(), self._files.roots.read_bytes()
+            identity, roots = self._files.load(), self._files.trusted_pem()
             self._client.tls = client_context(identity, roots)
+            self._peer_door.refuse(frozenset(self._files.refused().ids), self._files.shut_out())
             if self._server_tls is not None:
                 self._server_tls.renew(identity, roots)
         accepted = AcceptedDesired.load(self._folder.current)
@@ -155,14 +159,14 @@ class Worker:
         with contextlib.suppress(
             SkerryError, OSError
         ):  # an unprovisioned node serves its own machine only
-            tls = LiveServerContext(self._files.load(), self._files.roots.read_bytes())
+            tls = LiveServerContext(self._files.load(), self._files.trusted_pem())
             self._server_tls = tls
             listeners.append(
                 Listener(
                     host=settings.host,
                     port=settings.peer_port,
                     ssl=tls.context,
-                    authorize=self._admit_peer,
+                    authorize=self._peer_door.admit,
                     option="peer_port",
                 )
             )
@@ -200,7 +204,7 @@ class Worker:
             policy=None,
             tier_order=(settings.tier,),
             peers=(),
-            call_peer=peers.call,
+            call_peer=self._call_peer(peers),
             probe_peer=peers.probe,
             clock=self._clock,
             rng=self._rng,
@@ -219,7 +223,7 @@ class Worker:
                 answer,
                 settings.shadow,
                 here=local,
-                call_peer=peers.call,
+                call_peer=self._call_peer(peers),
                 accepted=lambda: self._accepted,
                 cards=self._card,
                 site=settings.site,
@@ -242,16 +246,18 @@ class Worker:
     def _card(self, model: str, version: str) -> Card | None:
         return self._server.service.card(model, version)
 
+    def _call_peer(self, peers: HttpPeers) -> CallPeer:
+        """Call peers, but none that the region has banned."""
+
+        async def call(peer: Peer, request: InferRequest, deadline_s: float) -> InferReply:
+            self._peer_door.check(peer)
+            return await peers.call(peer, request, deadline_s)
+
+        return call
+
     def _server_name(self, peer: Peer) -> str:
         number = int(peer.node.rpartition("/")[2])
         return node_id(self._domain, peer.region, peer.site, number).host
-
-    def _admit_peer(self, connection: Any) -> str:
-        """Let in nodes of this fleet; returns the site that a peer's requests come from."""
-        peer = peer_id(connection)
-        if peer.role is not Role.NODE or peer.domain != self._domain:
-            raise PeerRefusedError(str(peer))
-        return peer.site
 
     def _say_ready(self, *, announce: bool) -> None:
         ports = self._server.ports
@@ -274,6 +280,12 @@ class Worker:
             await reload.wait()
             reload.clear()
             self.read_again()
+
+    async def _recheck_peers(self) -> None:
+        """Cut peers whose certificate has ended, or who were banned since they came."""
+        while True:
+            await self._clock.sleep(RECHECK_S)
+            self._server.recheck()
 
     async def _watch_signals(self) -> None:
         """Follow what meters and people write; rules act here, also offline."""
@@ -314,20 +326,6 @@ class Worker:
             raise
         label, score = (tensor.data for tensor in reply.outputs[:2])
         return Label(label[0].decode(), float(score[0]))
-
-
-class PeerRefusedError(SkerryError):
-    """Somebody with a certificate of this fleet, who is no node, called the peer door."""
-
-    code = "E1007"
-    http_status = 403
-
-    def __init__(self, peer: str) -> None:
-        super().__init__(peer)
-        self.peer = peer
-
-    def __str__(self) -> str:
-        return f"{self.peer} is no node of this fleet"
 
 
 def with_free_ports(settings: NodeSettings) -> NodeSettings:

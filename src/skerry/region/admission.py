@@ -8,9 +8,8 @@ Errors:  those of `skerry.trust.enrol`; OtherRegionError, NatsKeyError.
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
 
 from skerry.base.clock import Clock
 from skerry.region.errors import OtherRegionError
@@ -19,6 +18,7 @@ from skerry.region.settings import RegionSettings
 from skerry.schema.api import IdentityReply, IdentityRequest, JoinTicket, TokenRequest
 from skerry.spine.https_server import CallInvalidError
 from skerry.spine.nats_jwt import ServerKit, check_user_public, issue_node
+from skerry.trust.anchors import AnchorStore
 from skerry.trust.authority import Authority
 from skerry.trust.enrol import EnrolRequest, admit_join, admit_renewal, new_token
 from skerry.trust.registry import Registry
@@ -35,11 +35,11 @@ class Admission:
         self,
         settings: RegionSettings,
         *,
-        authority: Authority,
-        kit: ServerKit,
+        authority: Callable[[], Authority],
+        kit: Callable[[], ServerKit],
         registry: Registry,
         roster: Roster,
-        roots_pem: bytes,
+        anchors: AnchorStore,
         tuf_root: bytes,
         clock: Clock,
         region_url: str,
@@ -47,7 +47,7 @@ class Admission:
     ) -> None:
         self._settings, self._authority, self._kit = settings, authority, kit
         self._registry, self._roster, self._clock = registry, roster, clock
-        self._roots_pem, self._tuf_root = roots_pem, tuf_root
+        self._anchors, self._tuf_root = anchors, tuf_root
         self._region_url, self._nats_url = region_url, nats_url
         self._host = region_id(settings.domain, settings.region).host
 
@@ -68,7 +68,7 @@ class Admission:
         return JoinTicket(
             region_url=self._region_url,
             region_host=self._host,
-            roots_sha256=hashlib.sha256(self._roots_pem).hexdigest(),
+            roots_sha256=hashlib.sha256(self._anchors.roots_pem).hexdigest(),
             token=token,
             spiffe_id=str(spiffe_id),
             ends_unix_s=now_unix_s + request.life_s,
@@ -90,7 +90,7 @@ class Admission:
         decide = admit_join if joining else admit_renewal
         spiffe_id = decide(self._registry, proof, now_unix_s=now_unix_s)
         ends_unix_s = min(
-            now_unix_s + self._settings.certificate_life_s, self._authority.ends_unix_s
+            now_unix_s + self._settings.certificate_life_s, self._authority().ends_unix_s
         )
         # Noted first: a login that is out must be known, or it could not be revoked.
         changed = self._roster.admitted(
@@ -100,14 +100,14 @@ class Admission:
             ends_unix_s=ends_unix_s,
             now_unix_s=now_unix_s,
         )
-        chain_pem = self._authority.issue_leaf(
+        chain_pem = self._authority().issue_leaf(
             request.csr_pem,
             spiffe_id,
             now_unix_s=now_unix_s,
             life_s=ends_unix_s - now_unix_s,
         )
         login = issue_node(
-            self._kit,
+            self._kit(),
             site=spiffe_id.site,
             number=spiffe_id.number,
             public=request.nats_public_key,
@@ -121,29 +121,29 @@ class Admission:
             domain=spiffe_id.domain,
             spiffe_id=str(spiffe_id),
             chain_pem=chain_pem,
-            roots_pem=self._roots_pem,
+            roots_pem=self._anchors.roots_pem,
+            anchors=self._anchors.chain_bytes,
             ends_unix_s=float(int(ends_unix_s)),
             nats_jwt=login,
             nats_url=self._nats_url,
             nats_host=self._host,
             site_authority_pem=(
-                self._site_authority(spiffe_id.site, now_unix_s)
-                if request.want_site_authority
-                else b""
+                self._site_authority(spiffe_id, now_unix_s) if request.want_site_authority else b""
             ),
             tuf_root=self._tuf_root if joining else b"",
         )
         return reply, changed
 
-    def _site_authority(self, site: str, now_unix_s: float) -> bytes:
-        """Make an authority for a site; each node gets its own, so that one can be replaced."""
-        authority = self._authority.issue_site(site, now_unix_s=now_unix_s)
+    def _site_authority(self, node: SpiffeId, now_unix_s: float) -> bytes:
+        """Make an authority for a node's site: each node's own, so that a ban shuts it out alone.
+
+        Noted first: one that is out must be known, or it could not be shut out.
+        """
+        authority = self._authority().issue_site(node.site, now_unix_s=now_unix_s)
+        self._roster.gave_site_authority(
+            node, authority.certificate_pem, authority.ends_unix_s, now_unix_s
+        )
         with tempfile.TemporaryDirectory() as folder:  # private to this user, gone at once
             path = Path(folder) / "site.pem"
             authority.save(path)
             return path.read_bytes()
-
-
-def decode_kit(data: bytes) -> ServerKit:
-    """Read what `bootstrap.install_region` wrote for the NATS child and its process."""
-    return msgspec.json.decode(data, type=ServerKit)

@@ -19,6 +19,7 @@ from skerry.region.settings import RegionSettings
 from skerry.schema import api
 from skerry.spine.files_api import blob_name, metadata_name, repository_file, target_name
 from skerry.spine.https_server import Call, File, NotHereError, Reply, Route
+from skerry.trust.anchors import AnchorStore
 from skerry.trust.enrol import BannedError
 from skerry.trust.registry import Registry
 from skerry.trust.spiffe import Role, SpiffeId, node_id, region_id
@@ -39,16 +40,18 @@ class RegionApi:
         roster: Roster,
         mirror: Mirror,
         blobs: BlobCache,
-        roots_pem: bytes,
+        anchors: AnchorStore,
         clock: Clock,
         push: Callable[[], api.RegistryPush],
+        refused: Callable[[], api.Refused],
         on_change: Callable[[], None],
         on_ban: Callable[[], Awaitable[None]],
         health: Callable[[], api.Health],
     ) -> None:
         self._settings, self._admission, self._registry = settings, admission, registry
         self._roster, self._mirror, self._blobs = roster, mirror, blobs
-        self._roots_pem, self._clock, self._push = roots_pem, clock, push
+        self._anchors, self._clock, self._push = anchors, clock, push
+        self._refused_now = refused
         self._on_change, self._on_ban, self._health_now = on_change, on_ban, health
 
     def routes(self) -> list[Route]:
@@ -58,6 +61,7 @@ class RegionApi:
             Route("GET", "/v1/trust", self._trust, None),
             Route("POST", "/v1/join", self._join, None),
             Route("POST", "/v1/renew", self._renew, None),
+            Route("GET", "/v1/refused", self._refused, READERS),
             Route("GET", "/tuf/metadata/{file}", self._metadata, READERS),
             Route("GET", "/tuf/targets/{path:.+}", self._target, READERS),
             Route("GET", "/blob/{sha256}", self._blob, READERS),
@@ -81,9 +85,13 @@ class RegionApi:
             domain=self._settings.domain,
             region=self._settings.region,
             host=region_id(self._settings.domain, self._settings.region).host,
-            roots_pem=self._roots_pem,
+            roots_pem=self._anchors.roots_pem,
             marker=self._settings.marker,
+            anchors=self._anchors.chain_bytes,
         )
+
+    async def _refused(self, call: Call) -> Reply:
+        return await to_thread.run_sync(self._refused_now)
 
     async def _join(self, call: Call) -> Reply:
         return await self._issue(call, joining=True)

@@ -19,15 +19,18 @@ from anyio import to_thread
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock
-from skerry.region.admission import Admission, decode_kit
+from skerry.region.admission import Admission
 from skerry.region.blob_cache import BlobCache
 from skerry.region.http_api import RegionApi
 from skerry.region.mirror import Mirror
 from skerry.region.roster import Roster
 from skerry.region.settings import RegionFolder, RegionSettings, read_settings, write_settings
+from skerry.region.signer import NodeSigner
 from skerry.region.upstream import Upstream
-from skerry.schema.api import Health, Nudge, RegistryPush
+from skerry.schema.api import AuthorityGrant, Health, Nudge, Refused, RegistryPush
+from skerry.schema.audit import Note, unwritten
 from skerry.spine import subjects
+from skerry.spine.authority_api import AuthorityApi
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Message
 from skerry.spine.https_server import HttpsServer
@@ -37,9 +40,12 @@ from skerry.spine.nats_config import HubLink
 from skerry.spine.nats_server import free_port
 from skerry.spine.relay import Relay
 from skerry.spine.served_nats import ServedNats
+from skerry.trust.anchors import AnchorStore, issuer_key_ids
 from skerry.trust.authority import Authority
+from skerry.trust.authority_change import AuthorityKeeper
 from skerry.trust.registry import SqliteRegistry
 from skerry.trust.spiffe import central_id, region_id
+from skerry.trust.tls import CertificateError, explain_tls_error
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +57,11 @@ class Region:
 
     def __init__(self, state: Path, settings: RegionSettings, clock: Clock) -> None:
         self._place, self._settings, self._clock = RegionFolder(state), settings, clock
-        self._authority = Authority.load(self._place.authority)
-        self._kit = decode_kit(self._place.nats_kit.read_bytes())
+        self._anchors = AnchorStore(self._place.roots)
+        self._keeper = AuthorityKeeper(self._place.authority, self._anchors, clock)
+        self._signer = NodeSigner(self._place.nats_kit)
         self._served = ServedNats(
-            self._authority,
+            self._keeper.authority,
             region_id(settings.domain, settings.region),
             life_s=settings.certificate_life_s,
             identity_file=self._place.server_identity,
@@ -64,10 +71,11 @@ class Region:
         address = settings.advertise or settings.host
         self._url = f"https://{address}:{settings.api_port}"
         self._nats_url = f"tls://{address}:{settings.nats_port}"
+        self._note: Note = unwritten
         self._look, self._tell = anyio.Event(), anyio.Event()
         self._central_unix_s: float | None = None
         self._mirrored_unix_s: float | None = None
-        self._account_jwt = self._kit.account_jwt
+        self._account_jwt = self._signer.kit.account_jwt
 
     async def serve(self, on_ready: Callable[[int, int], None]) -> None:
         """Run until cancelled; `on_ready` gets the ports of API and NATS."""
@@ -86,21 +94,20 @@ class Region:
             blobs = BlobCache(store, self._upstream, self._mirror.blob_length)
 
             await self._served.start(
-                self._kit,
+                self._signer.kit,
                 place.nats,
                 host=settings.host,
                 client_port=settings.nats_port,
                 hub=HubLink(url=settings.hub_url, tls_name=settings.hub_name),
             )
             stack.push_async_callback(self._served.stop)
-            roots_pem = place.roots.read_bytes()
             bus = await NatsBus.connect(
                 [self._served.url],
                 name=settings.region,
                 inbox_prefix=subjects.inbox_region(settings.region),
                 tls=self._served.client_tls,
                 tls_hostname=self._served.host,
-                credentials=lambda: self._kit.process,
+                credentials=lambda: self._signer.kit.process,
                 domain=settings.region,
                 on_note=log.warning,
             )
@@ -110,7 +117,7 @@ class Region:
                 [self._served.url],
                 tls=self._served.client_tls,
                 tls_hostname=self._served.host,
-                credentials=lambda: self._kit.system,
+                credentials=lambda: self._signer.kit.system,
             )
             stack.push_async_callback(self._admin.close)
             relay = Relay(bus, region=settings.region, clock=self._clock, rng=rng)
@@ -119,11 +126,11 @@ class Region:
 
             admission = Admission(
                 settings,
-                authority=self._authority,
-                kit=self._kit,
+                authority=lambda: self._keeper.authority,
+                kit=lambda: self._signer.kit,
                 registry=self._registry,
                 roster=self._roster,
-                roots_pem=roots_pem,
+                anchors=self._anchors,
                 tuf_root=place.tuf_root.read_bytes(),
                 clock=self._clock,
                 region_url=self._url,
@@ -136,14 +143,23 @@ class Region:
                 roster=self._roster,
                 mirror=self._mirror,
                 blobs=blobs,
-                roots_pem=roots_pem,
+                anchors=self._anchors,
                 clock=self._clock,
                 push=self._report,
+                refused=self._refused,
                 on_change=lambda: self._tell.set(),
                 on_ban=self._enforce_bans,
                 health=self._health,
             )
-            server = HttpsServer(api.routes(), self._served.door.context, admit=api.admit)
+            authority_api = AuthorityApi(
+                self._keeper,
+                use=self._use_authority,
+                new_signer=self._signer.successor,
+                note=self._note,
+            )
+            routes = [*api.routes(), *authority_api.routes()]
+            self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
+            server = HttpsServer(routes, self._served.door.context, admit=api.admit)
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
             async with anyio.create_task_group() as tasks:
@@ -158,6 +174,7 @@ class Region:
 
     async def _on_nudge(self, message: Message) -> None:
         self._look.set()
+        self._tell.set()  # the answer to a push brings what is not signed state
 
     def _sites(self) -> set[str]:
         """Return whose desired documents to carry: sites with a node here, and its own."""
@@ -177,10 +194,10 @@ class Region:
             with anyio.move_on_after(self._settings.mirror_tick_s):
                 await self._look.wait()
 
-    async def _nudge_sites(self) -> None:
+    async def _nudge_sites(self, role: str = "desired") -> None:
         """Tell every site of the region that something new can be fetched here."""
         region = self._settings.region
-        nudge = msgspec.json.encode(Nudge(generation=0))
+        nudge = msgspec.json.encode(Nudge(generation=0, role=role))
         for site in sorted(await to_thread.run_sync(self._sites)):
             await self._bus.publish(subjects.command(region, site), nudge)
 
@@ -195,7 +212,15 @@ class Region:
             nats_url=self._nats_url,
             nodes=tuple(self._roster.nodes(bans)),
             revoked_logins=tuple(revoked),
+            anchors_version=self._anchors.version,
+            issuers=issuer_key_ids(self._served.identity.chain_pem),
         )
+
+    def _refused(self) -> Refused:
+        """Return whom nodes have to refuse: the banned, and all below what they hold."""
+        banned = set(self._registry.bans())
+        held = self._roster.site_authorities(banned, self._clock.unix_s()) if banned else b""
+        return Refused(ids=tuple(sorted(banned)), authorities_pem=held)
 
     async def _registry_loop(self) -> None:
         """Tell central who is here: after each change, at each tick, until it has heard."""
@@ -208,6 +233,8 @@ class Region:
                 self._look.set()  # a site that just got its first node has a document to carry
             except (SkerryError, OSError, msgspec.DecodeError) as error:
                 log.warning("registry: %s", error)
+                if isinstance(explain_tls_error(error), CertificateError):
+                    await self._ask_what_is_trusted()
                 await self._cut_quietly()
                 wait_s = min(wait_s, RETRY_S)
             with anyio.move_on_after(wait_s):
@@ -217,6 +244,8 @@ class Region:
         report = await to_thread.run_sync(self._report)
         reply = await to_thread.run_sync(self._upstream.push, report)
         self._central_unix_s = self._clock.unix_s()
+        if reply.anchors:
+            await self._take_anchors(reply.anchors)
         if reply.account_jwt and reply.account_jwt != self._account_jwt:
             await self._admin.revoke(reply.account_jwt, report.revoked_logins)
             self._account_jwt = reply.account_jwt
@@ -231,6 +260,8 @@ class Region:
         except (SkerryError, OSError, msgspec.DecodeError) as error:
             log.warning("bans: %s", error)
         await self._cut_banned()
+        self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
+        await self._nudge_sites("anchors")
 
     async def _cut_quietly(self) -> None:
         try:
@@ -243,6 +274,31 @@ class Region:
         for public in report.revoked_logins:
             for connection in await self._admin.live(public):
                 await self._admin.kick(connection)
+
+    # --- whom to trust, and as whom to speak --------------------------------------------
+
+    async def _take_anchors(self, chain: bytes) -> None:
+        """Take what the fleet trusts now: doors and NATS at once, sites by a nudge."""
+        if await to_thread.run_sync(self._anchors.take, chain, self._settings.domain):
+            await self._served.use(self._keeper.authority)
+            self._tell.set()
+        await self._nudge_sites("anchors")
+
+    async def _ask_what_is_trusted(self) -> None:
+        """Away for so long that central's chain is new here: what it says proves itself."""
+        try:
+            await self._take_anchors(await to_thread.run_sync(self._upstream.anchors))
+        except (SkerryError, OSError, msgspec.DecodeError) as error:
+            log.warning("trust roots: %s", error)
+
+    async def _use_authority(self, authority: Authority, grant: AuthorityGrant) -> None:
+        """Issue from another authority from now on, and sign logins with the key beside it."""
+        if grant.account_jwt:
+            await self._admin.push_account(grant.account_jwt)
+            await to_thread.run_sync(self._signer.switch, grant.account_jwt)
+            self._account_jwt = grant.account_jwt
+        await self._served.use(authority)
+        self._tell.set()
 
     # --- the rest ---------------------------------------------------------------------
 

@@ -31,6 +31,9 @@ class Roster:
             CREATE TABLE IF NOT EXISTS logins (
               public TEXT PRIMARY KEY, spiffe_id TEXT NOT NULL,
               ends_unix_s REAL NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS site_authorities (
+              pem BLOB PRIMARY KEY, spiffe_id TEXT NOT NULL,
+              ends_unix_s REAL NOT NULL) WITHOUT ROWID;
             """
         )
 
@@ -100,6 +103,26 @@ class Roster:
                 (now_unix_s,),
             ).fetchall()
         return [public for public, spiffe_id in rows if spiffe_id in spiffe_ids]
+
+    def gave_site_authority(
+        self, spiffe_id: SpiffeId, pem: bytes, ends_unix_s: float, now_unix_s: float
+    ) -> None:
+        """Note the certificate of an authority that a node got for its site."""
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM site_authorities WHERE ends_unix_s < ?", (now_unix_s,))
+            self._db.execute(
+                "INSERT OR REPLACE INTO site_authorities VALUES (?, ?, ?)",
+                (pem, str(spiffe_id), ends_unix_s),
+            )
+
+    def site_authorities(self, spiffe_ids: set[str], now_unix_s: float) -> bytes:
+        """Return the certificates (PEM) of site authorities that these nodes hold."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT pem, spiffe_id FROM site_authorities WHERE ends_unix_s >= ? ORDER BY pem",
+                (now_unix_s,),
+            ).fetchall()
+        return b"".join(pem for pem, spiffe_id in rows if spiffe_id in spiffe_ids)
 
     def _rows(self) -> list[tuple[str, str, float]]:
         with self._lock:

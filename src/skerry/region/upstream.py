@@ -14,9 +14,11 @@ import msgspec
 
 from skerry.base.https import https_call
 from skerry.region.errors import CentralAwayError
-from skerry.schema.api import ErrorReply, RegistryPush, RegistryReply
+from skerry.schema.api import AnchorsDocument, ErrorReply, RegistryPush, RegistryReply
 from skerry.spine.blobs import BlobStore
 from skerry.spine.fetch import fetch_blob
+from skerry.trust.anchors import CHAIN_BYTES_MAX
+from skerry.trust.tls import unchecked_context
 
 FILE_BYTES_MAX = 5_000_000
 NOT_FOUND = 404
@@ -47,6 +49,22 @@ class Upstream:
             length=length,
             into=into,
         )
+
+    def anchors(self) -> bytes:
+        """Return what central trusts, from whoever answers there: the chain proves itself."""
+        path = "/v1/anchors"
+        try:
+            reply = https_call(
+                "GET",
+                self._url,
+                path,
+                tls=unchecked_context(),
+                name="",
+                reply_bytes_max=2 * CHAIN_BYTES_MAX,
+            )
+        except (OSError, http.client.HTTPException) as error:
+            raise CentralAwayError(f"GET {path}", str(error) or type(error).__name__) from error
+        return msgspec.json.decode(reply.body, type=AnchorsDocument).anchors
 
     def _call(self, method: str, path: str, body: bytes | None) -> bytes:
         call = f"{method} {path}"

@@ -120,6 +120,14 @@ class AnchorsDocument(msgspec.Struct, frozen=True, kw_only=True):
     anchors: bytes
 
 
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/refused`: whom this region has banned, for its nodes to refuse as well."""
+
+    ids: tuple[str, ...] = ()
+    authorities_pem: bytes = b""
+    """The site authorities that banned nodes hold: nothing below them is believed either."""
+
+
 class AuthorityAsk(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/authority/request`: ask a process for a request for its own authority."""
 

@@ -64,3 +64,7 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 Note = Callable[[AuditEvent], Awaitable[None]]
 """Write an event down; returns once it is on disk. Raises `TrustError` if it cannot be kept."""
+
+
+async def unwritten(event: AuditEvent) -> None:
+    """Keep nothing: where no ledger is kept yet."""

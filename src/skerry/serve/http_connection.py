@@ -181,6 +181,15 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self._phase == _IDLE and now_s - self._moved_s > limits.idle_s:
             self._transport.close()
 
+    def recheck(self) -> None:
+        """Close at once if the peer may no longer be here."""
+        authorize = self._listener.authorize
+        if authorize is not None and self._phase != _DONE:
+            try:
+                authorize(self._transport.get_extra_info("ssl_object"))
+            except SkerryError:
+                self._transport.abort()
+
     def stop(self) -> None:
         """Close after the last reply, which says so.
 

@@ -61,6 +61,11 @@ class HttpDoor:
                 await self._sweeper
         self._listening.clean()
 
+    def recheck(self) -> None:
+        """Ask of each connection once more whether its peer may be here; cut it if not."""
+        for connection in list(self._connections):
+            connection.recheck()
+
     # What connections call.
 
     def admit(self, connection: HttpConnection) -> int:

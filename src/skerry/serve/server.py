@@ -129,6 +129,10 @@ class Server:
             await self._control.close()
         await self.service.repository.drain()
 
+    def recheck(self) -> None:
+        """Cut connections whose peers may no longer be here, as their listeners say."""
+        self._http.recheck()
+
     async def _open_doors(self) -> None:
         settings = self.settings
         host = settings.host

@@ -198,6 +198,31 @@ class AccountPushError(SpineError):
         return "repeat it; an account change is safe to repeat"
 
 
+class ReloadNotAppliedError(SpineError):
+    """A NATS server was told to read its files again and did not take them.
+
+    `RELOAD_NOT_APPLIED`: it goes on with what it had, so a new certificate, new roots or a
+    removed right in those files is not in force, whatever the files say.
+    """
+
+    code = "E0262"
+    reason = "RELOAD_NOT_APPLIED"
+
+    def __init__(self, folder: str, log_tail: str) -> None:
+        super().__init__(folder, log_tail)
+        self.folder, self.log_tail = folder, log_tail
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reason}: the NATS server in {self.folder} kept its old files: {self.log_tail}"
+        )
+
+    @property
+    def hint(self) -> str:
+        """Name the file to read."""
+        return f"read {self.folder}/nats.log; what is wrong with the new files is said there"
+
+
 class NatsKeyError(SpineError):
     """A NATS key or token cannot be used: wrong kind, damaged, or not the expected issuer."""
 

@@ -110,14 +110,30 @@ def public_of(seed: str) -> str:
 
 def check_user_public(public: str) -> str:
     """Return a public user key if it is one, else raise `NatsKeyError`. For keys from a network."""
+    if not _is_public(public, nkeys.PREFIX_BYTE_USER):
+        raise NatsKeyError(f"{public[:64]!r} is not a user key", "56 characters, starting with U")
+    return public
+
+
+def check_account_public(public: str) -> str:
+    """Return a public signing key if it is one, else raise `NatsKeyError`."""
+    if not _is_public(public, nkeys.PREFIX_BYTE_ACCOUNT):
+        raise NatsKeyError(f"{public[:64]!r} is no signing key", "56 characters, starting with A")
+    return public
+
+
+def new_signer_seed() -> str:
+    """Make the seed of a key that signs logins."""
+    return _new_seed(nkeys.PREFIX_BYTE_ACCOUNT)
+
+
+def _is_public(public: str, prefix: int) -> bool:
     try:
         raw = base64.b32decode(public.encode("ascii")) if len(public) == 56 else b""
     except (ValueError, UnicodeEncodeError):
         raw = b""
-    whole = len(raw) == 35 and raw[0] == nkeys.PREFIX_BYTE_USER
-    if not whole or nkeys.crc16(bytearray(raw[:33])).to_bytes(2, "little") != raw[33:]:
-        raise NatsKeyError(f"{public[:64]!r} is not a user key", "56 characters, starting with U")
-    return public
+    whole = len(raw) == 35 and raw[0] == prefix
+    return whole and bool(nkeys.crc16(bytearray(raw[:33])).to_bytes(2, "little") == raw[33:])
 
 
 def issue_user(
@@ -173,6 +189,8 @@ class _Keys(msgspec.Struct, kw_only=True):
     """Seeds of scoped signing keys, by `<role>:<server>`."""
     logins: dict[str, str]
     """Seeds of the long-lived logins, by `<role>:<server>`: a kit made again keeps its keys."""
+    outside: dict[str, list[str]] = {}
+    """Public keys of signers whose seeds never were here, by `<role>:<server>`; newest last."""
     revoked: dict[str, dict[str, int]] = {}
     revision: int = 0
     """Issue time of the account JWT: a server keeps the newest, so every change raises it."""
@@ -221,7 +239,8 @@ class NatsOperator:
         keys.accounts.setdefault(name, _new_seed(account))
         keys.systems.setdefault(name, _new_seed(account))
         for role in roles:
-            keys.signers.setdefault(f"{role}:{name}", _new_seed(account))
+            if f"{role}:{name}" not in keys.outside:
+                keys.signers.setdefault(f"{role}:{name}", _new_seed(account))
         for login in ("process", "system"):
             keys.logins.setdefault(f"{login}:{name}", _new_seed(nkeys.PREFIX_BYTE_USER))
 
@@ -248,22 +267,53 @@ class NatsOperator:
             server,
             _LIMITS | _STORE_LIMITS,
             signing_keys=[
-                self._scope(role, server)
+                self._scope(role, server, key)
                 for role in Role
-                if f"{role}:{server}" in self._keys.signers
+                for key in self._signers(role, server)
             ],
             default_permissions=nothing,  # for a login that no scoped key signed
             revocations=self._keys.revoked.get(server, {}),
         )
 
-    def _scope(self, role: Role, server: str) -> dict[str, Any]:
+    def _signers(self, role: Role, server: str) -> list[str]:
+        """Return the public keys that may sign logins of a role, the newest last."""
+        name = f"{role}:{server}"
+        here = [public_of(self._keys.signers[name])] if name in self._keys.signers else []
+        return here + self._keys.outside.get(name, [])
+
+    def add_node_signer(self, region: str, public: str) -> str:
+        """Let one more key sign logins of a region's nodes; returns the region's new account.
+
+        The key is the region's own and its seed stays there. Logins of the keys of before stay
+        good until `drop_node_signers`.
+        """
+        self._seed(self._keys.accounts, region)
+        known = self._keys.outside.setdefault(f"{Role.NODE}:{region}", [])
+        if check_account_public(public) not in known:
+            known.append(public)
+            self._save()
+        return self.account_jwt(region)
+
+    def drop_node_signers(self, region: str, *, keep: str) -> str:
+        """Take no login of any other key than `keep`; returns the region's new account."""
+        name = f"{Role.NODE}:{region}"
+        if keep not in self._signers(Role.NODE, region):
+            raise NatsKeyError(f"{keep!r} signs no logins of {region}", "one of its signers")
+        if self._keys.outside.get(name) == [keep] and name not in self._keys.signers:
+            return self.account_jwt(region)
+        self._keys.outside[name] = [keep]
+        self._keys.signers.pop(name, None)
+        self._save()
+        return self.account_jwt(region)
+
+    @staticmethod
+    def _scope(role: Role, server: str, key: str) -> dict[str, Any]:
         templates: dict[Role, Callable[[], dict[str, Any]]] = {
             Role.NODE: partial(nats_rights.node, server),
             Role.REGION: partial(nats_rights.region, server),
             Role.LEAF: nats_rights.leaf,
             Role.CENTRAL: nats_rights.central,
         }
-        key = public_of(self._keys.signers[f"{role}:{server}"])
         return {"kind": "user_scope", "key": key, "role": role.value, "template": templates[role]()}
 
     def _seed(self, seeds: Mapping[str, str], server: str) -> str:

@@ -7,7 +7,7 @@ ties that to the *thread* that started it, so `start` must be called from a thre
 as long as the process: the main one, where the event loop runs. The state folder is locked,
 because nats-server itself would let two servers write to one store.
 
-Errors: ServerBinaryError, ServerStartError, FolderBusyError.
+Errors: ServerBinaryError, ServerStartError, ReloadNotAppliedError, FolderBusyError.
 """
 
 import asyncio
@@ -28,9 +28,10 @@ import msgspec
 from skerry.base.files import FolderLock, private_folder, write_private
 from skerry.base.ports import free_ports
 from skerry.base.processes import end_with_parent
-from skerry.spine.errors import ServerBinaryError, ServerStartError
+from skerry.spine.errors import ReloadNotAppliedError, ServerBinaryError, ServerStartError
 from skerry.spine.nats_config import ServerConfig, render
 
+RELOAD_S_MAX = 5.0
 BINARY_VARIABLE = "SKERRY_NATS_SERVER"
 _POLL_S = 0.02
 _ANSWER_S = 2.0
@@ -168,14 +169,25 @@ class NatsServer:
             return ""
         return " | ".join(line.strip() for line in lines[-3:])
 
-    def reload(self) -> None:
-        """Make the child read its certificate files again.
+    async def reload(self, *, deadline_s: float = RELOAD_S_MAX) -> None:
+        """Make the child read its files again, and see that it has taken them.
 
-        It keeps what it had if something is wrong with the new files, so check what is
-        served afterwards, by a handshake.
+        It keeps all that it had if anything is wrong with them, and says so in its log only:
+        raises `ReloadNotAppliedError` then.
         """
-        if self.pid is not None:
-            os.kill(self.pid, signal.SIGHUP)
+        pid, until_s = self.pid, time.monotonic() + deadline_s
+        if pid is None:
+            return  # it reads them when it is started again
+        before = await self._loaded_at()
+        os.kill(pid, signal.SIGHUP)
+        while await self._loaded_at() == before:
+            if time.monotonic() > until_s:
+                raise ReloadNotAppliedError(str(self._folder), self.log_tail())
+            await asyncio.sleep(_POLL_S)
+
+    async def _loaded_at(self) -> str:
+        """Return when the child last took its files as a whole: it says so to the nanosecond."""
+        return str((await self.figures("varz")).get("config_load_time", ""))
 
     def _write_leaf_login(self) -> None:
         leaf = self._config.kit.leaf

@@ -18,10 +18,11 @@ from skerry.base.errors import SkerryError
 from skerry.spine.nats_config import HubLink, ServerConfig, TlsFiles
 from skerry.spine.nats_jwt import ServerKit
 from skerry.spine.nats_server import NatsServer
+from skerry.trust.anchors import rejected
 from skerry.trust.authority import Authority
 from skerry.trust.identity import Identity
 from skerry.trust.spiffe import SpiffeId
-from skerry.trust.tls import LiveServerContext, client_context
+from skerry.trust.tls import LiveServerContext, client_context, verify_identity
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,17 @@ class ServedNats:
         self._authority, self._who, self._life_s = authority, who, life_s
         self._file, self._roots, self._clock = identity_file, roots, clock
         self._roots_pem = roots.read_bytes()
+        self._rejected = b""
         self._identity = self._issue()
         self.door = LiveServerContext(self._identity, self._roots_pem, require_client=False)
         """What the HTTPS API serves with."""
         self.up = False
         """Whether the server runs, as far as is known."""
+
+    @property
+    def identity(self) -> Identity:
+        """What is shown now."""
+        return self._identity
 
     @property
     def host(self) -> str:
@@ -96,10 +103,28 @@ class ServedNats:
         while True:
             wait_s = self._identity.renew_at_unix_s(rng) - self._clock.unix_s()
             await self._clock.sleep(max(1.0, wait_s))
-            identity = self._issue()
-            self.door.renew(identity)
-            self._identity = identity
-            self._nats.reload()
+            try:
+                await self.use(self._authority)
+            except SkerryError as error:
+                log.error("%s", error)  # what is served goes on; the next round tries again
+
+    async def use(self, authority: Authority) -> None:
+        """Show an identity of this authority, and trust the roots that now lie in the file.
+
+        No link drops: new connections see the new identity. Raises `CertificateError` where
+        peers would refuse it, `ReloadNotAppliedError` where the server did not take it.
+        """
+        roots_pem = self._roots.read_bytes()
+        self._authority = authority
+        identity = self._issue()
+        self._identity, self._roots_pem = identity, roots_pem
+        self.door.renew(identity, roots_pem + self._rejected)
+        await self._nats.reload()
+
+    def reject(self, authorities_pem: bytes) -> None:
+        """Refuse at the API's door whoever these authorities certified, beside the roots' own."""
+        self._rejected = rejected(authorities_pem)
+        self.door.renew(self._identity, self._roots_pem + self._rejected)
 
     async def watch(self) -> None:
         """Start the server again whenever it ends; the bus reconnects by itself."""
@@ -115,8 +140,10 @@ class ServedNats:
                 await anyio.sleep(RETRY_S)
 
     def _issue(self) -> Identity:
+        now_unix_s = self._clock.unix_s()
         identity = self._authority.issue_identity(
-            self._who, now_unix_s=self._clock.unix_s(), life_s=self._life_s, loopback=True
+            self._who, now_unix_s=now_unix_s, life_s=self._life_s, loopback=True
         )
+        verify_identity(identity, self._roots.read_bytes(), now_unix_s=now_unix_s)
         identity.save(self._file)
         return identity

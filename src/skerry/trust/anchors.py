@@ -99,6 +99,15 @@ def key_id(certificate: x509.Certificate) -> str:
     return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest.hex()
 
 
+def key_ids(authorities_pem: bytes) -> frozenset[str]:
+    """Return the ids of these authorities' keys; none for no bytes."""
+    return (
+        frozenset(key_id(one) for one in _read(authorities_pem))
+        if authorities_pem
+        else (frozenset())
+    )
+
+
 def issuer_key_ids(chain_pem: bytes) -> tuple[str, ...]:
     """Return the ids of the keys that signed each certificate of a chain, the root's last."""
     ids = []
@@ -111,12 +120,17 @@ def issuer_key_ids(chain_pem: bytes) -> tuple[str, ...]:
 def bundle(roots_pem: bytes, distrusted_pem: bytes = b"") -> bytes:
     """Return roots and rejected authorities as one PEM text for TLS."""
     parts = [_pem("CERTIFICATE", one.public_bytes(Encoding.DER)) for one in _read(roots_pem)]
-    if distrusted_pem:
-        parts += [
-            _pem("TRUSTED CERTIFICATE", one.public_bytes(Encoding.DER) + _REJECTED)
-            for one in _read(distrusted_pem)
-        ]
-    return b"".join(parts)
+    return b"".join(parts) + rejected(distrusted_pem)
+
+
+def rejected(authorities_pem: bytes) -> bytes:
+    """Return authorities as PEM that makes OpenSSL refuse them and all below them."""
+    if not authorities_pem:
+        return b""
+    return b"".join(
+        _pem("TRUSTED CERTIFICATE", one.public_bytes(Encoding.DER) + _REJECTED)
+        for one in _read(authorities_pem)
+    )
 
 
 def sign_next(

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import cast
 
+from cryptography import x509
+
 from skerry.trust.errors import TrustError
 from skerry.trust.identity import Identity, certificates_of, throwaway_identity
 from skerry.trust.spiffe import Role, SpiffeId, SpiffeIdError
@@ -96,6 +98,14 @@ def client_context(identity: Identity | None, roots_pem: bytes) -> ssl.SSLContex
     return context
 
 
+def unchecked_context() -> ssl.SSLContext:
+    """Return a context that checks nothing: only for what proves itself, whoever hands it over."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class LiveServerContext:
     """A server context whose identity and roots can be replaced while it serves.
 
@@ -168,6 +178,14 @@ def peer_id(connection: ssl.SSLObject | ssl.SSLSocket) -> SpiffeId:
         what = f"the certificate of {peer} carries other host names than its own"
         raise CertificateError(CertificateFault.UNUSABLE, what)
     return peer
+
+
+def peer_facts(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[SpiffeId, float, str]:
+    """Return who is on the other end, when that certificate ends, and its issuer's key id."""
+    peer = peer_id(connection)
+    shown = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    issuer = shown.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    return peer, shown.not_valid_after_utc.timestamp(), (issuer.key_identifier or b"").hex()
 
 
 def verify_identity(identity: Identity, roots_pem: bytes, *, now_unix_s: float) -> None:
