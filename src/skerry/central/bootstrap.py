@@ -16,7 +16,7 @@ Units:   seconds; times are unix seconds from the clock given.
 Errors:  those of `skerry.trust` and `skerry.spine.nats_jwt`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from skerry.spine.nats_jwt import NatsOperator
 from skerry.trust.authority import Authority
 from skerry.trust.identity import Identity
 from skerry.trust.publisher import Publisher
-from skerry.trust.roles import OfflineKeys, OnlineKeys
+from skerry.trust.roles import OfflineKeys, OnlineKeys, PublicKeys
 from skerry.trust.spiffe import operator_id
 
 MARKER = "THROWAWAY"
@@ -42,6 +42,10 @@ Use them for nothing that matters. docs/explanation/processes.md says where each
 real fleet belongs.
 """
 OPERATOR_LIFE_S = 30 * 86_400.0
+
+
+First = Callable[[PublicKeys], Mapping[str, bytes] | None]
+"""Given central's public keys, the signed first roles; None where people have yet to sign them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,12 @@ def create_trust(
     operator: str = "local",
     throwaway: bool = False,
     passphrase: str | None = None,
+    offline: bool = True,
 ) -> TrustSet:
     """Make a fleet's keys, or open them and add what is missing.
 
     The operator's certificate is issued anew once half its life is over. `passphrase` seals
-    the root and the offline TUF keys.
+    the root and the offline TUF keys; without `offline`, key holders bring those.
     """
     trust = TrustSet(private_folder(folder), fleet, domain)
     now_unix_s = clock.unix_s()
@@ -130,7 +135,7 @@ def create_trust(
         if not trust.region(region).exists():
             root.issue_region(region, now_unix_s=now_unix_s).save(trust.region(region))
     _issue_operator(trust, operator, now_unix_s)
-    if not trust.offline.exists():
+    if offline and not trust.offline.exists():
         OfflineKeys.create(trust.offline, passphrase=passphrase)
     NatsOperator.create(trust.nats, fleet=fleet, regions=regions)
     return trust
@@ -157,12 +162,14 @@ def install_central(
     clock: Clock,
     passphrase: str | None = None,
     may_revoke: bool = True,
+    first: First | None = None,
 ) -> CentralFolder:
     """Put central's share of the keys into its state folder and found its repository.
 
     `may_revoke` leads central to the NATS keys, so that a ban cuts a live login for good
     with no human; without it the region cuts the connection again and again until the login
-    ends, within its hour.
+    ends, within its hour. `first` gives the repository's first roles, where several holders
+    sign them; `found_repository` does later what this leaves open.
     """
     place = CentralFolder(private_folder(state))
     private_folder(state / "keys")
@@ -181,13 +188,26 @@ def install_central(
         place.nats_operator.symlink_to(trust.nats.resolve())
     online = OnlineKeys.create(place.online_keys)
     if not place.repository.exists():
-        offline = OfflineKeys.load(trust.offline, passphrase=passphrase)
-        first = offline.found(online.public(), now_unix_s=now_unix_s)
-        write_atomic(trust.tuf_root, first["root"])
-        Publisher.found(place.repository, online, first, clock)
+        if first is None:
+            offline = OfflineKeys.load(trust.offline, passphrase=passphrase)
+            roles: Mapping[str, bytes] | None = offline.found(
+                online.public(), now_unix_s=now_unix_s
+            )
+        else:
+            roles = first(online.public())
+        if roles is not None:
+            found_repository(trust, place, roles, clock=clock)
     if not place.settings.exists():
         write_settings(place.settings, settings)
     return place
+
+
+def found_repository(
+    trust: TrustSet, place: CentralFolder, first: Mapping[str, bytes], *, clock: Clock
+) -> None:
+    """Publish a fleet's first signed roles; nodes start from their root."""
+    Publisher.found(place.repository, OnlineKeys.load(place.online_keys), first, clock)
+    write_atomic(trust.tuf_root, first["root"])
 
 
 def install_region(trust: TrustSet, state: Path, region: str, *, clock: Clock) -> None:
@@ -196,7 +216,8 @@ def install_region(trust: TrustSet, state: Path, region: str, *, clock: Clock) -
     authority = Authority.load(trust.region(region))
     write_private(keys / "authority.pem", trust.region(region).read_bytes())
     write_atomic(keys / "roots.pem", trust.roots.read_bytes())
-    write_atomic(keys / "1.root.json", trust.tuf_root.read_bytes())
+    if trust.tuf_root.exists():  # else the holders have yet to sign it
+        write_atomic(keys / "1.root.json", trust.tuf_root.read_bytes())
     operator = NatsOperator.create(trust.nats, fleet=trust.fleet, regions=(region,))
     kit = operator.server_kit(
         region, ends_unix_s=int(authority.ends_unix_s), now_unix_s=int(clock.unix_s())

@@ -86,6 +86,7 @@ class CentralApi:
             Route("PUT", "/v1/registry", self._put_registry, REGION),
             Route("POST", "/v1/metadata", self._take_metadata, OPERATOR),
             Route("POST", "/v1/stamp", self._stamp, OPERATOR),
+            Route("POST", "/v1/keys/online", self._make_successors, OPERATOR),
             Route("POST", "/v1/apply", self._apply, OPERATOR),
             Route("GET", "/v1/fleet", self._fleet, OPERATOR),
             Route("GET", "/v1/desired/{site}", self._desired, OPERATOR),
@@ -143,6 +144,10 @@ class CentralApi:
     async def _stamp(self, call: Call) -> Reply:
         request = await call.document(api.StampRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
         return api.StampReply(metadata=await self._notary.stamp(request.life_s))
+
+    async def _make_successors(self, call: Call) -> Reply:
+        request = await call.document(api.SuccessorsRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
+        return api.SuccessorsReply(keys=await self._notary.make_successors(request.roles))
 
     # --- changes ----------------------------------------------------------------------
 

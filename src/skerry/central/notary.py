@@ -6,7 +6,7 @@ nudges sites once a change is served.
 Errors:  PublishError of `skerry.trust`; NotSignedYetError.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -22,6 +22,7 @@ from skerry.spine import subjects
 from skerry.spine.bus import Bus
 from skerry.spine.errors import SpineError
 from skerry.trust.publisher import Publisher
+from skerry.trust.roles import PublicKeys
 
 ROLES = ("root", "targets", "models", "canary", "desired", "snapshot", "timestamp")
 
@@ -96,6 +97,11 @@ class Notary:
         """Sign online roles again where half their life is over."""
         async with self._turn:
             return await to_thread.run_sync(self._publisher.refresh)
+
+    async def make_successors(self, roles: Sequence[str]) -> PublicKeys:
+        """Make fresh keys for online roles; they sign once root or targets name them."""
+        async with self._turn:
+            return await to_thread.run_sync(self._publisher.make_successors, tuple(roles))
 
     async def nudge(self, region: str, site: str, generation: int) -> None:
         """Tell a site and its region to look now; who misses it looks by itself soon."""

@@ -10,6 +10,7 @@ import click
 from skerry.base.errors import Exit, UsageError
 from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, say, say_next
+from skerry.cli.trust_secret import open_keys
 
 if TYPE_CHECKING:
     from skerry.fleet.diff import Difference
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="Longest time to follow the rollout, in seconds.",
 )
-@click.option("--passphrase", is_flag=True, help="Ask for the offline keys' passphrase.")
 @click.option("--reason", default="", help="Why; kept in the events.")
 @json_option
 def command(
@@ -38,13 +38,14 @@ def command(
     dry_run: bool,
     wait: bool,
     timeout_s: float,
-    passphrase: bool,
     reason: str,
     as_json: bool,
 ) -> int:
     """Bring the fleet to what the file says, ring by ring, and wait for the outcome.
 
-    Models and policy are signed here by the offline keys, desired state by central.
+    Models and policy are signed here by the offline keys (their passphrase is asked for),
+    desired state by central. Where other holders must sign too, the release waits in a signing
+    file, and the same command goes on from there.
     """
     from skerry.base.clock import SystemClock
     from skerry.client.change import apply
@@ -52,7 +53,6 @@ def command(
     from skerry.fleet.load import load_fleet
     from skerry.local.folder import MODELS
     from skerry.local.release import follow
-    from skerry.trust.roles import OfflineKeys
 
     fleet = load_fleet(folder)
     fleet_reach = reach(folder)
@@ -69,11 +69,10 @@ def command(
     if not yes and not _agreed(difference):
         say("Nothing was changed.")
         return Exit.INTERRUPTED
-    secret = click.prompt("Passphrase", hide_input=True, err=True) if passphrase else None
     reply = apply(
         fleet,
         folder / MODELS,
-        OfflineKeys.load(fleet_reach.offline, passphrase=secret),
+        open_keys(fleet_reach.offline, needed=False),
         central,
         expected_generation=applied.generation,
         reason=reason or "skerry apply",

@@ -1,17 +1,30 @@
 """`skerry trust`: make a fleet's first keys, let machines in."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from skerry.base.errors import UsageError
 from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, say, say_next
+from skerry.cli.trust_holder import holder
+from skerry.cli.trust_publish import publish
+from skerry.cli.trust_rotate import renew, rotate
+from skerry.cli.trust_secret import new_passphrase, open_keys
+from skerry.cli.trust_sign import sign
+
+if TYPE_CHECKING:
+    from skerry.local.found import Holders
 
 
 @click.group("trust")
 def command() -> None:
-    """Make a fleet's first keys, and let machines in."""
+    """Make a fleet's keys, sign and replace them, and let machines in."""
+
+
+for verb in (holder, sign, publish, rotate, renew):
+    command.add_command(verb)
 
 
 @command.command()
@@ -36,6 +49,16 @@ def command() -> None:
     help="Name or address that regions and you dial for central.",
 )
 @click.option("--passphrase", is_flag=True, help="Ask for one, and seal the offline keys with it.")
+@click.option(
+    "--holders",
+    default="",
+    help="Who signs, with commas: a NAME makes keys here, a holder.json brings them along.",
+)
+@click.option(
+    "--threshold",
+    default="",
+    help="Signatures wanted, for example root=2,models=2; 1 for roles left out.",
+)
 @folder_option
 @json_option
 def init(
@@ -44,6 +67,8 @@ def init(
     listen: str,
     central_address: str,
     passphrase: bool,
+    holders: str,
+    threshold: str,
     folder: Path,
     as_json: bool,
 ) -> None:
@@ -68,12 +93,66 @@ def init(
         central_address=central_address,
         passphrase=secret,
         clock=SystemClock(),
+        holders=_holders(out, holders, threshold),
     )
+    if as_json:
+        print_json(
+            "trust-init",
+            {
+                "keys": str(made.trust.folder),
+                "central": str(made.central),
+                "regions": {region: str(state) for region, state in made.regions.items()},
+                "pending": str(made.pending or ""),
+            },
+        )
     say(f"{made.trust.folder}  offline keys: for a machine that is off, with a copy elsewhere")
     say(f"{made.central}  to central's machine: skerry up --role central --state central")
     for region, state in made.regions.items():
         say(f"{state}  to {region}'s machine: skerry up --role region --state {region}")
+    if made.pending:
+        say(f"{made.pending}  to be signed by the holders before anything is carried away")
+        say_next(f"skerry trust sign {made.pending} --keys FOLDER   (each holder)")
+        say(f"Then:  skerry trust publish {made.pending} --founding {out}")
+        return
     say_next("skerry trust ticket SITE/1   (once central and the region run)")
+
+
+def _holders(out: Path, names: str, threshold: str) -> "Holders | None":
+    """Read --holders and --threshold; the keys of those who are only named are made here."""
+    from skerry.base.ids import token
+    from skerry.local.found import Holders, holders_folder
+    from skerry.trust.ceremony_keys import read_holder
+    from skerry.trust.roles import OFFLINE, OfflineKeys
+
+    thresholds: dict[str, int] = {}
+    for part in filter(None, threshold.split(",")):
+        role, _, count = part.strip().partition("=")
+        if role not in OFFLINE or not count.isdecimal() or int(count) < 1:
+            raise UsageError(f"{part!r} is no threshold", f"write one of {', '.join(OFFLINE)}=N")
+        thresholds[role] = int(count)
+    if not names:
+        if thresholds:
+            raise UsageError("a threshold wants holders", "say --holders alice,bob,...")
+        return None
+    if (out / "central" / "repository").exists():
+        say("the fleet is founded: its keys change by `skerry trust rotate`, not here")
+        return None
+    public, here = [], []
+    for name in (part.strip() for part in names.split(",")):
+        if name.endswith(".json"):
+            public.append(read_holder(Path(name)))
+            continue
+        folder = holders_folder(out) / token("holder", name)
+        if (folder / "root.pem").exists():
+            keys = open_keys(folder)
+        else:
+            keys = OfflineKeys.create(folder, passphrase=new_passphrase(name), holder=name)
+        here.append(keys)
+        public.append(keys.public_holder())
+    twice = {one.name for one in public if [two.name for two in public].count(one.name) > 1}
+    if twice:
+        raise UsageError(f"{min(twice)} is named twice", "each holder is one person")
+    return Holders(public=public, here=here, thresholds=thresholds)
 
 
 @command.command()

@@ -17,8 +17,9 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.base.errors import Exit, SkerryError
 from skerry.client.operator import Operator
+from skerry.client.signing import sign_release
 from skerry.fleet.desired import policy_of
-from skerry.schema.api import ApplyReply, MetadataUpload
+from skerry.schema.api import ApplyReply
 from skerry.schema.fleet import Fleet, Model
 from skerry.schema.model import Manifest, manifest_target
 from skerry.schema.policy import Policy, policy_target
@@ -73,7 +74,11 @@ def check_models(fleet: Fleet, repository: Path) -> None:
 def seal(
     fleet: Fleet, repository: Path, keys: OfflineKeys, central: Operator, *, clock: Clock
 ) -> Sealed:
-    """Sign what central does not have yet, and upload it. Raises `ModelMissingError`."""
+    """Sign what central does not have yet, and upload it. Raises `ModelMissingError`.
+
+    Where several holders must sign, raises `SignaturesPendingError` and goes on from there the
+    next time.
+    """
     current = central.role_metadata(ROLE)
     signed = msgspec.json.decode(current, type=_Metadata).signed.targets
     new: dict[str, bytes] = {}
@@ -92,11 +97,7 @@ def seal(
     if policy is not None:
         new[policy_target(fleet.name)] = policy
     if new:
-        metadata = keys.sign_models(current, new, now_unix_s=clock.unix_s())
-        version = msgspec.json.decode(metadata, type=_Metadata).signed.version
-        central.put_metadata(
-            MetadataUpload(metadata={f"{version}.{ROLE}.json": metadata}, targets=new)
-        )
+        sign_release(fleet.name, ROLE, new, keys, central, folder=repository.parent, clock=clock)
     return Sealed(len(new), blobs, blob_bytes, policy_sha256)
 
 

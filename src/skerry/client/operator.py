@@ -6,6 +6,7 @@ Blocking, over mutual TLS with the operator's own identity. Every refusal arrive
 
 import http.client
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -166,6 +167,11 @@ class Operator:
     def put_metadata(self, upload: api.MetadataUpload) -> api.MetadataReply:
         """Hand over what the offline roles signed."""
         return self._post("/v1/metadata", upload, api.MetadataReply)
+
+    def make_successors(self, roles: Sequence[str]) -> dict[str, bytes]:
+        """Have central make fresh keys for its online roles; returns their public halves."""
+        request = api.SuccessorsRequest(roles=tuple(roles))
+        return self._post("/v1/keys/online", request, api.SuccessorsReply).keys
 
     def apply(
         self, fleet: Fleet, *, expected_generation: int, policy_sha256: str, reason: str

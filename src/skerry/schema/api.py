@@ -277,6 +277,18 @@ class MetadataReply(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, int]
 
 
+class SuccessorsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/keys/online`: make fresh keys for these online roles, for root to name."""
+
+    roles: tuple[str, ...]
+
+
+class SuccessorsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The public halves (PEM) by role. Central signs with them from when they are named."""
+
+    keys: dict[str, bytes]
+
+
 class ApplyRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/apply`: a resolved fleet, on top of the generation its author looked at."""
 

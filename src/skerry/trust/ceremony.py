@@ -73,7 +73,8 @@ class Wanted:
         found = self.standing
         who = f"{found.role} ({self.by})" if self.by else found.role
         signed, open_ = ", ".join(found.signed) or "nobody", ", ".join(found.open) or "nobody"
-        return f"{who}: {len(found.signed)} of {found.threshold}, signed by {signed}, open: {open_}"
+        count = f"{len(found.signed)} signed, {found.threshold} wanted"
+        return f"{who}: {count}; by {signed}; open: {open_}"
 
 
 def read_signing(data: bytes) -> SigningFile:

@@ -17,6 +17,7 @@ from skerry.trust.ceremony import Published, SigningFile
 from skerry.trust.ceremony_errors import RotationError
 from skerry.trust.ceremony_keys import Holder, holder_of, public_key
 from skerry.trust.roles import (
+    CENTRAL,
     OFFLINE,
     ONLINE,
     PATHS,
@@ -119,7 +120,7 @@ def rotation(
     for role in change.roles:
         delegator = root.signed if role in TOP else targets.signed
         if role in ONLINE:
-            new = public_key(role, (online or {}).get(role, b""))
+            new = public_key(role, (online or {}).get(role, b""), CENTRAL)
             _replace(delegator, role, delegator.get_delegated_role(role).keyids, new)
         else:
             _change(delegator, role, change)

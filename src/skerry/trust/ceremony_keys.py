@@ -166,6 +166,25 @@ def public_pem(signer: Signer) -> bytes:
     )
 
 
+def sealed_by(folder: Path) -> str:
+    """Return what a folder's keys ask for: `passphrase`, `PIN`, or nothing."""
+    if any(folder.glob(f"*{_TOKEN}")):
+        return "PIN"
+    sealed = any(b"ENCRYPTED" in path.read_bytes() for path in folder.glob(f"*{_PEM}"))
+    return "passphrase" if sealed else ""
+
+
+def read_anchor(folder: Path) -> bytes | None:
+    """Return the newest fleet root that this holder has signed under; None before the first."""
+    path = folder / ANCHOR_FILE
+    return path.read_bytes() if path.exists() else None
+
+
+def write_anchor(folder: Path, root: bytes) -> None:
+    """Remember a fleet root: from now on nothing older and no other is signed upon."""
+    write_private(folder / ANCHOR_FILE, root)
+
+
 def read_holder(path: Path) -> Holder:
     """Read a holder's public file; raises `KeyFileError`."""
     try:

@@ -21,7 +21,7 @@ def changes(file: SigningFile) -> list[str]:
             after = read_metadata(role, file.offered[role])
             lines.append(_head(role, after, _before(file, role)))
             lines += (f"  {line}" for line in _body(role, after, _before(file, role)))
-    return [_plain(line) for line in lines]
+    return [plain(line) for line in lines]
 
 
 def _before(file: SigningFile, role: str) -> Metadata[Any] | None:
@@ -51,7 +51,7 @@ def _body(role: str, after: Metadata[Any], before: Metadata[Any] | None) -> Iter
         told = True
         yield line
     if not told:
-        yield "nothing but a new version and a later end"
+        yield "nothing but a new version and a later end" if before else "with nothing in it yet"
 
 
 def _keys(role: str, after: Metadata[Any], before: Metadata[Any] | None) -> Iterator[str]:
@@ -105,6 +105,6 @@ def _words(target: Any) -> str:
     return f"sha256 {str(target.hashes.get('sha256', '?'))[:16]}, {target.length} bytes{more}"
 
 
-def _plain(line: str) -> str:
+def plain(line: str) -> str:
     """Escape what could move the cursor or hide a line."""
     return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in line)

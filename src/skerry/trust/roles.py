@@ -77,8 +77,8 @@ ISSUED = "issued_unix_s"
 """The field of a timestamp in which central signs when it signed."""
 OFFLINE = ("root", "targets", "models", "canary")
 ONLINE = ("desired", "snapshot", "timestamp")
-SOLE_HOLDER = "operator"
-"""Who holds the offline keys where nobody else is named."""
+SOLE_HOLDER, CENTRAL = "operator", "central"
+"""Who holds the offline keys where nobody else is named, and who the online ones."""
 
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")  # of a target path; becomes a file name
 PublicKeys = dict[str, bytes]
@@ -226,6 +226,10 @@ class OfflineKeys:
         """Return every key held, retired ones too, by its id."""
         return {key.public_key.keyid: key for key in (*self._retired, *self._keys.values())}
 
+    def own_ids(self) -> set[str]:
+        """Return the ids of all keys held."""
+        return set(self.all_signers())
+
     def found(self, online: PublicKeys, *, now_unix_s: float) -> dict[str, bytes]:
         """Sign a new repository's first root, targets and offline roles, as its one holder.
 
@@ -306,7 +310,7 @@ def first_roles(
     }
     for role in ONLINE:
         try:
-            keys[role] = [public_key(role, online.get(role, b""))]
+            keys[role] = [public_key(role, online.get(role, b""), CENTRAL)]
         except KeyFileError as error:
             why = "its public key is missing or cannot be read"
             raise PublishError(role, why) from error
