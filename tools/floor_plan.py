@@ -41,6 +41,7 @@ DOORS: dict[str, set[str]] = {
     "central": {"aiohttp"},
     "local": {"tritonclient", "uvloop"},
     "node": {"uvloop"},
+    "testing": {"cryptography"},
     "cli": {"click", "uvloop"},
 }
 
