@@ -3,10 +3,12 @@
     root.pem                     fleet root                        offline
     central.pem                  authority of central, operators   central
     regions/<region>.pem         authority of a region             that region
+    regions/<region>.chain.pem   what it shows since its last change; its key is there alone
     operators/<name>.pem         a person's certificate            that person
     offline/                     TUF root, targets, models         offline
     nats/                        NATS operator and account keys    offline, or central
     roots.pem, 1.root.json       public anchors                    everyone
+    anchors.json                 how roots.pem changed, signed     everyone
 
 A local fleet makes all of it in one folder and marks it THROWAWAY; a real fleet makes the
 same set on a machine that is off, and carries each part where it belongs. Every step is
@@ -25,7 +27,8 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.base.files import private_folder, write_atomic, write_private
 from skerry.central.settings import CentralFolder, CentralSettings, write_settings
-from skerry.spine.nats_jwt import NatsOperator
+from skerry.spine.nats_jwt import NatsOperator, ServerKit
+from skerry.trust.anchors import AnchorStore
 from skerry.trust.authority import Authority
 from skerry.trust.identity import Identity
 from skerry.trust.publisher import Publisher
@@ -67,6 +70,16 @@ class TrustSet:
         return self.folder / "roots.pem"
 
     @property
+    def next_root(self) -> Path:
+        """The root that follows, while a change of roots is under way; offline."""
+        return self.folder / "root.next.pem"
+
+    @property
+    def anchors(self) -> Path:
+        """How the roots became what they are, signed; public, absent until they first change."""
+        return self.folder / "anchors.json"
+
+    @property
     def central(self) -> Path:
         """Central's authority."""
         return self.folder / "central.pem"
@@ -89,6 +102,10 @@ class TrustSet:
     def region(self, name: str) -> Path:
         """A region's authority."""
         return self.folder / "regions" / f"{name}.pem"
+
+    def region_chain(self, name: str) -> Path:
+        """What a region's authority shows since it was changed; public."""
+        return self.folder / "regions" / f"{name}.chain.pem"
 
     def operator(self, name: str) -> Path:
         """A person's identity."""
@@ -132,7 +149,7 @@ def create_trust(
         root.issue_central(now_unix_s=now_unix_s).save(trust.central)
     private_folder(folder / "regions")
     for region in regions:
-        if not trust.region(region).exists():
+        if not (trust.region(region).exists() or trust.region_chain(region).exists()):
             root.issue_region(region, now_unix_s=now_unix_s).save(trust.region(region))
     _issue_operator(trust, operator, now_unix_s)
     if offline and not trust.offline.exists():
@@ -174,8 +191,9 @@ def install_central(
     place = CentralFolder(private_folder(state))
     private_folder(state / "keys")
     now_unix_s = clock.unix_s()
-    write_private(place.authority, trust.central.read_bytes())
-    write_atomic(place.roots, trust.roots.read_bytes())
+    if not place.authority.exists():
+        write_private(place.authority, trust.central.read_bytes())
+    _install_roots(trust, place.roots)
     operator = NatsOperator.create(trust.nats, fleet=trust.fleet, regions=())
     kit = operator.server_kit(
         "central",
@@ -213,13 +231,29 @@ def found_repository(
 def install_region(trust: TrustSet, state: Path, region: str, *, clock: Clock) -> None:
     """Put a region's share of the keys into its state folder; settings are the region's own."""
     keys = private_folder(private_folder(state) / "keys")
-    authority = Authority.load(trust.region(region))
-    write_private(keys / "authority.pem", trust.region(region).read_bytes())
-    write_atomic(keys / "roots.pem", trust.roots.read_bytes())
+    held = keys / "authority.pem"
+    if not held.exists():
+        write_private(held, trust.region(region).read_bytes())
+    authority = Authority.load(held)
+    _install_roots(trust, keys / "roots.pem")
     if trust.tuf_root.exists():  # else the holders have yet to sign it
         write_atomic(keys / "1.root.json", trust.tuf_root.read_bytes())
     operator = NatsOperator.create(trust.nats, fleet=trust.fleet, regions=(region,))
     kit = operator.server_kit(
         region, ends_unix_s=int(authority.ends_unix_s), now_unix_s=int(clock.unix_s())
     )
-    write_private(keys / "nats.json", msgspec.json.encode(kit))
+    path = keys / "nats.json"
+    if not kit.node_signer_seed and path.exists():  # since it was changed, only the region has it
+        before = msgspec.json.decode(path.read_bytes(), type=ServerKit)
+        kit = msgspec.structs.replace(kit, node_signer_seed=before.node_signer_seed)
+    write_private(path, msgspec.json.encode(kit))
+
+
+def _install_roots(trust: TrustSet, path: Path) -> None:
+    """Put the fleet's roots in place, or bring those that are there up to date."""
+    store = AnchorStore(path)
+    chain = trust.anchors.read_bytes() if trust.anchors.exists() else b""
+    if path.exists():
+        store.take(chain, trust.domain)
+    else:
+        store.begin(trust.roots.read_bytes(), chain)

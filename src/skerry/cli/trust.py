@@ -11,6 +11,7 @@ from skerry.cli.output import json_option, print_json, say, say_next
 from skerry.cli.trust_holder import holder
 from skerry.cli.trust_publish import publish
 from skerry.cli.trust_rotate import renew, rotate
+from skerry.cli.trust_rotate_ca import command as rotate_ca
 from skerry.cli.trust_secret import new_passphrase, open_keys
 from skerry.cli.trust_sign import sign
 
@@ -23,7 +24,7 @@ def command() -> None:
     """Make a fleet's keys, sign and replace them, and let machines in."""
 
 
-for verb in (holder, sign, publish, rotate, renew):
+for verb in (holder, sign, publish, rotate, renew, rotate_ca):
     command.add_command(verb)
 
 

@@ -199,6 +199,30 @@ class Operator:
         """Keep a graded drill at central."""
         self._call("POST", "/v1/drills", msgspec.json.encode(drill))
 
+    # --- whom to trust ------------------------------------------------------------
+
+    def anchors(self) -> bytes:
+        """Return the signed chain of whom the fleet trusts."""
+        return self._get("/v1/anchors", api.AnchorsDocument).anchors
+
+    def put_anchors(self, chain: bytes) -> None:
+        """Hand central a longer chain."""
+        self._post("/v1/anchors", api.AnchorsDocument(anchors=chain), api.AnchorsDocument)
+
+    def ask_authority(self, *, new_key: bool) -> api.AuthorityRequest:
+        """Ask a process for a request for its authority's next certificate."""
+        ask = api.AuthorityAsk(new_key=new_key)
+        return self._post("/v1/authority/request", ask, api.AuthorityRequest)
+
+    def grant_authority(self, grant: api.AuthorityGrant) -> api.AuthorityStanding:
+        """Give a process its authority's next certificate."""
+        return self._post("/v1/authority", grant, api.AuthorityStanding)
+
+    def ban(self, node: str, *, banned: bool, reason: str) -> api.Registration:
+        """Cut a node off at its region, or take it back."""
+        request = api.BanRequest(node=node, banned=banned, reason=reason)
+        return self._post("/v1/bans", request, api.Registration)
+
     # --- the wire -----------------------------------------------------------------
 
     def _get(self, path: str, kind: type[Document]) -> Document:
