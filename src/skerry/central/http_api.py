@@ -16,12 +16,14 @@ from skerry.base.clock import Clock
 from skerry.base.ids import token
 from skerry.central.errors import UnknownFleetError
 from skerry.central.notary import Notary
+from skerry.central.publishing import access_in, action_of, check_publishing
 from skerry.central.reports import Reports
 from skerry.central.rollout import NO_ROLLOUT, Conductor
 from skerry.central.settings import CentralSettings
 from skerry.central.store import Store, off_loop
 from skerry.fleet.desired import nodes_of
 from skerry.schema import api
+from skerry.schema.access import Action
 from skerry.schema.desired import Desired
 from skerry.schema.drill import DrillRecord
 from skerry.schema.observed import State
@@ -43,6 +45,7 @@ from skerry.spine.https_server import (
     Route,
 )
 from skerry.trust.anchors import AnchorStore
+from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.spiffe import Role
 
 BLOB_BYTES_MAX = 16 * 1024**3
@@ -64,6 +67,7 @@ class CentralApi:
         reports: Reports,
         blobs: BlobStore,
         repository: Path,
+        gate: Gate,
         clock: Clock,
         nats_ready: Callable[[], bool],
         account: Callable[[str, list[str]], Awaitable[str]],
@@ -73,30 +77,33 @@ class CentralApi:
         self._settings, self._store, self._notary = settings, store, notary
         self._conductor, self._reports, self._blobs = conductor, reports, blobs
         self._repository, self._clock, self._nats_ready = repository, clock, nats_ready
-        self._account, self._anchors, self._issuers = account, anchors, issuers
+        self._gate, self._account = gate, account
+        self._anchors, self._issuers = anchors, issuers
+        gate.performs("metadata", self._publish)
+        gate.performs("apply", self._apply_fleet)
 
     def routes(self) -> list[Route]:
         """Return every call there is."""
         return [
             Route("GET", "/v1/health", self._health, None),
-            Route("GET", "/tuf/metadata/{file}", self._metadata, READERS),
-            Route("GET", "/tuf/targets/{path:.+}", self._target, READERS),
-            Route("GET", "/blob/{sha256}", blob_route(self._blobs), READERS),
-            Route("PUT", "/blob/{sha256}", self._put_blob, OPERATOR),
-            Route("PUT", "/v1/registry", self._put_registry, REGION),
-            Route("POST", "/v1/metadata", self._take_metadata, OPERATOR),
-            Route("POST", "/v1/stamp", self._stamp, OPERATOR),
-            Route("POST", "/v1/keys/online", self._make_successors, OPERATOR),
-            Route("POST", "/v1/apply", self._apply, OPERATOR),
-            Route("GET", "/v1/fleet", self._fleet, OPERATOR),
-            Route("GET", "/v1/desired/{site}", self._desired, OPERATOR),
-            Route("GET", "/v1/status", self._status, OPERATOR),
-            Route("GET", "/v1/events", self._events, OPERATOR),
-            Route("GET", "/v1/records/summary", self._summaries, OPERATOR),
-            Route("GET", "/v1/rollout", self._rollout, OPERATOR),
-            Route("POST", "/v1/rollout/{verb}", self._steer, OPERATOR),
-            Route("GET", "/v1/drills", self._drills, OPERATOR),
-            Route("POST", "/v1/drills", self._add_drill, OPERATOR),
+            Route("GET", "/tuf/metadata/{file}", self._metadata, READERS, Action.FETCH),
+            Route("GET", "/tuf/targets/{path:.+}", self._target, READERS, Action.FETCH),
+            Route("GET", "/blob/{sha256}", blob_route(self._blobs), READERS, Action.FETCH),
+            Route("PUT", "/blob/{sha256}", self._put_blob, OPERATOR, Action.UPLOAD),
+            Route("PUT", "/v1/registry", self._put_registry, REGION, Action.REGISTER),
+            Route("POST", "/v1/metadata", self._take_metadata, OPERATOR, Action.PUBLISH),
+            Route("POST", "/v1/stamp", self._stamp, OPERATOR, Action.UPLOAD),
+            Route("POST", "/v1/keys/online", self._make_successors, OPERATOR, Action.KEYS),
+            Route("POST", "/v1/apply", self._apply, OPERATOR, Action.APPLY),
+            Route("GET", "/v1/fleet", self._fleet, OPERATOR, Action.LOOK),
+            Route("GET", "/v1/desired/{site}", self._desired, OPERATOR, Action.LOOK),
+            Route("GET", "/v1/status", self._status, OPERATOR, Action.LOOK),
+            Route("GET", "/v1/events", self._events, OPERATOR, Action.LOOK),
+            Route("GET", "/v1/records/summary", self._summaries, OPERATOR, Action.LOOK),
+            Route("GET", "/v1/rollout", self._rollout, OPERATOR, Action.LOOK),
+            Route("POST", "/v1/rollout/{verb}", self._steer, OPERATOR, Action.STEER),
+            Route("GET", "/v1/drills", self._drills, OPERATOR, Action.LOOK),
+            Route("POST", "/v1/drills", self._add_drill, OPERATOR, Action.DRILL),
         ]
 
     # --- signed state and blobs -------------------------------------------------------
@@ -134,11 +141,21 @@ class CentralApi:
 
     async def _take_metadata(self, call: Call) -> Reply:
         upload = await call.document(api.MetadataUpload, bytes_max=api.JSON_BODY_BYTES_MAX)
-        signed = {
-            name.removesuffix(".json").rpartition(".")[2]: data
-            for name, data in upload.metadata.items()
-        }
-        await self._notary.take(signed, upload.targets)
+        signed = _by_role(upload)
+        action = action_of(signed, upload.targets, self._notary, self._settings.fleet)
+        check_publishing(access_in(upload.targets, self._settings.fleet), self._gate)
+        what = ", ".join(sorted({*signed, *upload.targets}))[:400] or "nothing"
+        body = msgspec.json.encode(upload)
+        reply: Reply = await self._gate.act(call.admitted, action, what, "metadata", body)
+        return reply
+
+    async def _publish(self, body: bytes, asker: Caller) -> Reply:
+        upload = msgspec.json.decode(body, type=api.MetadataUpload)
+        access = access_in(upload.targets, self._settings.fleet)
+        check_publishing(access, self._gate)  # it may have waited, and another come before it
+        await self._notary.take(_by_role(upload), upload.targets)
+        if access is not None:
+            self._gate.adopt(access)
         return api.MetadataReply(versions=self._notary.versions())
 
     async def _stamp(self, call: Call) -> Reply:
@@ -161,11 +178,19 @@ class CentralApi:
             if found != wanted:
                 raise UnknownFleetError(what, found, wanted)
         self._notary.check_signed(fleet, request.policy_sha256)
+        what = f"{fleet.name} on top of generation {request.expected_generation}"
+        body = msgspec.json.encode(request)
+        reply: Reply = await self._gate.act(call.admitted, Action.APPLY, what, "apply", body)
+        return reply
+
+    async def _apply_fleet(self, body: bytes, asker: Caller) -> Reply:
+        request = msgspec.json.decode(body, type=api.ApplyRequest)
+        self._notary.check_signed(request.fleet, request.policy_sha256)
         state = await self._conductor.apply(
-            fleet,
+            request.fleet,
             expected_generation=request.expected_generation,
             policy_sha256=request.policy_sha256,
-            applied_by=call.caller.operator,
+            applied_by=asker.name,
             reason=request.reason,
         )
         return api.ApplyReply(
@@ -183,7 +208,7 @@ class CentralApi:
         }.get(call.part("verb"))
         if steer is None:
             raise NotHereError(call.name)
-        return (await steer(call.caller.operator, request.reason)).status()
+        return (await steer(call.admitted.name, request.reason)).status()
 
     async def _put_registry(self, call: Call) -> Reply:
         push = await call.document(api.RegistryPush, bytes_max=api.JSON_BODY_BYTES_MAX)
@@ -323,3 +348,11 @@ class CentralApi:
 
     async def _drills(self, call: Call) -> Reply:
         return api.DrillPage(drills=tuple(await off_loop(self._store.drills)))
+
+
+def _by_role(upload: api.MetadataUpload) -> dict[str, bytes]:
+    """Return signed metadata by role: `3.models.json` is that of `models`."""
+    return {
+        name.removesuffix(".json").rpartition(".")[2]: data
+        for name, data in upload.metadata.items()
+    }

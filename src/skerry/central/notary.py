@@ -21,6 +21,7 @@ from skerry.schema.policy import policy_target
 from skerry.spine import subjects
 from skerry.spine.bus import Bus
 from skerry.spine.errors import SpineError
+from skerry.trust.errors import PublishError
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import PublicKeys
 
@@ -66,6 +67,19 @@ class Notary:
         """Return the signed digest of a target, empty if nobody signed it."""
         target = _metadata.decode(self.role_bytes(role)).signed.targets.get(path)
         return target.hashes.sha256 if target else ""
+
+    def listed(self, metadata: bytes) -> dict[str, str]:
+        """Return what a role's metadata lists, path to digest; raises `PublishError`."""
+        try:
+            targets = _metadata.decode(metadata).signed.targets
+        except msgspec.DecodeError as error:
+            raise PublishError("models", f"it cannot be read: {error}") from error
+        return {path: target.hashes.sha256 for path, target in targets.items()}
+
+    def target_bytes(self, path: str) -> bytes | None:
+        """Return the published bytes of a target of `models`, None where there are none."""
+        sha256 = self.signed_sha256(path)
+        return self._publisher.target_bytes(path, sha256) if sha256 else None
 
     def check_signed(self, fleet: Fleet, policy_sha256: str) -> None:
         """Raise `NotSignedYetError` if a node would refuse what this fleet names."""

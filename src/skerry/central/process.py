@@ -23,6 +23,8 @@ from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock
 from skerry.central.http_api import CentralApi
 from skerry.central.notary import Notary
+from skerry.central.people_api import PeopleApi
+from skerry.central.publishing import adopt_published, residency_of
 from skerry.central.reports import Reports
 from skerry.central.rollout import Conductor
 from skerry.central.settings import CentralFolder, CentralSettings, read_settings, write_settings
@@ -33,6 +35,7 @@ from skerry.schema.api import Nudge
 from skerry.schema.audit import Note, unwritten
 from skerry.schema.records import Envelope, Event, Keep
 from skerry.spine import subjects
+from skerry.spine.access_api import AccessApi
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Bus
 from skerry.spine.errors import SpineError
@@ -42,8 +45,11 @@ from skerry.spine.nats_bus import NatsBus
 from skerry.spine.nats_jwt import NatsOperator, ServerKit
 from skerry.spine.nats_server import free_port
 from skerry.spine.served_nats import ServedNats
+from skerry.trust.access_gate import Gate
+from skerry.trust.access_store import AccessStore
 from skerry.trust.anchors import AnchorStore, issuer_key_ids
 from skerry.trust.authority_change import AuthorityKeeper
+from skerry.trust.oidc import OidcProvider
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys
 from skerry.trust.spiffe import central_id
@@ -114,6 +120,23 @@ class Central:
             await reports.load()
             await bus.subscribe(subjects.STATUS_ALL, reports.hear)
             ingest = Ingest(bus, self._keep_records, clock=self._clock, rng=rng)
+            access_store = AccessStore(place.access)
+            stack.callback(access_store.close)
+            gate = Gate(settings.fleet, access_store, note=self._note, clock=self._clock)
+            adopt_published(gate, notary)
+            access = AccessApi(
+                gate,
+                access_store,
+                clock=self._clock,
+                policy=lambda: residency_of(notary, settings.fleet),
+                tokens=True,
+            )
+            people = PeopleApi(
+                gate,
+                note=self._note,
+                clock=self._clock,
+                provider=OidcProvider(settings.oidc) if settings.oidc else None,
+            )
             api = CentralApi(
                 settings,
                 store=self._store,
@@ -122,6 +145,7 @@ class Central:
                 reports=reports,
                 blobs=blobs,
                 repository=place.repository,
+                gate=gate,
                 clock=self._clock,
                 nats_ready=lambda: self._served.up and bus.connected,
                 account=self._account_of,
@@ -134,10 +158,15 @@ class Central:
                 domain=settings.domain,
                 use=self._served.use,
                 nudge=self._nudge_regions,
+                gate=gate,
                 note=self._note,
             )
-            routes = [*api.routes(), *trust_api.routes()]
-            server = HttpsServer(routes, self._served.door.context)
+            apis = (api, trust_api, people, access)
+            server = HttpsServer(
+                [route for one in apis for route in one.routes()],
+                self._served.door.context,
+                authorise=access.authorise,
+            )
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
             async with anyio.create_task_group() as tasks:

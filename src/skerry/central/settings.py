@@ -3,6 +3,7 @@
     central.json     settings, as below
     keys/            authority.pem, roots.pem, nats.json, online/ (TUF), nats-operator/ (optional)
     central.db       the store
+    access.db        people, tokens, requests that wait, decisions
     repository/      what nodes trust, as published
     blobs/           model bytes, by digest
     nats/            the NATS child's own state
@@ -17,6 +18,7 @@ import msgspec
 
 from skerry.base.errors import Exit
 from skerry.central.errors import CentralError
+from skerry.schema.access import OidcSettings
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 
 SETTINGS_FILE = "central.json"
@@ -67,6 +69,8 @@ class CentralSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A node's report older than this, in seconds, counts as stale."""
     blobs_bytes_max: int = 64 * 1024**3
     """Room for model bytes."""
+    oidc: OidcSettings | None = None
+    """An OIDC provider whose people may log in; none unless named."""
     marker: str = ""
     """Shown wherever the fleet is shown; `THROWAWAY` where its keys were made for a trial."""
 
@@ -111,6 +115,11 @@ class CentralFolder:
     def store(self) -> Path:
         """The SQLite store."""
         return self.folder / "central.db"
+
+    @property
+    def access(self) -> Path:
+        """People, tokens, requests that wait and decisions."""
+        return self.folder / "access.db"
 
     @property
     def repository(self) -> Path:

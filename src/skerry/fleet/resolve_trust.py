@@ -1,7 +1,7 @@
 """The `trust:` part of the fleet file, resolved: a value for every demand."""
 
 from skerry.fleet.findings import Findings
-from skerry.schema.access import ROLES, Action
+from skerry.schema.access import ROLES, TWO_PERSON_ABLE, Action
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.trust import Access, Trust
 
@@ -18,7 +18,7 @@ def _access(file: FleetFile, notes: Findings) -> Access:
             if role not in ROLES:
                 path = ("trust", "access", "people", name, index)
                 notes.unknown(path, "role", role, ROLES)
-    known = tuple(action.value for action in Action)
+    known = tuple(action.value for action in TWO_PERSON_ABLE)
     for index, action in enumerate(access.two_person):
         if action not in known:
             notes.unknown(("trust", "access", "two_person", index), "action", action, known)

@@ -45,7 +45,7 @@ BREAK_GLASS = "break-glass"
 BREAK_GLASS_S = 1800.0
 PENDING_S = 86_400.0
 """How long a request waits for a second person."""
-TWO_PERSON = (
+TWO_PERSON: tuple[Action, ...] = (
     Action.LIFT_BAN,
     Action.PUBLISH_POLICY,
     Action.CHANGE_ROOT,
@@ -53,6 +53,9 @@ TWO_PERSON = (
     Action.ERASE_AUDIT,
 )
 """What a second person has to approve unless the fleet file says otherwise."""
+
+TWO_PERSON_ABLE: tuple[Action, ...] = (*TWO_PERSON, Action.APPLY)
+"""What a fleet may ask two people for."""
 
 
 class AccessPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,3 +109,66 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     policy_sha256: str
     text: str
     """Why, in one sentence."""
+
+
+class PersonRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who logs in with a password."""
+
+    name: str
+    roles: tuple[str, ...]
+    changed_unix_s: float
+
+
+class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as it is listed: all but the secret."""
+
+    id: str
+    who: str
+    door: Door
+    label: str
+    scope: tuple[str, ...]
+    """Actions it is for; none for all."""
+    roles: tuple[str, ...]
+    session: bool
+    """Made by a login."""
+    made_unix_s: float
+    ends_unix_s: float
+
+
+class RequestState(StrEnum):
+    """What became of a request that two people decide on."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    WITHDRAWN = "withdrawn"
+
+
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that waits, or waited, for a second person."""
+
+    id: str
+    action: str
+    what: str
+    who: str
+    sha256: str
+    """Of what was asked, byte for byte: that is what the second person approves."""
+    at_unix_s: float
+    ends_unix_s: float
+    state: RequestState
+    by: str = ""
+    """Who approved or withdrew it."""
+
+
+class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The provider that central believes, in central's settings."""
+
+    issuer: str
+    """As the provider writes it, for example `https://login.example/realms/clinic`."""
+    client_id: str
+    scope: str = "openid profile"
+    name_claim: str = "preferred_username"
+    """The claim with a person's name; use the name that their certificate has."""
+    roles_claim: str = "groups"
+    roles: dict[str, tuple[str, ...]] = {}
+    """A value of `roles_claim` to the roles that it gives."""

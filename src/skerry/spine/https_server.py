@@ -21,8 +21,10 @@ import msgspec
 from aiohttp import web
 
 from skerry.base.errors import Exit, SkerryError
+from skerry.schema.access import Action
 from skerry.schema.api import ApiError, ErrorReply
 from skerry.spine.errors import SpineError
+from skerry.trust.access_gate import Caller
 from skerry.trust.spiffe import Role, SpiffeId
 from skerry.trust.tls import CertificateError, CertificateFault, peer_id
 
@@ -117,6 +119,34 @@ class Call:
     def __init__(self, request: web.Request, caller: SpiffeId | None) -> None:
         self._request = request
         self._caller = caller
+        self._admitted: Caller | None = None
+
+    @property
+    def certificate(self) -> SpiffeId | None:
+        """The identity in the caller's certificate, where one was shown."""
+        return self._caller
+
+    @property
+    def bearer(self) -> str:
+        """The bearer token shown, or nothing."""
+        kind, _, token = self._request.headers.get("Authorization", "").partition(" ")
+        return token.strip() if kind.lower() == "bearer" else ""
+
+    @property
+    def address(self) -> str:
+        """Where the call comes from."""
+        return self._request.remote or ""
+
+    @property
+    def admitted(self) -> Caller:
+        """Who calls, with roles, once the server's `authorise` has let them in."""
+        if self._admitted is None:
+            raise CallRefusedError(self.name, "", "somebody who has logged in")
+        return self._admitted
+
+    def admit(self, caller: Caller) -> None:
+        """Say who calls: `authorise` found it out."""
+        self._admitted = caller
 
     @property
     def caller(self) -> SpiffeId:
@@ -199,13 +229,16 @@ class Route:
     path: str
     handler: Handler
     who: frozenset[Role] | None
+    action: Action | None = None
+    """What the caller asks to do, where the server has policies; without one, nobody may."""
 
 
 class HttpsServer:
     """Serves routes over TLS until stopped.
 
     `context` should ask for a client certificate without demanding it (joining has none);
-    `admit` may refuse a caller whose certificate is good, such as a banned node.
+    `admit` may refuse a caller whose certificate is good, such as a banned node. `authorise`
+    decides each call by policy, tokens included, in place of `who` alone.
     """
 
     def __init__(
@@ -214,9 +247,10 @@ class HttpsServer:
         context: ssl.SSLContext,
         *,
         admit: Callable[[SpiffeId], Awaitable[None]] | None = None,
+        authorise: Callable[[Call, "Route"], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
-        self._admit = admit
+        self._admit, self._authorise = admit, authorise
         app = web.Application(middlewares=[self._guard])
         for route in routes:
             app.router.add_route(route.method, route.path, self._bind(route))
@@ -250,7 +284,11 @@ class HttpsServer:
         async def answer(request: web.Request) -> web.StreamResponse:
             caller = _caller(request)
             call = Call(request, caller)
-            if route.who is not None:
+            if route.who is not None and self._authorise is not None:
+                if caller is not None and self._admit is not None:
+                    await self._admit(caller)
+                await self._authorise(call, route)
+            elif route.who is not None:
                 if caller is None or caller.role not in route.who:
                     wanted = " or ".join(f"a {role}" for role in sorted(route.who))
                     raise CallRefusedError(call.name, str(caller or ""), wanted)

@@ -64,10 +64,14 @@ class Verdict:
     allowed: bool
     policies: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    said: str = ""
+    """What a rule that is no policy says of it."""
 
     @property
     def text(self) -> str:
         """Why, in one sentence."""
+        if self.said:
+            return self.said
         if self.errors:
             return f"it could not be decided, which means no: {self.errors[0]}"
         named = ", ".join(self.policies)

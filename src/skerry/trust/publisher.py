@@ -97,6 +97,14 @@ class Publisher:
             raise PublishError(role, "there is no such role")
         return self._published[role]
 
+    def target_bytes(self, path: str, sha256: str) -> bytes | None:
+        """Return a published file with the digest that a role lists; None if it is torn or gone."""
+        try:
+            data = self._place(path, sha256).read_bytes()
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == sha256 else None
+
     def publish(
         self,
         *,
