@@ -23,7 +23,13 @@ MAY = {
     | {Action.UPLOAD, Action.PUBLISH, Action.APPLY, Action.STEER, Action.BREAK_GLASS},
     "security": LOOKING
     | {Action.LOOK_AUDIT, Action.BAN, Action.LIFT_BAN, Action.PUBLISH, Action.PUBLISH_POLICY}
-    | {Action.CHANGE_ROOT, Action.CHANGE_PEOPLE, Action.ERASE_AUDIT, Action.BREAK_GLASS},
+    | {
+        Action.CHANGE_ROOT,
+        Action.KEYS,
+        Action.CHANGE_PEOPLE,
+        Action.ERASE_AUDIT,
+        Action.BREAK_GLASS,
+    },
     BREAK_GLASS: (LOOKING | {Action.LOOK_AUDIT, Action.UPLOAD, Action.PUBLISH, Action.APPLY})
     | {Action.STEER, Action.DRILL, Action.TICKET, Action.BAN, Action.LIFT_BAN},
 }

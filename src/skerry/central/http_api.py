@@ -44,8 +44,8 @@ from skerry.spine.https_server import (
     Reply,
     Route,
 )
-from skerry.trust.anchors import AnchorStore
 from skerry.trust.access_gate import Caller, Gate
+from skerry.trust.anchors import AnchorStore
 from skerry.trust.spiffe import Role
 
 BLOB_BYTES_MAX = 16 * 1024**3

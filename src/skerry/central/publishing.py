@@ -15,6 +15,7 @@ from skerry.central.notary import Notary
 from skerry.schema.access import AccessPolicy, Action, access_target
 from skerry.schema.policy import Policy, policy_target
 from skerry.trust.access import check_publishable
+from skerry.trust.access_channel import read_policy
 from skerry.trust.access_errors import PolicyInvalidError
 from skerry.trust.access_gate import Gate
 
@@ -33,6 +34,10 @@ def action_of(
     before = notary.listed(notary.role_bytes("models"))
     access = access_target(fleet)
     if "models" in signed and offered.get(access) != before.get(access):
+        if access not in offered:  # without one, everybody would hold every role again
+            raise PolicyInvalidError("it cannot be withdrawn; publish another in its place")
+        if access not in targets:
+            raise PolicyInvalidError("an old one is named again; publish it as a new generation")
         return Action.PUBLISH_POLICY
     residency = policy_target(fleet)
     if residency in offered and offered[residency] != before.get(residency):
@@ -61,12 +66,7 @@ def widens(new: bytes, old: bytes) -> bool:
 def access_in(targets: Mapping[str, bytes], fleet: str) -> AccessPolicy | None:
     """Return the access policy among files to publish; raises `PolicyInvalidError`."""
     data = targets.get(access_target(fleet))
-    if data is None:
-        return None
-    try:
-        return msgspec.json.decode(data, type=AccessPolicy)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise PolicyInvalidError(f"it is no access policy: {error}") from error
+    return read_policy(data, fleet) if data is not None else None
 
 
 def check_publishing(access: AccessPolicy | None, gate: Gate) -> None:
@@ -74,8 +74,6 @@ def check_publishing(access: AccessPolicy | None, gate: Gate) -> None:
     if access is None:
         return
     before = gate.policies.document
-    if access.fleet != before.fleet:
-        raise PolicyInvalidError(f"it is for the fleet {access.fleet!r}, wanted {before.fleet!r}")
     if access.generation <= before.generation:
         raise PolicyInvalidError(
             f"its generation is {access.generation}, and {before.generation} is in force"

@@ -18,11 +18,13 @@ from skerry.base.clock import Clock
 from skerry.base.errors import Exit, SkerryError
 from skerry.client.operator import Operator
 from skerry.client.signing import sign_release
-from skerry.fleet.desired import policy_of
+from skerry.fleet.desired import access_of, policy_of
+from skerry.schema.access import AccessPolicy, access_target
 from skerry.schema.api import ApplyReply
 from skerry.schema.fleet import Fleet, Model
 from skerry.schema.model import Manifest, manifest_target
 from skerry.schema.policy import Policy, policy_target
+from skerry.schema.trust import Access
 from skerry.trust.roles import OfflineKeys
 
 MANIFEST_FILE = "manifest.json"
@@ -96,6 +98,9 @@ def seal(
     policy, policy_sha256 = _policy(fleet, signed.get(policy_target(fleet.name)), central)
     if policy is not None:
         new[policy_target(fleet.name)] = policy
+    access = _access(fleet, signed.get(access_target(fleet.name)), central)
+    if access is not None:
+        new[access_target(fleet.name)] = access
     if new:
         sign_release(fleet.name, ROLE, new, keys, central, folder=repository.parent, clock=clock)
     return Sealed(len(new), blobs, blob_bytes, policy_sha256)
@@ -153,6 +158,17 @@ def _manifest(model: Model, repository: Path) -> tuple[bytes, Manifest]:
             model.name, model.version, f"{path} is {found}, fleet.lock pins {wanted}"
         )
     return data, msgspec.json.decode(data, type=Manifest)
+
+
+def _access(fleet: Fleet, published: _Target | None, central: Operator) -> bytes | None:
+    """Return the access policy to sign, where it changed; a fleet that never had one needs none."""
+    if published is None:
+        return None if fleet.trust.access == Access() else msgspec.json.encode(access_of(fleet, 1))
+    data = central.target(access_target(fleet.name), published.hashes.sha256)
+    known = msgspec.json.decode(data, type=AccessPolicy)
+    if access_of(fleet, known.generation) == known:
+        return None
+    return msgspec.json.encode(access_of(fleet, known.generation + 1))
 
 
 def _policy(fleet: Fleet, published: _Target | None, central: Operator) -> tuple[bytes | None, str]:

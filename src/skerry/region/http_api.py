@@ -7,6 +7,7 @@ Errors:  those of the parts it calls; each leaves as an `ErrorReply`.
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from anyio import to_thread
 
 from skerry.base.clock import Clock
@@ -17,8 +18,10 @@ from skerry.region.mirror import Mirror
 from skerry.region.roster import Roster
 from skerry.region.settings import RegionSettings
 from skerry.schema import api
+from skerry.schema.access import Action
 from skerry.spine.files_api import blob_name, metadata_name, repository_file, target_name
 from skerry.spine.https_server import Call, File, NotHereError, Reply, Route
+from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.anchors import AnchorStore
 from skerry.trust.enrol import BannedError
 from skerry.trust.registry import Registry
@@ -41,6 +44,7 @@ class RegionApi:
         mirror: Mirror,
         blobs: BlobCache,
         anchors: AnchorStore,
+        gate: Gate,
         clock: Clock,
         push: Callable[[], api.RegistryPush],
         refused: Callable[[], api.Refused],
@@ -52,7 +56,9 @@ class RegionApi:
         self._roster, self._mirror, self._blobs = roster, mirror, blobs
         self._anchors, self._clock, self._push = anchors, clock, push
         self._refused_now = refused
+        self._gate = gate
         self._on_change, self._on_ban, self._health_now = on_change, on_ban, health
+        gate.performs("ban", self._decide_ban)
 
     def routes(self) -> list[Route]:
         """Return every call there is."""
@@ -61,13 +67,13 @@ class RegionApi:
             Route("GET", "/v1/trust", self._trust, None),
             Route("POST", "/v1/join", self._join, None),
             Route("POST", "/v1/renew", self._renew, None),
-            Route("GET", "/v1/refused", self._refused, READERS),
-            Route("GET", "/tuf/metadata/{file}", self._metadata, READERS),
-            Route("GET", "/tuf/targets/{path:.+}", self._target, READERS),
-            Route("GET", "/blob/{sha256}", self._blob, READERS),
-            Route("POST", "/v1/tokens", self._token, OPERATOR),
-            Route("GET", "/v1/nodes", self._nodes, OPERATOR),
-            Route("POST", "/v1/bans", self._ban, OPERATOR),
+            Route("GET", "/v1/refused", self._refused, READERS, Action.FETCH),
+            Route("GET", "/tuf/metadata/{file}", self._metadata, READERS, Action.FETCH),
+            Route("GET", "/tuf/targets/{path:.+}", self._target, READERS, Action.FETCH),
+            Route("GET", "/blob/{sha256}", self._blob, READERS, Action.FETCH),
+            Route("POST", "/v1/tokens", self._token, OPERATOR, Action.TICKET),
+            Route("GET", "/v1/nodes", self._nodes, OPERATOR, Action.LOOK),
+            Route("POST", "/v1/bans", self._ban, OPERATOR, Action.BAN),
         ]
 
     async def admit(self, caller: SpiffeId) -> None:
@@ -130,6 +136,13 @@ class RegionApi:
 
     async def _ban(self, call: Call) -> Reply:
         request = await call.document(api.BanRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
+        action = Action.BAN if request.banned else Action.LIFT_BAN
+        what, body = f"{request.node}: {request.reason}", msgspec.json.encode(request)
+        reply: Reply = await self._gate.act(call.admitted, action, what, "ban", body)
+        return reply
+
+    async def _decide_ban(self, body: bytes, asker: Caller) -> Reply:
+        request = msgspec.json.decode(body, type=api.BanRequest)
         settings = self._settings
         site, _, number = request.node.partition("/")
         if not number.isdigit():

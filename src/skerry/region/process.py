@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -19,6 +20,7 @@ from anyio import to_thread
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock
+from skerry.region.access import RegionAccess
 from skerry.region.admission import Admission
 from skerry.region.blob_cache import BlobCache
 from skerry.region.http_api import RegionApi
@@ -136,6 +138,10 @@ class Region:
                 region_url=self._url,
                 nats_url=self._nats_url,
             )
+            access = self._access = RegionAccess(
+                place, settings.fleet, self._mirror.folder, note=self._note, clock=self._clock
+            )
+            stack.callback(access.close)
             api = RegionApi(
                 settings,
                 admission=admission,
@@ -144,6 +150,7 @@ class Region:
                 mirror=self._mirror,
                 blobs=blobs,
                 anchors=self._anchors,
+                gate=access.gate,
                 clock=self._clock,
                 push=self._report,
                 refused=self._refused,
@@ -157,9 +164,14 @@ class Region:
                 new_signer=self._signer.successor,
                 note=self._note,
             )
-            routes = [*api.routes(), *authority_api.routes()]
+            apis = (api, authority_api, access.api)
             self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
-            server = HttpsServer(routes, self._served.door.context, admit=api.admit)
+            server = HttpsServer(
+                [route for one in apis for route in one.routes()],
+                self._served.door.context,
+                admit=api.admit,
+                authorise=access.api.authorise,
+            )
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
             async with anyio.create_task_group() as tasks:
@@ -187,6 +199,7 @@ class Region:
             try:
                 changed = await to_thread.run_sync(self._mirror.refresh)
                 self._central_unix_s = self._mirrored_unix_s = self._clock.unix_s()
+                await to_thread.run_sync(partial(self._access.take_policy, changed=changed))
                 if changed:
                     await self._nudge_sites()
             except (SkerryError, OSError) as error:

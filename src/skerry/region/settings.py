@@ -105,6 +105,21 @@ class RegionFolder:
         return self.folder / "enrolment.db"
 
     @property
+    def access(self) -> Path:
+        """Requests that wait for a second person, and decisions."""
+        return self.folder / "access.db"
+
+    @property
+    def access_policy(self) -> Path:
+        """The access policy that is in force here."""
+        return self.folder / "access.json"
+
+    @property
+    def verified(self) -> Path:
+        """What this process itself has verified of the mirror."""
+        return self.folder / "verified"
+
+    @property
     def roster(self) -> Path:
         """Nodes and their live logins."""
         return self.folder / "roster.db"

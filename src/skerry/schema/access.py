@@ -24,6 +24,7 @@ class Action(StrEnum):
     PUBLISH = "publish"
     PUBLISH_POLICY = "publish-policy"
     CHANGE_ROOT = "change-root"
+    KEYS = "keys"
     APPLY = "apply"
     STEER = "steer"
     DRILL = "drill"

@@ -16,7 +16,7 @@ from skerry.schema.policy import Policy
 from skerry.spine.https_server import Call, CallRefusedError, NotHereError, Reply, Route
 from skerry.trust.access import Verdict
 from skerry.trust.access_data import explain_data
-from skerry.trust.access_gate import Gate
+from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.access_store import AccessStore
 from skerry.trust.spiffe import Role
 
@@ -53,19 +53,24 @@ class AccessApi:
 
     async def authorise(self, call: Call, route: Route) -> None:
         """Let a call in, or refuse it: the one place where a process decides who may what."""
-        if call.bearer and self._tokens:
-            caller = await to_thread.run_sync(self._gate.by_token, call.bearer)
-            role: Role | None = Role.OPERATOR
-        elif call.certificate is not None:
-            caller = await to_thread.run_sync(self._gate.by_certificate, call.certificate)
-            role = call.certificate.role
-        else:
-            raise CallRefusedError(call.name, "", "somebody with a certificate or a token")
-        if route.who is None or role not in route.who or route.action is None:
-            wanted = " or ".join(f"a {role}" for role in sorted(route.who or ()))
-            raise CallRefusedError(call.name, caller.actor, wanted)
+        caller, role = await self._caller(call)
+        if caller is None or role not in (route.who or ()):
+            wanted = " or ".join(f"a {one}" for one in sorted(route.who or ()))
+            raise CallRefusedError(call.name, caller.actor if caller else "", wanted)
         call.admit(caller)
-        await self._gate.enter(caller, route.action, call.name)
+        plain = Action.KEYS if role is Role.OPERATOR else Action.FETCH
+        await self._gate.enter(caller, route.action or plain, call.name)
+
+    async def _caller(self, call: Call) -> tuple[Caller | None, Role | None]:
+        """Return who calls: a token that is shown speaks before a certificate."""
+        if call.bearer and self._tokens:
+            return await to_thread.run_sync(self._gate.by_token, call.bearer), Role.OPERATOR
+        shown = call.certificate
+        if shown is None:
+            return None, None
+        if shown.role is not Role.OPERATOR:  # machines call often, and nothing is looked up
+            return self._gate.by_certificate(shown), shown.role
+        return await to_thread.run_sync(self._gate.by_certificate, shown), shown.role
 
     # --- the calls --------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from anyio import to_thread
 
 from skerry.schema import api
+from skerry.schema.access import Action
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note
 from skerry.spine.https_server import Call, Reply, Route
 from skerry.trust.anchors import issuer_key_ids
@@ -50,8 +51,8 @@ class AuthorityApi:
     def routes(self) -> list[Route]:
         """Return both."""
         return [
-            Route("POST", "/v1/authority/request", self._request, OPERATOR),
-            Route("POST", "/v1/authority", self._grant, OPERATOR),
+            Route("POST", "/v1/authority/request", self._request, OPERATOR, Action.KEYS),
+            Route("POST", "/v1/authority", self._grant, OPERATOR, Action.KEYS),
         ]
 
     async def _request(self, call: Call) -> Reply:

@@ -230,7 +230,8 @@ class Route:
     handler: Handler
     who: frozenset[Role] | None
     action: Action | None = None
-    """What the caller asks to do, where the server has policies; without one, nobody may."""
+    """What the caller asks to do, where the server has policies. Without one, machines need the
+    right to `fetch` and people that to `keys`, which few have."""
 
 
 class HttpsServer:

@@ -63,6 +63,7 @@ _KINDS = {
     Action.PUBLISH: AuditKind.PUBLISH,
     Action.PUBLISH_POLICY: AuditKind.POLICY,
     Action.CHANGE_ROOT: AuditKind.KEY,
+    Action.KEYS: AuditKind.KEY,
     Action.TICKET: AuditKind.JOIN,
     Action.BAN: AuditKind.BAN,
     Action.LIFT_BAN: AuditKind.LIFT_BAN,

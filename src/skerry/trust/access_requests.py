@@ -31,15 +31,17 @@ class Requests:
     def add(
         self, kind: str, action: str, what: str, who: str, body: bytes, now_unix_s: float
     ) -> RequestRow:
-        """Keep a request; the same one of the same person is kept once."""
+        """Keep a request; it takes the place of an earlier one of that person for the same."""
         if len(body) > BODY_BYTES_MAX:
             raise PeopleError(f"the request has {len(body)} bytes", f"wanted {BODY_BYTES_MAX}")
         self._store.change("DELETE FROM requests WHERE at_unix_s < ?", now_unix_s - KEPT_S)
         waiting = [row for row in self.all(now_unix_s) if row.who == who]
         digest = hashlib.sha256(body).hexdigest()
         for row in waiting:
-            if (row.action, row.what, row.sha256) == (action, what, digest):
-                return row
+            if (row.action, row.what) == (action, what):
+                if row.sha256 == digest:
+                    return row
+                self.settle(row.id, RequestState.WITHDRAWN, who)
         if len(waiting) >= WAITING_MAX:
             raise PeopleError(f"{len(waiting)} requests of {who} wait already", "withdraw some")
         request = "".join(secrets.choice(_LETTERS) for _ in range(8))
