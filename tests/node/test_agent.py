@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,8 +11,15 @@ import pytest
 
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles, Login
+from skerry.node.quarantine import read_quarantine
+from skerry.node.settings import NodeSettings, write_settings
+from skerry.schema.tamper import Sensor
+from skerry.trust.tamper_events import check_events
+from skerry.trust.tamper_journal import TamperJournal
 
 WAIT_S = 30.0
+KEYS_GONE_S_MAX = 5.0
+"""1 s is the promise; a busy machine may take longer to give the process its turn."""
 HEAVY = ("numpy", "onnxruntime", "grpc", "aiohttp", "uvloop")
 
 
@@ -60,3 +68,39 @@ def test_it_starts_and_stays_with_nothing_else_there(
     assert b"Traceback" not in words
     if mid_fetch:
         assert b"/blob/" in words
+
+
+def test_an_open_lid_takes_the_keys_and_the_agent_goes_on_without_them(
+    node_folder: NodeFolder, node_settings: NodeSettings, fleet: Any, tmp_path: Path
+) -> None:
+    """No network at all. The process is the same one, with a new memory; a stop ends it."""
+    value = tmp_path / "intrusion0_alarm"
+    value.write_bytes(b"0\n")
+    sensor = Sensor(name="lid", path=str(value), period_s=0.1)
+    write_settings(node_folder.settings, msgspec.structs.replace(node_settings, sensors=(sensor,)))
+    files = IdentityFiles(node_folder.identity)
+    fleet.identity(files, now_unix_s=time.time(), by=fleet.region)
+    login = Login(
+        nats_url="tls://127.0.0.1:9", nats_host="region-eu.clinic.example", jwt="", seed=""
+    )
+    files.login.write_bytes(msgspec.json.encode(login))
+    process = agent(node_folder)
+    assert process.stdout is not None
+    assert b'"ready":true' in process.stdout.readline()
+    value.write_bytes(b"1\n")
+    until_s = time.monotonic() + KEYS_GONE_S_MAX
+    while files.identity.exists() or files.login.exists() or files.site_authority.exists():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+    again = process.stdout.readline()
+    assert b'"locked":true' in again, again
+    assert f'"pid":{process.pid},'.encode() in again
+    assert "LID_OPEN" in read_quarantine(node_folder.quarantine).reason
+    process.terminate()
+    _, words = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, words.decode()
+    assert b"Traceback" not in words
+    journal = TamperJournal(node_folder.tamper, node="oslo/1", boot="reader")
+    signed = [event for _, event in journal.after(0)]
+    told = [event.word for event in check_events(signed, node="oslo/1")]
+    assert told == ["WATCH_STARTED", "LID_OPEN", "REACTED", "WATCH_STARTED"]

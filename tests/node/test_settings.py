@@ -12,6 +12,7 @@ from skerry.schema.route import BOUNDS as ROUTE_BOUNDS
 from skerry.schema.route import RouteSettings
 from skerry.schema.shadow import BOUNDS as SHADOW_BOUNDS
 from skerry.schema.shadow import ShadowRule
+from skerry.schema.tamper import Sensor
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "node-settings.md"
 
@@ -53,6 +54,17 @@ def test_what_was_written_is_read_and_private(tmp_path: Path, node_settings: Nod
         ),
         ({"shadow": [{"model": "m"}]}, "shadow[0]: it compares a model with itself"),
         ({"shadow": [{"model": "m", "shares": 1}]}, "shares"),
+        ({"sensors": [{"name": "Lid", "path": "/x"}]}, "sensors[0]: 'Lid' cannot name a sensor"),
+        ({"sensors": [{"name": "a", "path": "/x"}] * 2}, "there are two sensors a"),
+        ({"sensors": [{"name": "a", "path": "x"}]}, "path is 'x', wanted a file"),
+        ({"sensors": [{"name": "a", "path": "/x", "period_s": 0}]}, "period_s is 0, wanted 0.02"),
+        ({"sensors": [{"name": "a", "source": "ipmi"}]}, "period_s is 0.2, wanted 1 to 3600 s"),
+        ({"sensors": [{"name": "a", "source": "webhook"}]}, "wanted a file name in secrets/"),
+        (
+            {"sensors": [{"name": "a", "source": "webhook", "secret": "../x"}]},
+            "wanted a file name in secrets/",
+        ),
+        ({"sensors": [{"name": "a", "source": "webhook", "secret": "x"}]}, "needs tamper_port"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(
@@ -112,6 +124,16 @@ def test_the_reference_lists_every_setting_of_a_shadow_with_its_bounds() -> None
         if field.name in SHADOW_BOUNDS:
             low, high, _ = SHADOW_BOUNDS[field.name]
             assert (f"{low:.13g} to {high:.13g}" if high < 1e300 else "or more") in rows[field.name]
+
+
+def test_the_reference_lists_every_setting_of_a_sensor() -> None:
+    rows = dict(
+        re.findall(r"^\| `sensors\[\]\.(\w+)` \|(.*)\|$", PAGE.read_text(), flags=re.MULTILINE)
+    )
+    fields = msgspec.structs.fields(Sensor)
+    assert list(rows) == [field.name for field in fields]
+    for field in fields:
+        assert ("required" if field.required else f"`{_default(field)}`") in rows[field.name]
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

@@ -63,6 +63,8 @@ def desired_documents(
             rules=fleet.rules,
             goals=fleet.goals,
             gate=fleet.rollout.gate,
+            tamper=fleet.trust.tamper,
+            custody=fleet.trust.custody,
         )
         for site in fleet.sites
     }

@@ -13,7 +13,9 @@ import msgspec
 
 from skerry.base.quantity import format_quantity
 from skerry.fleet.place import sites_of
+from skerry.schema.custody import CustodyPolicy
 from skerry.schema.fleet import Fleet, Model, Site, Tier
+from skerry.schema.tamper import TamperPolicy
 from skerry.schema.trust import Access
 
 _UNITS = (
@@ -145,6 +147,10 @@ def _objects(fleet: Fleet) -> dict[tuple[str, str], Any]:
     objects["domain", fleet.name] = fleet.domain
     if fleet.trust.access != Access():
         objects["access", fleet.name] = fleet.trust.access
+    if fleet.trust.tamper != TamperPolicy():
+        objects["tamper", fleet.name] = fleet.trust.tamper
+    if fleet.trust.custody != CustodyPolicy():
+        objects["custody", fleet.name] = fleet.trust.custody
     return objects
 
 

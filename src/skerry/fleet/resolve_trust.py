@@ -2,13 +2,21 @@
 
 from skerry.fleet.findings import Findings
 from skerry.schema.access import ROLES, TWO_PERSON_ABLE, Action
+from skerry.schema.custody import CustodyPolicy, Signer, Step
 from skerry.schema.fleet_file import FleetFile
+from skerry.schema.tamper import Reaction, TamperPolicy
 from skerry.schema.trust import Access, Trust
+from skerry.trust.custody_errors import SignerError
+from skerry.trust.custody_sign import public_key
 
 
 def resolve_trust(file: FleetFile, notes: Findings) -> Trust:
     """Return what the fleet demands; what is wrong goes into `notes`."""
-    return Trust(access=_access(file, notes))
+    return Trust(
+        access=_access(file, notes),
+        tamper=_tamper(file, notes),
+        custody=_custody(file, notes),
+    )
 
 
 def _access(file: FleetFile, notes: Findings) -> Access:
@@ -27,3 +35,52 @@ def _access(file: FleetFile, notes: Findings) -> Access:
         two_person=tuple(Action(one) for one in dict.fromkeys(access.two_person) if one in known),
         policies=access.policies,
     )
+
+
+DEBOUNCE_S_MAX = 10.0
+
+
+def _tamper(file: FleetFile, notes: Findings) -> TamperPolicy:
+    tamper = file.trust.tamper
+    known = tuple(reaction.value for reaction in Reaction)
+    chosen = {}
+    for name in ("on_open", "on_lost"):
+        word = getattr(tamper, name)
+        if word in known:
+            chosen[name] = Reaction(word)
+        else:
+            notes.unknown(("trust", "tamper", name), "reaction", word, known)
+    return TamperPolicy(
+        **chosen,
+        forget_enrolment=tamper.forget_enrolment,
+        debounce_s=notes.quantity(
+            tamper.debounce, "s", ("trust", "tamper", "debounce"), high=DEBOUNCE_S_MAX
+        ),
+    )
+
+
+def _custody(file: FleetFile, notes: Findings) -> CustodyPolicy:
+    custody, known = file.trust.custody, tuple(step.value for step in Step)
+    signers = []
+    for index, written in enumerate(custody.signers):
+        path = ("trust", "custody", "signers", index)
+        for at, step in enumerate(written.may):
+            if step not in known:
+                notes.unknown((*path, "may", at), "step", step, known)
+        if [one.name for one in custody.signers].count(written.name) > 1:
+            notes.duplicate((*path, "name"), f"there are two signers `{written.name}`")
+        signer = Signer(
+            name=written.name,
+            key=written.key,
+            may=tuple(Step(step) for step in dict.fromkeys(written.may) if step in known),
+        )
+        try:
+            public_key(signer)
+        except SignerError as error:
+            notes.bad_value((*path, "key"), str(error), "skerry custody key FILE prints one")
+        signers.append(signer)
+    if custody.required and not signers:
+        notes.contradiction(
+            ("trust", "custody", "required"), "nobody's signature counts", "name the signers"
+        )
+    return CustodyPolicy(required=custody.required, signers=tuple(signers))

@@ -10,6 +10,7 @@ import anyio
 from skerry.local.supervisor import Supervisor
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
+from skerry.node.locked import is_locked
 from skerry.node.settings import read_settings
 
 READY_S_MAX = 60.0
@@ -20,7 +21,8 @@ async def run_node(state: Path, say: Callable[[str], None]) -> None:
     """Run a joined node until cancelled. Raises `NotJoinedError`, `SettingsError`, `ChildError`."""
     folder = NodeFolder(state)
     settings = read_settings(folder.settings)
-    IdentityFiles(folder.identity).load()
+    if not is_locked(folder):
+        IdentityFiles(folder.identity).load()
     async with anyio.create_task_group() as tasks:
         supervisor = Supervisor(tasks, state / "logs")
         try:

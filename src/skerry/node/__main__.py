@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import os
 import sys
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def main() -> int:
 def _agent(state: Path) -> None:
     from skerry.node.agent import run_agent
 
-    asyncio.run(run_agent(state, announce=True))
+    if asyncio.run(run_agent(state, announce=True)):
+        # The keys are gone from the disk; a new image of the process holds none of its memory.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def _worker(state: Path) -> None:

@@ -26,14 +26,19 @@ from skerry.base.ids import new_boot_id
 from skerry.base.processes import rss_bytes
 from skerry.base.units import MS_PER_SECOND
 from skerry.node.containers import Containers
+from skerry.node.errors import NotJoinedError
 from skerry.node.folder import NodeFolder
+from skerry.node.forget import forget_keys
 from skerry.node.identity import IdentityFiles
+from skerry.node.locked import demands_of, is_locked, wait_for_identity
+from skerry.node.quarantine import read_quarantine
 from skerry.node.reconcile import Reconciler
 from skerry.node.record_keeper import RecordKeeper
 from skerry.node.renewal import Renewal
 from skerry.node.settings import NodeSettings, read_settings
 from skerry.node.signals import read_signals
 from skerry.node.stick import Stick
+from skerry.node.tamper import TamperWatch
 from skerry.node.trust_news import take_refused, take_roots
 from skerry.node.uplink import RegionLink
 from skerry.node.upstream import Mirror, region_address
@@ -111,15 +116,16 @@ class Agent:
             on_renewed=self._renewed,
             on_failed=self._note,
         )
+        self._watch = self._make_watch() if settings.sensors else None
+        self._stop, self._keys_gone = asyncio.Event(), False
         self._wake, self._trust_wake = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def run(self, *, announce: bool) -> None:
-        """Work until SIGTERM or SIGINT."""
+    async def run(self, *, announce: bool) -> bool:
+        """Work until SIGTERM or SIGINT, or until keys are gone: then return True."""
         self._loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, stop.set)
+            self._loop.add_signal_handler(number, self._stop.set)
         await anyio.to_thread.run_sync(
             partial(self._keeper.event, "agent.started", f"agent of {self._settings.node}")
         )
@@ -130,13 +136,23 @@ class Agent:
                 tasks.start_soon(self._renewal.run)
                 tasks.start_soon(self._hear_trust)
                 tasks.start_soon(self._reconcile)
+                if self._watch is not None:
+                    tasks.start_soon(self._watch.run)
                 if announce:
                     line = {"ready": True, "pid": os.getpid(), "node": self._settings.node}
                     os.write(1, msgspec.json.encode(line) + b"\n")
-                await stop.wait()
+                await self._stop.wait()
                 tasks.cancel_scope.cancel()
+        except* NotJoinedError:  # whoever looked for the identity as it went
+            if not self._keys_gone:
+                raise
         finally:
+            if self._watch is not None:
+                self._watch.close()
             self._outbox.close()
+            if self._keys_gone:  # a renewal that was under way may have brought another
+                forget_keys(self._files, enrolment=False, sealers=())
+        return self._keys_gone
 
     def observe(self) -> Observed:
         """Say what is true of this node now. Blocking: asks the worker, reads files."""
@@ -192,7 +208,9 @@ class Agent:
         if not_ready:
             why = standing.held_up or not_ready[0].reason
             return State.WARN, f"{not_ready[0].name}: {why}"
-        trouble = standing.refusal or standing.held_up
+        quarantine = read_quarantine(self._folder.quarantine).reason
+        trouble = (quarantine and f"in quarantine, {quarantine}") or standing.refusal
+        trouble = trouble or standing.held_up
         return (State.WARN, trouble) if trouble else (State.OK, "")
 
     def _models(self) -> tuple[ObservedModel, ...]:
@@ -250,6 +268,29 @@ class Agent:
             except SkerryError as error:  # NATS is away: its next connection shows the new one
                 self._note(str(error))
 
+    def _make_watch(self) -> TamperWatch:
+        return TamperWatch(
+            self._folder,
+            self._settings,
+            self._outbox,
+            boot=self._boot,
+            demands=lambda: demands_of(self._reconciler.standing.accepted),
+            clock=self._clock,
+            on_sent=self._link.records_waiting,
+            on_quarantine=self._quarantined,
+            on_keys_gone=self._lose_keys,
+            on_note=self._note,
+        )
+
+    def _quarantined(self) -> None:
+        self._wake_worker()
+        self._link.status_changed()
+
+    def _lose_keys(self) -> None:
+        """Stop: what this process still holds of the keys goes with it."""
+        self._keys_gone = True
+        self._stop.set()
+
     def _wake_worker(self) -> None:
         pid = worker_pid(self._folder)
         if pid:
@@ -294,13 +335,19 @@ class Agent:
         os.write(2, f"{self._settings.node}: {text}\n".encode())
 
 
-async def run_agent(state: Path, *, announce: bool) -> None:
+async def run_agent(state: Path, *, announce: bool) -> bool:
     """Run the agent of one state folder until it is told to stop.
 
+    Returns True where the node's keys are gone and the process has to start anew.
     Raises `SettingsError`, `NotJoinedError`, `FolderBusyError`.
     """
     folder = NodeFolder(state).make()
     settings = read_settings(folder.settings)
     with FolderLock(folder.root):
+        clock = SystemClock()
+        if is_locked(folder):
+            if not await wait_for_identity(folder, settings, clock, announce=announce):
+                return False
+            announce = False
         IdentityFiles(folder.identity).load()
-        await Agent(folder, settings, SystemClock()).run(announce=announce)
+        return await Agent(folder, settings, clock).run(announce=announce)

@@ -62,12 +62,23 @@ def join(files: IdentityFiles, ticket: JoinTicket, *, inference_url: str, clock:
         raise JoinRefusedError(ticket.region_url, str(error)) from error
 
 
-def renew(files: IdentityFiles, *, url: str, host: str, inference_url: str, clock: Clock) -> None:
-    """Fetch the next certificate and login from the region; raises `RenewalError`."""
+def renew(
+    files: IdentityFiles,
+    *,
+    url: str,
+    host: str,
+    inference_url: str,
+    clock: Clock,
+    name: SpiffeId | None = None,
+) -> None:
+    """Fetch the next certificate and login from the region; raises `RenewalError`.
+
+    A node whose identity is gone says by `name` who it is.
+    """
     try:
         _ask_identity(
             files,
-            files.load().id,
+            name or files.load().id,
             url=url,
             host=host,
             roots_pem=files.roots.read_bytes(),

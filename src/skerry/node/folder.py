@@ -42,7 +42,9 @@ class NodeFolder:
 
     def make(self) -> "NodeFolder":
         """Make the folders that do not exist yet."""
-        for name in ("", "identity", "trust", "blobs", "models", "serving", "journal", "secrets"):
+        for name in ("", "identity", "trust", "blobs", "models", "serving", "journal"):
+            private_folder(self.root / name)
+        for name in ("secrets", "custody"):  # what people put there
             private_folder(self.root / name)
         return self
 

@@ -10,6 +10,7 @@ from skerry.node.errors import SettingsError
 from skerry.schema.route import RouteSettings, fault_of
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 from skerry.schema.shadow import ShadowRule, wrong_in
+from skerry.schema.tamper import Sensor, SensorSource
 from skerry.serve.errors import ProviderError
 from skerry.serve.providers import read_wanted
 
@@ -24,6 +25,7 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "journal_bytes_max": (2 * _MIB, 1024 * 1024 * _MIB, " bytes"),
     "outbox_bytes_max": (_MIB, 1024 * 1024 * _MIB, " bytes"),
     "memory_bytes_max": (0, 1024 * 1024 * _MIB, " bytes"),
+    "tamper_port": (0, 65_535, ""),
     "tick_s": (0.1, 3600, " s"),
     "status_s": (0.1, 3600, " s"),
 }
@@ -86,6 +88,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How requests are routed: retries, balance, cache, cascades, ensembles."""
     shadow: tuple[ShadowRule, ...] = ()
     """Shares of live requests that are copied to candidates and compared."""
+    sensors: tuple[Sensor, ...] = ()
+    """What watches the machine's lid; what is done about it is in the fleet file."""
+    tamper_port: int = 0
+    """Where sensors of source `webhook` send to, on loopback; needed where there is one."""
 
     @property
     def node(self) -> str:
@@ -121,6 +127,9 @@ def read_settings(path: Path) -> NodeSettings:
             read_wanted(text)
         except ProviderError as error:
             raise SettingsError(str(path), f"providers: {error}; {error.hint}") from error
+    wrong = wrong_in_sensors(settings)
+    if wrong:
+        raise SettingsError(str(path), wrong)
     for name, address in settings.dial.items():
         if not _ADDRESS.fullmatch(address):
             raise SettingsError(str(path), f"dial.{name} is {address!r}, wanted host:port")
@@ -130,3 +139,36 @@ def read_settings(path: Path) -> NodeSettings:
 def write_settings(path: Path, settings: NodeSettings) -> None:
     """Write a settings file, readable by this user only."""
     write_settings_file(path, settings)
+
+
+SENSORS_MAX = 32
+PERIOD_S_MIN = {SensorSource.FILE: 0.02, SensorSource.IPMI: 1.0, SensorSource.WEBHOOK: 0.02}
+PERIOD_S_MAX = 3600.0
+
+
+def wrong_in_sensors(settings: NodeSettings) -> str:
+    """Say what is wrong with the sensors, or nothing."""
+    if len(settings.sensors) > SENSORS_MAX:
+        return f"{len(settings.sensors)} sensors, wanted at most {SENSORS_MAX}"
+    names = [sensor.name for sensor in settings.sensors]
+    for index, sensor in enumerate(settings.sensors):
+        what = f"sensors[{index}]"
+        try:
+            token("sensor", sensor.name)
+        except IdError as error:
+            return f"{what}: {error}"
+        if names.count(sensor.name) > 1:
+            return f"{what}: there are two sensors {sensor.name}"
+        least_s = PERIOD_S_MIN[sensor.source]
+        if not least_s <= sensor.period_s <= PERIOD_S_MAX:
+            return (
+                f"{what}: period_s is {sensor.period_s:g}, wanted {least_s:g} to {PERIOD_S_MAX:g} s"
+            )
+        if sensor.source is SensorSource.FILE and not sensor.path.startswith("/"):
+            return f"{what}: path is {sensor.path!r}, wanted a file, from / on"
+        if sensor.source is SensorSource.WEBHOOK:
+            if not sensor.secret or "/" in sensor.secret or sensor.secret.startswith("."):
+                return f"{what}: secret is {sensor.secret!r}, wanted a file name in secrets/"
+            if not settings.tamper_port:
+                return f"{what}: a webhook needs tamper_port"
+    return ""

@@ -7,7 +7,9 @@ signed target too, or the document is refused.
 
 import msgspec
 
+from skerry.schema.custody import CustodyPolicy
 from skerry.schema.goal import GoalName
+from skerry.schema.tamper import TamperPolicy
 
 DESIRED_SCHEMA = "skerry.desired/1"
 
@@ -74,6 +76,9 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[DesiredRule, ...] = ()
     goals: dict[GoalName, float] = {}
     gate: Gate
+    tamper: TamperPolicy = TamperPolicy()
+    custody: CustodyPolicy = CustodyPolicy()
+    """Whose signature counts on a maintenance window."""
 
 
 def desired_target(site: str) -> str:

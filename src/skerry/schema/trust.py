@@ -6,6 +6,8 @@
 import msgspec
 
 from skerry.schema.access import TWO_PERSON, Action
+from skerry.schema.custody import CustodyPolicy
+from skerry.schema.tamper import TamperPolicy
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,3 +22,5 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """The resolved `trust:` part of a fleet."""
 
     access: Access = Access()
+    tamper: TamperPolicy = TamperPolicy()
+    custody: CustodyPolicy = CustodyPolicy()

@@ -3,10 +3,14 @@
 Every part is optional, and what is left out has the default that its field names.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from skerry.schema.access import TWO_PERSON
-from skerry.schema.authored import Authored, Name
+from skerry.schema.authored import Authored, Name, Quantity
+from skerry.schema.tamper import Reaction
 
 
 class AccessFile(Authored, frozen=True, kw_only=True):
@@ -20,7 +24,40 @@ class AccessFile(Authored, frozen=True, kw_only=True):
     """Cedar policies, added to the shipped ones."""
 
 
+class TamperFile(Authored, frozen=True, kw_only=True):
+    """What a node does when its lid is opened outside a maintenance window."""
+
+    on_open: str = Reaction.ZERO.value
+    """`zero` its keys, `quarantine` it, or `alarm` only."""
+    on_lost: str = Reaction.QUARANTINE.value
+    """The same, when a sensor falls silent or flaps."""
+    forget_enrolment: bool = False
+    """Whether `zero` takes the enrolment key too: then only a new ticket brings the node back."""
+    debounce: Quantity = "300 ms"
+    """How long a sensor must read the same before it counts."""
+
+
+class SignerFile(Authored, frozen=True, kw_only=True):
+    """Somebody whose signature counts on custody entries."""
+
+    name: Name
+    key: str
+    """The public key that `skerry custody key` printed."""
+    may: Annotated[list[str], Meta(min_length=1)]
+    """Steps that they may give or take: `made`, `shipped`, `received`, and so on."""
+
+
+class CustodyFile(Authored, frozen=True, kw_only=True):
+    """What a fleet demands of its machines' papers."""
+
+    required: bool = False
+    """Without an unbroken chain of custody a machine enrols into quarantine only."""
+    signers: list[SignerFile] = []
+
+
 class TrustFile(Authored, frozen=True, kw_only=True):
     """What the fleet demands; each part is explained in `docs/reference/fleet-file.md`."""
 
     access: AccessFile = AccessFile()
+    tamper: TamperFile = TamperFile()
+    custody: CustodyFile = CustodyFile()

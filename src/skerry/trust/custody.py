@@ -238,14 +238,27 @@ def is_window(
     """
     try:
         entry = entry_of(signed)
-        right = entry.step is Step.WINDOW and entry.place == node
-        return (
-            right
-            and entry.starts_unix_s <= unix_s < entry.ends_unix_s
-            and not wrong_signature(signed, entry, signers)
-        )
     except CustodyError:
         return False
+    right = entry.step is Step.WINDOW and entry.place == node
+    spans = entry.starts_unix_s <= unix_s < entry.ends_unix_s
+    return right and spans and not wrong_signature(signed, entry, signers)
+
+
+_LOOKED_AT = frozenset({Step.VISIT, Step.SEAL, Step.REPAIRED})
+"""Steps by which two people say how they left a machine."""
+
+
+def is_clearance(
+    signed: SignedEntry, signers: Mapping[str, Signer], *, node: str, since_unix_s: float
+) -> bool:
+    """Tell whether two people, by this entry, vouch for a node after some moment."""
+    try:
+        entry = entry_of(signed)
+    except CustodyError:
+        return False
+    right = entry.step in _LOOKED_AT and entry.place == node and entry.at_unix_s > since_unix_s
+    return right and not wrong_signature(signed, entry, signers)
 
 
 def quarantine_reason(

@@ -182,6 +182,8 @@ def standing_of(events: Sequence[TamperEvent]) -> tuple[set[str], set[tuple[str,
                 done -= {(event.sensor, word) for word in TROUBLES[1:]}
             case TamperWord.REACTED:
                 done |= {(event.sensor, word) for word in TROUBLES if word == event.about}
+            case TamperWord.CLEARED:
+                done.clear()
             case _:
                 pass
     return opened, done
