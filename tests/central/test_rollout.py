@@ -32,6 +32,9 @@ class Sealer:
         self.nudges: list[tuple[str, int]] = []
         self.fail: SkerryError | None = None
 
+    def completed(self, desired: Desired) -> Desired:
+        return desired
+
     async def seal(self, documents: Mapping[str, bytes]) -> None:
         if self.fail is not None:
             error, self.fail = self.fail, None

@@ -3,7 +3,7 @@
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,10 +22,15 @@ from skerry.spine.blobs import BlobStore
 from skerry.spine.errors import BlobFetchError
 from skerry.testing.clock import ManualClock
 from skerry.trust.acceptance import AcceptedDesired
-from skerry.trust.errors import UpdateUnreachable
+from skerry.trust.errors import UpdateStale, UpdateUnreachable
 
 Accept = Callable[..., AcceptedDesired]
-TRACED = ("skerry/node/reconcile.py", "skerry/node/upstream.py", "skerry/fleet/actions.py")
+TRACED = (
+    "skerry/node/activation.py",
+    "skerry/node/reconcile.py",
+    "skerry/node/upstream.py",
+    "skerry/fleet/actions.py",
+)
 
 
 class Killed(BaseException):
@@ -41,10 +46,11 @@ class Worker:
         self.up = True
         self.refuses: set[tuple[str, int]] = set()
 
-    def load(self, model: str, version: int, place: Path) -> None:
+    def load(self, folders: Mapping[str, Path]) -> None:
         self._answer()
-        self._check(model, version, place)
-        self.served[model] = version
+        for model, place in folders.items():
+            self._check(model, int(place.name), place)
+        self.served |= {model: int(place.name) for model, place in folders.items()}
 
     def unload(self, model: str) -> None:
         self._answer()
@@ -66,7 +72,7 @@ class Worker:
             if folder.name.startswith(".") or not versions:
                 continue
             try:
-                self.load(folder.name, max(versions), folder / str(max(versions)))
+                self.load({folder.name: folder / str(max(versions))})
             except LoadRefusedError:
                 continue
 
@@ -116,6 +122,8 @@ class World:
         self.worker = Worker(folder)
         self.containers = Engine(self.worker)
         self.online = True
+        self.stale = False
+        self.floor = 0
         self.offered: AcceptedDesired | None = None
         self.slow: set[int] = set()
         self.events: list[tuple[str, int]] = []
@@ -145,6 +153,13 @@ class World:
     def refresh(self) -> None:
         if not self.online:
             raise UpdateUnreachable("mirror", "away")
+
+    def check_fresh(self) -> None:
+        if self.stale:
+            raise UpdateStale("the fleet's signed state", "3.1 days ago")
+
+    def raise_release_floor(self, release: int) -> None:
+        self.floor = max(self.floor, release)
 
     def target_sha256(self, path: str) -> str | None:
         return self.offered.desired_sha256 if self.offered else None
@@ -248,7 +263,9 @@ HOLD_S = 20.0
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(NodeFolder(tmp_path).make())
 
-    def accept(client: World, site: str, *, held: AcceptedDesired | None) -> AcceptedDesired | None:
+    def accept(
+        client: World, site: str, *, held: AcceptedDesired | None, hardware: str
+    ) -> AcceptedDesired | None:
         if held is not None and client.offered == held:
             return held
         return client.offered

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from skerry.schema.desired import Desired, DesiredModel, Gate, desired_target
 from skerry.schema.model import Manifest, Member, manifest_target
 from skerry.schema.policy import Place, Policy, Residency, Stays, policy_target
+from skerry.schema.release import Facts, Release, Statement, release_target
 from skerry.testing.clock import ManualClock
 from skerry.trust.authority import Authority
 from skerry.trust.publisher import Publisher
@@ -144,15 +146,24 @@ class Repository:
             self.bytes_served += len(chunk)
             yield chunk
 
-    def client(self, name: str = "node") -> UpdateClient:
-        return UpdateClient(self.folder / name, self.first["root"], self.fetch, self.clock)
+    def client(self, name: str = "node", **more: Any) -> UpdateClient:
+        return UpdateClient(self.folder / name, self.first["root"], self.fetch, self.clock, **more)
 
     def lie(self, path: str, data: bytes) -> None:
         self.lies[path] = lambda: iter([data])
 
-    def add(self, files: dict[str, bytes], role: str = "models") -> None:
+    def add(
+        self,
+        files: dict[str, bytes],
+        role: str = "models",
+        facts: dict[str, Facts] | None = None,
+    ) -> None:
         signed = self.offline.sign_models(
-            self.publisher.role_bytes(role), files, now_unix_s=self.clock.unix_s(), role=role
+            self.publisher.role_bytes(role),
+            files,
+            now_unix_s=self.clock.unix_s(),
+            role=role,
+            facts=facts,
         )
         self.publisher.publish(signed={role: signed}, targets=files)
 
@@ -164,6 +175,31 @@ class Repository:
         }
         self.add(files)
         desired = self.desired(**changes)
+        self.send(desired)
+        return desired
+
+    def release_bundle(self, release: int, facts: dict[str, Facts], generation: int = 1) -> Desired:
+        """Sign a release of the model and the policy, and have central name it, as it would."""
+        files = {
+            manifest_target("prod", "magika", 1): msgspec.json.encode(MANIFEST),
+            policy_target("clinic"): msgspec.json.encode(POLICY),
+        }
+        members = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+        bundle = Release(fleet="clinic", release=release, members=members)
+        files[release_target("clinic", release)] = msgspec.json.encode(bundle)
+        self.add(files, facts={path: facts.get(path, Facts()) for path in files})
+        desired = self.desired(
+            generation=generation,
+            release=release,
+            artifacts={
+                path: Statement(
+                    sha256=hashlib.sha256(data).hexdigest(),
+                    length_bytes=len(data),
+                    hw=facts.get(path, Facts()).hw,
+                )
+                for path, data in files.items()
+            },
+        )
         self.send(desired)
         return desired
 

@@ -15,12 +15,15 @@ from anyio import to_thread
 
 from skerry.central.errors import NotSignedYetError
 from skerry.schema.api import Nudge
+from skerry.schema.desired import Desired
 from skerry.schema.fleet import Fleet
 from skerry.schema.model import manifest_target
 from skerry.schema.policy import policy_target
+from skerry.schema.release import Facts, Release, Statement, release_target
 from skerry.spine import subjects
 from skerry.spine.bus import Bus
 from skerry.spine.errors import SpineError
+from skerry.trust.acceptance import named
 from skerry.trust.errors import PublishError
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import PublicKeys
@@ -34,6 +37,8 @@ class _Hashes(msgspec.Struct):
 
 class _Target(msgspec.Struct):
     hashes: _Hashes
+    length: int = 0
+    custom: Facts = Facts()
 
 
 class _Signed(msgspec.Struct):
@@ -54,6 +59,9 @@ class Notary:
     def __init__(self, publisher: Publisher, bus: Callable[[], Bus | None]) -> None:
         self._publisher, self._bus = publisher, bus
         self._turn = anyio.Lock()
+        self._seen: tuple[bytes, ...] = ()
+        self._targets: dict[str, _Target] = {}
+        self._releases_of: dict[str, list[Release]] = {}
 
     def role_bytes(self, role: str) -> bytes:
         """Return a role's published metadata."""
@@ -93,6 +101,54 @@ class Notary:
             target = signed.get(path)
             if target is None or target.hashes.sha256 != sha256:
                 raise NotSignedYetError(path, sha256)
+
+    def completed(self, desired: Desired) -> Desired:
+        """Return a document that says what is signed of each artifact, and of which release.
+
+
+        It is the oldest release that holds them all and is not withdrawn, so that a newer one
+        changes no document that it has nothing new for.
+        """
+        signed = self._signed()
+        wanted = named(desired)
+        for release in self._releases(desired.fleet):
+            if wanted.items() <= release.members.items():
+                desired = msgspec.structs.replace(desired, release=release.release)
+                break
+        paths = [*wanted]
+        if desired.release:
+            paths.append(release_target(desired.fleet, desired.release))
+        said = {
+            path: Statement(sha256=one.hashes.sha256, length_bytes=one.length, hw=one.custom.hw)
+            for path in paths
+            if (one := signed.get(path)) is not None
+        }
+        return msgspec.structs.replace(desired, artifacts=said)
+
+    def _signed(self) -> dict[str, _Target]:
+        """Return every target of the offline roles; they are read again once they change."""
+        data = tuple(self.role_bytes(role) for role in ("models", "canary"))
+        if data != self._seen:
+            self._seen, self._targets, self._releases_of = data, {}, {}
+            for one in data:
+                self._targets |= _metadata.decode(one).signed.targets
+        return self._targets
+
+    def _releases(self, fleet: str) -> list[Release]:
+        """Return the signed releases that may still be installed, the oldest first."""
+        signed = self._signed()
+        if fleet not in self._releases_of:
+            start = release_target(fleet, 0).removesuffix("0.json")
+            of = {path: one for path, one in signed.items() if path.startswith(start)}
+            least = max((one.custom.min_release for one in of.values()), default=0)
+            contents = (
+                self._publisher.target_bytes(path, one.hashes.sha256) for path, one in of.items()
+            )
+            found = [msgspec.json.decode(data, type=Release) for data in contents if data]
+            self._releases_of[fleet] = sorted(
+                (one for one in found if one.release >= least), key=lambda one: one.release
+            )
+        return self._releases_of[fleet]
 
     async def take(self, signed: Mapping[str, bytes], targets: Mapping[str, bytes]) -> None:
         """Publish what offline roles signed, and the files it names."""

@@ -145,6 +145,10 @@ def as_seen_by(state: RolloutState, sealed: Mapping[str, Sealed], seen: Observed
 class Sealer(Protocol):
     """Signs and publishes desired documents, and tells sites to look."""
 
+    def completed(self, desired: Desired) -> Desired:
+        """Return a document with what is signed of each artifact that it names."""
+        ...
+
     async def seal(self, documents: Mapping[str, bytes]) -> None:
         """Publish documents by target path; returns once they are served."""
         ...
@@ -450,7 +454,7 @@ class Conductor:
                 applied.fleet, generation, endpoints, applied.policy_sha256
             )
             found += [
-                (site, applied, documents[site])
+                (site, applied, self._sealer.completed(documents[site]))
                 for site, wants in wanted.items()
                 if wants == generation and site in documents
             ]

@@ -9,6 +9,7 @@ is not sent again.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.base.errors import Exit, SkerryError
 from skerry.client.operator import Operator
+from skerry.client.release import CHANNEL, ROLE, NextRelease, newest_release, next_release
 from skerry.client.signing import sign_release
 from skerry.fleet.desired import access_of, policy_of
 from skerry.schema.access import AccessPolicy, access_target
@@ -24,12 +26,11 @@ from skerry.schema.api import ApplyReply
 from skerry.schema.fleet import Fleet, Model
 from skerry.schema.model import Manifest, manifest_target
 from skerry.schema.policy import Policy, policy_target
+from skerry.schema.release import Facts, Release, release_target
 from skerry.schema.trust import Access
 from skerry.trust.roles import OfflineKeys
 
 MANIFEST_FILE = "manifest.json"
-ROLE = "models"
-CHANNEL = "prod"
 
 
 class ModelMissingError(SkerryError):
@@ -65,6 +66,8 @@ class Sealed:
     blobs: int
     blob_bytes: int
     policy_sha256: str
+    release: int
+    """The signed release that holds all of it."""
 
 
 def check_models(fleet: Fleet, repository: Path) -> None:
@@ -101,9 +104,21 @@ def seal(
     access = _access(fleet, signed.get(access_target(fleet.name)), central)
     if access is not None:
         new[access_target(fleet.name)] = access
-    if new:
-        sign_release(fleet.name, ROLE, new, keys, central, folder=repository.parent, clock=clock)
-    return Sealed(len(new), blobs, blob_bytes, policy_sha256)
+    release = _release(fleet, policy_sha256, signed, central)
+    new |= release.files
+    if new or release.facts:
+        sign_release(
+            fleet.name,
+            ROLE,
+            new,
+            keys,
+            central,
+            folder=repository.parent,
+            clock=clock,
+            facts=release.facts,
+            withdraw=release.withdraw,
+        )
+    return Sealed(len(new), blobs, blob_bytes, policy_sha256, release.number)
 
 
 def apply(
@@ -132,6 +147,7 @@ class _Hashes(msgspec.Struct):
 
 class _Target(msgspec.Struct):
     hashes: _Hashes
+    custom: Facts = Facts()
 
 
 class _Signed(msgspec.Struct):
@@ -143,6 +159,18 @@ class _Metadata(msgspec.Struct):
     """As much of a TUF targets role as is looked at here."""
 
     signed: _Signed
+
+
+def _release(
+    fleet: Fleet, policy_sha256: str, signed: Mapping[str, _Target], central: Operator
+) -> NextRelease:
+    """Return the release that the fleet needs, beside what is signed and published now."""
+    facts = {path: target.custom for path, target in signed.items()}
+    newest, last = newest_release(fleet.name, facts), None
+    if newest:
+        path = release_target(fleet.name, newest)
+        last = msgspec.json.decode(central.target(path, signed[path].hashes.sha256), type=Release)
+    return next_release(fleet, policy_sha256, facts, last)
 
 
 def _manifest(model: Model, repository: Path) -> tuple[bytes, Manifest]:

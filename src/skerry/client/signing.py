@@ -7,7 +7,7 @@ once it is signed.
 Errors:  SignaturesPendingError, SigningFileError, those of `Operator`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skerry.base.clock import Clock
@@ -51,6 +51,7 @@ def sign_release(
     folder: Path,
     clock: Clock,
     facts: Mapping[str, Facts] | None = None,
+    withdraw: Sequence[str] = (),
 ) -> None:
     """Sign files of a role and publish them; raises `SignaturesPendingError` if others must sign.
 
@@ -62,7 +63,7 @@ def sign_release(
     path = folder / f"{role}-{version}.signing.json"
     now = clock.unix_s()
     file = _waiting(path, published, add) or release(
-        fleet, published, role, add, facts=facts, now_unix_s=now
+        fleet, published, role, add, facts=facts, withdraw=withdraw, now_unix_s=now
     )
     if known is not Known.FIRST_USE:  # else `skerry trust sign` has to show a fingerprint first
         try:

@@ -1,11 +1,12 @@
 """The `trust:` part of the fleet file, resolved: a value for every demand."""
 
 from skerry.fleet.findings import Findings
+from skerry.fleet.tables import machine_types
 from skerry.schema.access import ROLES, TWO_PERSON_ABLE, Action
 from skerry.schema.custody import CustodyPolicy, Signer, Step
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.tamper import Reaction, TamperPolicy
-from skerry.schema.trust import Access, Trust
+from skerry.schema.trust import Access, Trust, Updates
 from skerry.trust.custody_errors import SignerError
 from skerry.trust.custody_sign import public_key
 
@@ -16,6 +17,26 @@ def resolve_trust(file: FleetFile, notes: Findings) -> Trust:
         access=_access(file, notes),
         tamper=_tamper(file, notes),
         custody=_custody(file, notes),
+        updates=_updates(file, notes),
+    )
+
+
+def _updates(file: FleetFile, notes: Findings) -> Updates:
+    updates = file.trust.updates
+    models = tuple(model.name for model in file.models)
+    machines = (*machine_types(), *file.machines)
+    for part, known, kind in (("hw", machines, "machine"), ("needs", models, "model")):
+        for model, values in getattr(updates, part).items():
+            path = ("trust", "updates", part, model)
+            if model not in models:
+                notes.unknown(path, "model", model, models)
+            for index, value in enumerate(values):
+                if value not in known:
+                    notes.unknown((*path, index), kind, value, known)
+    return Updates(
+        min_release=updates.min_release,
+        hw={model: tuple(sorted(set(kinds))) for model, kinds in updates.hw.items()},
+        needs={model: tuple(sorted(set(others))) for model, others in updates.needs.items()},
     )
 
 

@@ -19,10 +19,9 @@ import msgspec
 
 from skerry.base.files import sync_folder
 from skerry.learn.errors import DuplicateVersionError, UnusableModelError
-from skerry.schema.model import CARD_FILE, MODEL_FILE, Card, Manifest, Member
+from skerry.schema.model import CARD_FILE, CHUNK_BYTES, MODEL_FILE, Card, Manifest, Member
 
 MANIFEST_FILE = "manifest.json"
-_CHUNK_BYTES = 1024**2
 
 
 @contextmanager
@@ -77,13 +76,22 @@ def refuse_other_bytes(target: Path, manifest: Manifest, digest: str) -> None:
 
 def member(folder: Path, path: str) -> Member:
     """Return one file's entry in the manifest."""
-    digest = hashlib.sha256()
-    length = 0
+    digest, length = hashlib.sha256(), 0
+    chunks: list[str] = []
     with (folder / path).open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
+        while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
+            chunks.append(hashlib.sha256(chunk).hexdigest())
             length += len(chunk)
-    return Member(path=path, sha256=digest.hexdigest(), length_bytes=length)
+    if len(chunks) < 2:
+        return Member(path=path, sha256=digest.hexdigest(), length_bytes=length)
+    return Member(
+        path=path,
+        sha256=digest.hexdigest(),
+        length_bytes=length,
+        chunk_bytes=CHUNK_BYTES,
+        chunks=tuple(chunks),
+    )
 
 
 def read_card(folder: Path) -> Card:

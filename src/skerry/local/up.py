@@ -297,6 +297,7 @@ class LocalFleet:
             tier=site.tier,
             region_url=region_url,
             region_host=region_host,
+            hardware=self.fleet.tiers[site.tier].machine.name,
             http_port=self.ports[f"{node}/{wires.HTTP}"],
             grpc_port=self.ports[f"{node}/{wires.GRPC}"],
             metrics_port=self.ports[f"{node}/{wires.METRICS}"],

@@ -85,16 +85,24 @@ class Agent:
             on_note=self._note,
         )
         mirror = Mirror(settings, self._files, Stick(folder, clock))
+        first, *others = mirror.fetches
         bootstrap = self._files.tuf_root.read_bytes() if self._files.tuf_root.exists() else b""
         self._reconciler = Reconciler(
             folder,
             settings.site,
-            UpdateClient(folder.trust, bootstrap, mirror.fetch, clock),
+            UpdateClient(
+                folder.trust,
+                bootstrap,
+                first,
+                clock,
+                mirrors=others,
+            ),
             mirror,
             clock=clock,
             observe=self.observe,
             tell=self._keeper.event,
             containers=Containers(settings.node, folder.container_ports),
+            hardware=settings.hardware,
         )
         self._link = RegionLink(
             settings,
@@ -210,7 +218,7 @@ class Agent:
             return State.WARN, f"{not_ready[0].name}: {why}"
         quarantine = read_quarantine(self._folder.quarantine).reason
         trouble = (quarantine and f"in quarantine, {quarantine}") or standing.refusal
-        trouble = trouble or standing.held_up
+        trouble = trouble or standing.alarm or standing.held_up
         return (State.WARN, trouble) if trouble else (State.OK, "")
 
     def _models(self) -> tuple[ObservedModel, ...]:

@@ -9,9 +9,10 @@ whole, so the other side reads the old one or the new one.
     blobs/             members of models, by digest       agent
     stick/             what a bundle brought              skerry bundle import
     models/            every version on this disk         agent
-    serving/           links to the versions that serve   agent
+    active             link to what the worker serves by  agent
+    releases/a, b      that, and the one before: links    agent
+                       to versions, and current.json
     accepted.json      the newest that was verified       agent
-    current.json       what the worker serves by          agent
     committed.json     the last that passed its gate      agent
     memory.json        how far a change has come          agent
     containers.json    ports of model runtimes            agent
@@ -42,7 +43,7 @@ class NodeFolder:
 
     def make(self) -> "NodeFolder":
         """Make the folders that do not exist yet."""
-        for name in ("", "identity", "trust", "blobs", "models", "serving", "journal"):
+        for name in ("", "identity", "trust", "blobs", "models", "releases", "journal"):
             private_folder(self.root / name)
         for name in ("secrets", "custody"):  # what people put there
             private_folder(self.root / name)
@@ -79,9 +80,19 @@ class NodeFolder:
         return self.root / "models"
 
     @property
+    def releases(self) -> Path:
+        """What the worker serves by, and what it did before."""
+        return self.root / "releases"
+
+    @property
+    def active(self) -> Path:
+        """The pointer to what the worker serves by."""
+        return self.root / "active"
+
+    @property
     def serving(self) -> Path:
         """The model repository that the worker starts from, in Triton's layout."""
-        return self.root / "serving"
+        return self.active / "serving"
 
     @property
     def secrets(self) -> Path:
@@ -96,7 +107,7 @@ class NodeFolder:
     @property
     def current(self) -> Path:
         """The accepted desired state that the worker serves by."""
-        return self.root / "current.json"
+        return self.active / "current.json"
 
     @property
     def committed(self) -> Path:

@@ -11,7 +11,6 @@ Blocking where it touches disk, network or worker: the agent runs it in a thread
 
 import contextlib
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ import msgspec
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
-from skerry.base.files import sync_folder, write_private
+from skerry.base.files import write_private
+from skerry.base.units import SECONDS_PER_MINUTE
 from skerry.fleet.actions import (
     Action,
     Do,
@@ -30,6 +30,7 @@ from skerry.fleet.actions import (
     forget,
     giving_up,
 )
+from skerry.node.activation import activate, adopt
 from skerry.node.containers import Containers
 from skerry.node.errors import ContainerError, LoadRefusedError, StageError
 from skerry.node.folder import NodeFolder
@@ -40,11 +41,21 @@ from skerry.schema.model import Manifest
 from skerry.schema.observed import Observed
 from skerry.spine.blobs import BlobStore
 from skerry.trust.acceptance import AcceptedDesired, accept_desired
-from skerry.trust.errors import UpdateRefused, UpdateUnreachable
+from skerry.trust.errors import (
+    BundleIncomplete,
+    UpdateRefused,
+    UpdateStale,
+    UpdateUnreachable,
+)
+from skerry.trust.floor import WHAT
 from skerry.trust.update_client import UpdateClient
 
 ACTIONS_MAX = 1000
 """Actions of one round; more than any sound desired state needs."""
+BUNDLE_S_MAX = 3600.0
+"""How long the files of a release may take to arrive before that is an alarm."""
+UNREACHABLE_S_MAX = 600.0
+"""How long no mirror may answer before that is an alarm."""
 
 Tell = Callable[..., None]
 """`tell(kind, text, **detail)`: writes an event."""
@@ -60,6 +71,8 @@ class Standing:
     """What of the signed state it would not take, and why."""
     held_up: str = ""
     """Why the last round did not get further."""
+    alarm: str = ""
+    """What may mean that somebody holds news or files back."""
 
     @property
     def generation(self) -> int:
@@ -89,25 +102,37 @@ class Reconciler:
         observe: Callable[[], Observed],
         tell: Tell,
         containers: Containers | None = None,
+        hardware: str = "",
     ) -> None:
-        self._folder, self._site = folder, site
+        self._folder, self._site, self._hardware = folder, site, hardware
         self._client, self._mirror = client, mirror
         self._clock, self._observe, self._tell = clock, observe, tell
         self._blobs = BlobStore(folder.blobs)
         self._worker = WorkerAdmin(folder.admin_socket)
         self._containers = containers or Containers(site, folder.container_ports)
+        self._away_since_s: float | None = None
+        self._fetching = (0, 0.0)
+        """A generation whose files are not all here yet, and since when."""
+        adopt(folder)
         self.standing = Standing(_latest(folder), _remembered(folder))
 
     def refresh(self) -> None:
         """Fetch and verify the signed state; what is refused is told once and changes nothing."""
+        self._look()
+        self._raise_alarms()
+
+    def _look(self) -> None:
         held = self.standing.accepted
         try:
             self._client.refresh()
+            self._away_since_s = None
             if held is None and self._client.target_sha256(desired_target(self._site)) is None:
                 return  # nothing has been sealed for this site yet
-            accepted = accept_desired(self._client, self._site, held=held)
-        except UpdateUnreachable:
-            return  # the node goes on with what it has, for as long as it must
+            accepted = accept_desired(self._client, self._site, held=held, hardware=self._hardware)
+        except UpdateUnreachable:  # the node goes on with what it has, for as long as it must
+            if self._away_since_s is None:
+                self._away_since_s = self._clock.monotonic_s()
+            return
         except UpdateRefused as error:
             refusal = f"{error.reason}: {error}"
             if refusal != self.standing.refusal:
@@ -118,6 +143,26 @@ class Reconciler:
         if accepted is not held:
             accepted.save(self._folder.accepted)
             self.standing.accepted = accepted
+
+    def _raise_alarms(self) -> None:
+        """Tell once, and report while it lasts, that news or files may be held back."""
+        now_s = self._clock.monotonic_s()
+        generation, since_s = self._fetching
+        alarm: UpdateRefused | UpdateUnreachable | None = None
+        if self._away_since_s is not None and now_s - self._away_since_s > UNREACHABLE_S_MAX:
+            away_min = (now_s - self._away_since_s) / SECONDS_PER_MINUTE
+            alarm = UpdateUnreachable(WHAT, f"no mirror has answered for {away_min:.0f} min")
+        if generation and overdue(since_s, now_s):
+            why = f"not all files came in {BUNDLE_S_MAX / SECONDS_PER_MINUTE:.0f} min"
+            alarm = BundleIncomplete(f"generation {generation}", f"{why}: {self.standing.held_up}")
+        try:
+            self._client.check_fresh()
+        except UpdateStale as error:
+            alarm = error
+        told = self.standing.alarm.partition(":")[0]
+        self.standing.alarm = f"{alarm.reason}: {alarm}" if alarm else ""
+        if alarm is not None and alarm.reason != told:
+            self._tell("update.alarm", str(alarm), code=alarm.code, reason=alarm.reason)
 
     def serving_versions(self) -> dict[str, int]:
         """Return the version of each model that should be answering now."""
@@ -157,6 +202,8 @@ class Reconciler:
     def _perform(self, action: Action, accepted: AcceptedDesired) -> None:
         match action.do:
             case Do.FETCH:
+                if self._fetching[0] != action.generation:
+                    self._fetching = (action.generation, self._clock.monotonic_s())
                 for member in self._manifest(action, accepted).members:
                     self._mirror.fetch_member(member, self._blobs)
             case Do.STAGE:
@@ -166,6 +213,7 @@ class Reconciler:
                     return  # somebody tidied up by hand: fetch again
                 stage(manifest, action.manifest_sha256, self._folder.models, self._blobs)
             case Do.SWAP:
+                self._fetching = (0, 0.0)
                 self._serve(accepted)
             case Do.COMMIT:
                 accepted.save(self._folder.current)
@@ -178,6 +226,7 @@ class Reconciler:
         self._remember(disk)
         if action.do is Do.COMMIT:
             accepted.save(self._folder.committed)
+            self._client.raise_release_floor(accepted.min_release)
             self._wake_worker()
         self._tell_of(action, accepted)
 
@@ -196,6 +245,9 @@ class Reconciler:
             and (committed is None or committed.desired.generation != disk.generation)
         ):
             current.save(self._folder.committed)
+            committed = current
+        if committed is not None and committed.min_release:
+            self._client.raise_release_floor(committed.min_release)
 
     def _mend(self) -> None:
         """Have a running worker serve what it serves by, where it lost or never had it.
@@ -243,44 +295,24 @@ class Reconciler:
         """Have the worker serve exactly this, then let cold starts find the same."""
         versions = {} if wanted is None else _versions(wanted)
         found = self._worker.serving()
-        for name, version in versions.items():
-            if found.get(name) != version:
-                place = self._folder.models / name / str(version)
-                self._containers.start(name, version, place)
-                self._worker.load(name, version, place)
+        fresh = {
+            name: self._folder.models / name / str(version)
+            for name, version in versions.items()
+            if found.get(name) != version
+        }
+        for name, place in fresh.items():
+            self._containers.start(name, versions[name], place)
+        if fresh:
+            self._worker.load(fresh)
         for name in found:
             if name not in versions:
                 self._worker.unload(name)
-        self._link(versions)
-        if wanted is None:
-            self._folder.current.unlink(missing_ok=True)
-        else:
-            wanted.save(self._folder.current)
+        activate(self._folder, wanted)
         self._wake_worker()
         try:
             self._containers.keep_only(versions)
         except ContainerError as error:  # what serves is right; the next round tries again
             self.standing.held_up = str(error)
-
-    def _link(self, versions: dict[str, int]) -> None:
-        """Make `serving` name exactly these versions; each link changes in one step."""
-        serving = self._folder.serving
-        for name, version in versions.items():
-            folder = serving / name
-            folder.mkdir(exist_ok=True)
-            half = serving / f".{name}.link"
-            half.unlink(missing_ok=True)
-            half.symlink_to(
-                os.path.relpath(self._folder.models / name / str(version), folder.resolve())
-            )
-            half.rename(folder / str(version))
-            for other in folder.iterdir():
-                if other.name != str(version):
-                    other.unlink()
-            sync_folder(folder)
-        for folder in serving.iterdir():
-            if folder.is_dir() and folder.name not in versions:
-                shutil.rmtree(folder)
 
     def _give_up(self, generation: int, why: str) -> None:
         """A version would not load: go back, and do not try this generation again."""
@@ -330,6 +362,11 @@ class Reconciler:
                 generation=action.generation,
                 reason=action.reason,
             )
+
+
+def overdue(since_s: float, now_s: float) -> bool:
+    """Tell whether files have been on their way for so long that somebody may hold them back."""
+    return now_s - since_s > BUNDLE_S_MAX
 
 
 def _versions(accepted: AcceptedDesired) -> dict[str, int]:

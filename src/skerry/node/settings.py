@@ -16,6 +16,7 @@ from skerry.serve.providers import read_wanted
 
 _MIB = 1024 * 1024
 _ADDRESS = re.compile(r"[A-Za-z0-9.\-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
+_MIRROR = re.compile(rf"https://({_ADDRESS.pattern})/?")
 
 PORTS = ("http_port", "grpc_port", "metrics_port", "peer_port")
 
@@ -30,6 +31,15 @@ BOUNDS: dict[str, tuple[float, float, str]] = {
     "status_s": (0.1, 3600, " s"),
 }
 """Least and greatest value of each number, and its unit."""
+
+
+class MirrorAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server beside the region's API that keeps the same files."""
+
+    url: str
+    """`https://host:port`."""
+    host: str = ""
+    """The name in its certificate; empty for the region's."""
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +64,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The region's API, `https://host:port`."""
     region_host: str
     """The name in the region's certificate."""
+    mirrors: tuple[MirrorAddress, ...] = ()
+    """Where else signed state and model files may be fetched, tried in this order."""
+    hardware: str = ""
+    """The kind of this machine, a machine type of the fleet file; some models are for some only."""
     host: str = "127.0.0.1"
     """Where the doors listen; loopback unless told otherwise."""
     http_port: int = 0
@@ -130,6 +144,10 @@ def read_settings(path: Path) -> NodeSettings:
     wrong = wrong_in_sensors(settings)
     if wrong:
         raise SettingsError(str(path), wrong)
+    for index, mirror in enumerate(settings.mirrors):
+        if not _MIRROR.fullmatch(mirror.url):
+            wrong = f"mirrors[{index}].url is {mirror.url!r}, wanted https://host:port"
+            raise SettingsError(str(path), wrong)
     for name, address in settings.dial.items():
         if not _ADDRESS.fullmatch(address):
             raise SettingsError(str(path), f"dial.{name} is {address!r}, wanted host:port")

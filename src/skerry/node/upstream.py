@@ -19,8 +19,14 @@ from skerry.node.settings import NodeSettings
 from skerry.node.stick import Stick
 from skerry.schema.model import Manifest, Member
 from skerry.spine.blobs import BlobStore
-from skerry.spine.errors import BlobFetchError
-from skerry.spine.fetch import fetch_blob, fetch_file
+from skerry.spine.errors import (
+    BlobFetchError,
+    BlobMismatchError,
+    BlobSlowError,
+    BlobTooLongError,
+)
+from skerry.spine.fetch import Chunks, fetch_blob, fetch_file
+from skerry.trust.update_client import Fetch
 
 REGION = "region"
 """The name of the region's API in the `dial` settings."""
@@ -29,45 +35,32 @@ MARKER = ".manifest.json"
 """Beside the members of a version folder: which signed manifest it was made from."""
 
 
-class Mirror:
-    """The region's API as one node sees it. Reads the identity afresh at every call."""
+class Source:
+    """One server with the fleet's files, as one node sees it."""
 
-    def __init__(
-        self, settings: NodeSettings, files: IdentityFiles, stick: Stick | None = None
-    ) -> None:
-        self._files, self._stick = files, stick
-        self._host = settings.region_host
-        self.url = region_address(settings)
+    def __init__(self, url: str, host: str, files: IdentityFiles) -> None:
+        self.url, self._host, self._files = url.rstrip("/"), host, files
 
     def fetch(self, relative_path: str, length_max: int) -> Iterator[bytes]:
-        """Yield `metadata/<file>` or `targets/<file>`: the update client's `Fetch`.
-
-        Where no region answers, it is what a stick brought.
-        """
-        chunks = fetch_file(
-            f"{self.url}/tuf/{quote(relative_path)}",
-            ssl_context=self._files.client_tls(),
-            server_hostname=self._host,
-            length_max=length_max,
-        )
+        """Yield `metadata/<file>` or `targets/<file>`: the update client's `Fetch`."""
         try:
-            first = next(chunks, b"")
+            yield from fetch_file(
+                f"{self.url}/tuf/{quote(relative_path)}",
+                ssl_context=self._files.client_tls(),
+                server_hostname=self._host,
+                length_max=length_max,
+            )
+        except BlobSlowError as error:
+            raise TimeoutError(str(error)) from error
+        except BlobTooLongError as error:
+            raise OverflowError(str(error)) from error
         except BlobFetchError as error:
             if error.status == NOT_FOUND:
                 raise FileNotFoundError(relative_path) from error
-            if self._stick is None or not self._stick.holds:
-                raise
-            yield from self._stick.fetch(relative_path, length_max)
-            return
-        yield first
-        yield from chunks
+            raise
 
     def fetch_member(self, member: Member, into: BlobStore) -> Path:
         """Fetch one member of a model, going on where an earlier try broke off."""
-        if self._stick is not None:
-            brought = self._stick.blob(member.sha256, into)
-            if brought is not None:
-                return brought
         return fetch_blob(
             f"{self.url}/blob/{member.sha256}",
             ssl_context=self._files.client_tls(),
@@ -75,7 +68,52 @@ class Mirror:
             sha256=member.sha256,
             length=member.length_bytes,
             into=into,
+            chunks=Chunks(member.chunk_bytes, member.chunks) if member.chunks else None,
         )
+
+
+class Mirror:
+    """Everything with the fleet's files: the region's API, servers of the settings, a stick.
+
+    Reads the identity afresh at every call.
+    """
+
+    def __init__(
+        self, settings: NodeSettings, files: IdentityFiles, stick: Stick | None = None
+    ) -> None:
+        self._stick = stick
+        self._sources = [Source(region_address(settings), settings.region_host, files)]
+        self._sources += [
+            Source(mirror.url, mirror.host or settings.region_host, files)
+            for mirror in settings.mirrors
+        ]
+
+    @property
+    def fetches(self) -> list[Fetch]:
+        """Return how the update client asks each of them, in this order."""
+        return [*(source.fetch for source in self._sources), self._fetch_brought]
+
+    def _fetch_brought(self, relative_path: str, length_max: int) -> Iterator[bytes]:
+        if self._stick is None or not self._stick.holds:
+            raise BlobFetchError("stick", "none was brought, or what it holds has ended")
+        yield from self._stick.fetch(relative_path, length_max)
+
+    def fetch_member(self, member: Member, into: BlobStore) -> Path:
+        """Fetch one member of a model from the first source that has it whole.
+
+        What one source gave is kept where the next goes on. Raises the first one's error.
+        """
+        if self._stick is not None:
+            brought = self._stick.blob(member.sha256, into)
+            if brought is not None:
+                return brought
+        failures: list[BlobFetchError | BlobMismatchError] = []
+        for source in self._sources:
+            try:
+                return source.fetch_member(member, into)
+            except (BlobFetchError, BlobMismatchError) as error:
+                failures.append(error)
+        raise failures[0]
 
 
 def region_address(settings: NodeSettings) -> str:

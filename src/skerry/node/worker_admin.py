@@ -6,6 +6,7 @@ the agent makes them in a thread and needs no HTTP library.
 
 import http.client
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ class WorkerAdmin:
     def __init__(self, admin_socket: Path) -> None:
         self._socket = admin_socket
 
-    def load(self, model: str, version: int, folder: Path) -> None:
-        """Have the worker load, warm and check a version, then serve it instead of what it has.
+    def load(self, folders: Mapping[str, Path]) -> None:
+        """Have the worker load, warm and check versions, then serve them instead of what it has.
 
-        Raises `LoadRefusedError` with the worker's reason; then nothing changed.
+        `folders` maps model to version folder; all of them are swapped at once. Raises
+        `LoadRefusedError` with the worker's reason; then nothing changed.
         """
-        body = {"parameters": {"skerry-folder": str(folder)}}
-        status, reply = self._call("POST", f"/v2/repository/models/{model}/load", body, LOAD_S_MAX)
+        first = next(iter(folders))
+        together = {model: str(folder) for model, folder in folders.items()}
+        body = {"parameters": {"skerry-together": together}}
+        status, reply = self._call("POST", f"/v2/repository/models/{first}/load", body, LOAD_S_MAX)
         if status >= 300:
-            raise LoadRefusedError(model, version, _said(reply, status))
+            names = ", ".join(folders)
+            raise LoadRefusedError(names, int(folders[first].name), _said(reply, status))
 
     def unload(self, model: str) -> None:
         """Have the worker let go of a model that nothing names any more."""

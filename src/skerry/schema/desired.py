@@ -9,6 +9,7 @@ import msgspec
 
 from skerry.schema.custody import CustodyPolicy
 from skerry.schema.goal import GoalName
+from skerry.schema.release import Statement
 from skerry.schema.tamper import TamperPolicy
 
 DESIRED_SCHEMA = "skerry.desired/1"
@@ -79,6 +80,10 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     tamper: TamperPolicy = TamperPolicy()
     custody: CustodyPolicy = CustodyPolicy()
     """Whose signature counts on a maintenance window."""
+    release: int = 0
+    """The signed release that all of this belongs to; 0 from a central that counts none."""
+    artifacts: dict[str, Statement] = {}
+    """What central says of each artifact named here, by target path."""
 
 
 def desired_target(site: str) -> str:

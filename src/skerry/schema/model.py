@@ -10,6 +10,8 @@ import msgspec
 
 MODEL_FILE = "model.onnx"
 CARD_FILE = "card.json"
+CHUNK_BYTES = 16 * 1024 * 1024
+"""Files longer than this are signed chunk by chunk."""
 MANIFEST_SCHEMA = "skerry.manifest/1"
 CARD_SCHEMA = "skerry.card/1"
 
@@ -78,12 +80,19 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Largest batch on axis 0 of every input; 0 where the model has no free batch axis."""
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of a model, relative to its version folder."""
+class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file of a model, relative to its version folder.
+
+    A large one also names its chunks, so that a download over a bad link keeps what is good of
+    it: chunk `n` is the bytes from `n * chunk_bytes` on.
+    """
 
     path: str
     sha256: str
     length_bytes: int
+    chunk_bytes: int = 0
+    chunks: tuple[str, ...] = ()
+    """SHA-256 of each chunk, in order; the last one may be shorter."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,8 @@ EXTENSIONS = (
 )
 PARAMETER_FOLDER = "skerry-folder"
 """Repository load parameter: the absolute path of a version folder to put into service."""
+PARAMETER_TOGETHER = "skerry-together"
+"""Repository load parameter: model to such a path, for models that are swapped all at once."""
 
 
 class ServerMetadata(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,9 +18,18 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     policies: str = ""
 
 
+class Updates(msgspec.Struct, frozen=True, kw_only=True):
+    """What nodes may install; signed beside the artifacts (`skerry.schema.release`)."""
+
+    min_release: int = 0
+    hw: dict[str, tuple[str, ...]] = {}
+    needs: dict[str, tuple[str, ...]] = {}
+
+
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """The resolved `trust:` part of a fleet."""
 
     access: Access = Access()
     tamper: TamperPolicy = TamperPolicy()
     custody: CustodyPolicy = CustodyPolicy()
+    updates: Updates = Updates()

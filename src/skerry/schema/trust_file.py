@@ -55,9 +55,21 @@ class CustodyFile(Authored, frozen=True, kw_only=True):
     signers: list[SignerFile] = []
 
 
+class UpdatesFile(Authored, frozen=True, kw_only=True):
+    """What nodes may install: the least release, and what single models demand."""
+
+    min_release: Annotated[int, Meta(ge=0)] = 0
+    """Once a release that says so is committed, a node installs no lower one again."""
+    hw: dict[Name, list[str]] = {}
+    """Model to the machine types that it may run on; others refuse it."""
+    needs: dict[Name, list[str]] = {}
+    """Model to other models that it does not work without."""
+
+
 class TrustFile(Authored, frozen=True, kw_only=True):
     """What the fleet demands; each part is explained in `docs/reference/fleet-file.md`."""
 
     access: AccessFile = AccessFile()
     tamper: TamperFile = TamperFile()
     custody: CustodyFile = CustodyFile()
+    updates: UpdatesFile = UpdatesFile()

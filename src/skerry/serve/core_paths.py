@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skerry.schema.oip_documents import (
     PARAMETER_FOLDER,
+    PARAMETER_TOGETHER,
     IndexRequest,
     IndexRow,
     Liveness,
@@ -64,7 +65,12 @@ async def _load(service: Service, request: HttpRequest, values: Values) -> HttpR
     refuse_overrides(list(parameters))
     folder = parameters.get(PARAMETER_FOLDER)
     path = None if folder is None else Path(decoded(bytes(folder), str))
-    await service.load(values["model"], path)
+    together = parameters.get(PARAMETER_TOGETHER)
+    if together is not None:
+        folders = decoded(bytes(together), dict[str, str])
+        await service.load_together({model: Path(place) for model, place in folders.items()})
+    else:
+        await service.load(values["model"], path)
     return HttpReply()
 
 

@@ -15,7 +15,7 @@ Errors:  UnknownModelError, ModelFileError, SampleError, SettingsError, Reposito
 import asyncio
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,20 +191,34 @@ class Repository:
             self._replace(name, fresh)
 
     async def load_folder(self, name: str, folder: Path) -> None:
-        """Put one version from any folder into service, alone, in place of what serves now.
+        """Put one version from any folder into service; see `load_folders`."""
+        await self.load_folders({name: folder})
 
-        The folder is named after the version and holds `model.onnx` and, where there is
-        one, `card.json`.
+    async def load_folders(self, folders: Mapping[str, Path]) -> None:
+        """Put one version per model into service, alone, in place of what serves now.
+
+        Each folder is named after the version and holds `model.onnx` and, where there is
+        one, `card.json`. All are swapped at once, or none where one cannot be loaded.
         """
-        if not _MODEL_NAME.fullmatch(name):
-            raise RepositoryError(shown(name), "this cannot name a model")
-        if not version_number(folder.name) or not folder.is_absolute():
-            raise RepositoryError(shown(str(folder)), "not an absolute path to a version folder")
+        for name, folder in folders.items():
+            if not _MODEL_NAME.fullmatch(name):
+                raise RepositoryError(shown(name), "this cannot name a model")
+            if not version_number(folder.name) or not folder.is_absolute():
+                why = "not an absolute path to a version folder"
+                raise RepositoryError(shown(str(folder)), why)
         async with self._one_at_a_time:
-            version = int(folder.name)
-            fresh = Entry(default=version)
-            fresh.slots[version] = await self._make(name, version, folder, fresh)
-            self._replace(name, fresh)
+            made: dict[str, Entry] = {}
+            try:
+                for name, folder in folders.items():
+                    version = int(folder.name)
+                    fresh = made[name] = Entry(default=version)
+                    fresh.slots[version] = await self._make(name, version, folder, fresh)
+            except BaseException:
+                for fresh in made.values():
+                    self._let_go(fresh.slots.values())
+                raise
+            for name, fresh in made.items():
+                self._replace(name, fresh)
 
     async def wake(self, model: str, version: str, left_s: float) -> Slot:
         """Load a resting version for a request that has so long; needs a task.

@@ -173,7 +173,11 @@ class Service:
         if folder is None:
             await self.repository.load(model)
         else:
-            await self.repository.load_folder(model, folder)
+            await self.repository.load_folders({model: folder})
+
+    async def load_together(self, folders: Mapping[str, Path]) -> None:
+        """Load or swap models, one version each from a folder; all of them or none."""
+        await self.repository.load_folders(folders)
 
     async def unload(self, model: str) -> None:
         """Take a model out of service."""

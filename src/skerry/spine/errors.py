@@ -279,6 +279,18 @@ class BlobFetchError(SpineError):
         return "try again; the download goes on where it broke off"
 
 
+class BlobSlowError(BlobFetchError):
+    """A download trickled, paused or took too long; it may be held back on purpose."""
+
+    code = "E0323"
+
+
+class BlobTooLongError(BlobFetchError):
+    """The source sent more bytes than the file may have."""
+
+    code = "E0324"
+
+
 class BlobStoreFullError(SpineError):
     """The blob store has no room for one more blob."""
 

@@ -4,8 +4,11 @@ Plain blocking calls, for a worker thread: TUF's client is blocking too, and `ht
 costs the agent no memory. A certificate is checked against `server_hostname`, whatever
 address the URL names. Redirects and compressed answers are refused.
 
+A large file whose chunks are signed is checked chunk by chunk as it comes: what is good stays,
+after a cut and after a bad source too, and the next try or the next source goes on from there.
+
 Units:  seconds, bytes, bytes per second (averaged over `_RATE_WINDOW_S`).
-Errors: BlobFetchError, BlobMismatchError, BlobStoreFullError.
+Errors: BlobFetchError (BlobSlowError, BlobTooLongError), BlobMismatchError, BlobStoreFullError.
 """
 
 import hashlib
@@ -16,15 +19,35 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from skerry.base.pace import Pace, PaceLimits
 from skerry.spine.blobs import CHUNK_BYTES, BlobStore
-from skerry.spine.errors import BlobFetchError, BlobMismatchError
+from skerry.spine.errors import (
+    BlobFetchError,
+    BlobMismatchError,
+    BlobSlowError,
+    BlobTooLongError,
+)
 
 RATE_MIN_BYTES_PER_S = 4096.0
 _RATE_WINDOW_S = 5.0
 _GAP_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """The signed digests of a file's parts, each of `size_bytes` but the last."""
+
+    size_bytes: int
+    sha256: tuple[str, ...]
+
+    def end(self, index: int, length: int) -> int:
+        """Return where a chunk of a file of this length ends."""
+        return min((index + 1) * self.size_bytes, length)
 
 
 def fetch_blob(
@@ -35,34 +58,35 @@ def fetch_blob(
     sha256: str,
     length: int,
     into: BlobStore,
+    chunks: Chunks | None = None,
     deadline_s: float = 600.0,
     rate_min_bytes_per_s: float = RATE_MIN_BYTES_PER_S,
 ) -> Path:
     """Fetch a blob and return where it is; at once if it is here, else from where it broke off.
 
-    Bytes that do not hash to the name are deleted and refused; a transfer that breaks off
-    keeps what arrived. One caller per blob at a time.
+    Bytes that do not hash to the name are deleted and refused, with `chunks` only from the
+    first bad one on; a transfer that breaks off keeps what arrived. One caller per blob at a time.
     """
     if into.has(sha256):
         return into.path(sha256)
     partial = into.partial(sha256)
-    have = partial.stat().st_size if partial.exists() else 0
-    if have > length:
-        partial.unlink()
-        have = 0
+    have = _kept(partial, length, chunks)
     into.check_room(length - have)
     with partial.open("ab") as file:
         if have < length:
-            chunks = _get(url, ssl_context, server_hostname, have, deadline_s, rate_min_bytes_per_s)
-            start = next(chunks)
+            answer = _get(url, ssl_context, server_hostname, have, deadline_s, rate_min_bytes_per_s)
+            start = next(answer)
             if start != b"\x01" and have:  # the source does not resume: from the start, then
                 file.truncate(0)
                 have = 0
-            for chunk in chunks:
-                have += len(chunk)
-                if have > length:
-                    break
-                file.write(chunk)
+            if chunks is None:
+                for data in answer:
+                    have += len(data)
+                    if have > length:
+                        break
+                    file.write(data)
+            else:
+                have = _write_chunks(answer, file, have, length, chunks, sha256)
         file.flush()
         os.fsync(file.fileno())
     if have < length:
@@ -83,15 +107,64 @@ def fetch_file(
     deadline_s: float = 30.0,
     rate_min_bytes_per_s: float = RATE_MIN_BYTES_PER_S,
 ) -> Iterator[bytes]:
-    """Yield a file's bytes as they come, at most `length_max` of them."""
+    """Yield a file's bytes as they come; raises `BlobTooLongError` past `length_max` of them."""
     chunks = _get(url, ssl_context, server_hostname, 0, deadline_s, rate_min_bytes_per_s)
     next(chunks)
     got = 0
     for chunk in chunks:
         got += len(chunk)
         if got > length_max:
-            raise BlobFetchError(url, f"more than {length_max} bytes")
+            raise BlobTooLongError(url, f"more than {length_max} bytes")
         yield chunk
+
+
+def _kept(partial: Path, length: int, chunks: Chunks | None) -> int:
+    """Return how much of an earlier try is good, and cut off the rest."""
+    have = partial.stat().st_size if partial.exists() else 0
+    if have > length:
+        partial.unlink()
+        return 0
+    if not have or chunks is None:
+        return have
+    good = 0
+    with partial.open("r+b") as file:
+        for index, wanted in enumerate(chunks.sha256):
+            end = chunks.end(index, length)
+            if end > have or hashlib.sha256(file.read(end - good)).hexdigest() != wanted:
+                break
+            good = end
+        file.truncate(good)
+    return good
+
+
+def _write_chunks(
+    answer: Iterator[bytes],
+    file: BinaryIO,
+    have: int,
+    length: int,
+    chunks: Chunks,
+    sha256: str,
+) -> int:
+    """Write what comes, from a chunk's start on; a chunk with other bytes is cut off again."""
+    index, digest = have // chunks.size_bytes, hashlib.sha256()
+    for data in answer:
+        rest = memoryview(data)
+        while rest and have < length:
+            start, end = index * chunks.size_bytes, chunks.end(index, length)
+            part = rest[: end - have]
+            file.write(part)
+            digest.update(part)
+            have, rest = have + len(part), rest[len(part) :]
+            if have < end:
+                continue
+            if digest.hexdigest() != chunks.sha256[index]:
+                file.flush()
+                file.truncate(start)
+                raise BlobMismatchError(sha256, f"chunk {index} of other bytes", "those signed")
+            index, digest = index + 1, hashlib.sha256()
+        if rest:
+            return have + len(rest)  # more than the file may have: the caller refuses it
+    return have
 
 
 def _hash(path: Path) -> str:
@@ -124,7 +197,7 @@ def _words(url: str) -> Iterator[None]:
     except ssl.SSLError as error:
         raise BlobFetchError(url, f"TLS: {error.reason or error}") from error
     except TimeoutError as error:
-        raise BlobFetchError(url, "no bytes came in time") from error
+        raise BlobSlowError(url, "no bytes came in time") from error
     except (OSError, http.client.HTTPException) as error:
         raise BlobFetchError(url, f"{type(error).__name__}: {error}") from error
 
@@ -138,9 +211,15 @@ def _get(
     rate_min: float,
 ) -> Iterator[bytes]:
     r"""Yield b"\x01" if the answer starts at `offset` (else b"\x00"), then its bytes."""
-    until_s = time.monotonic() + deadline_s
     parts = urlsplit(url)
     host, gap_s = parts.hostname or "", min(_GAP_S, deadline_s)
+    limits = PaceLimits(
+        deadline_s=deadline_s,
+        gap_s=_GAP_S,
+        rate_min_bytes_per_s=rate_min,
+        window_s=_RATE_WINDOW_S,
+    )
+    pace = Pace(limits, time.monotonic())
     secure = parts.scheme == "https"
     if secure != (context is not None) or parts.scheme not in ("https", "http"):
         raise BlobFetchError(url, "https needs a TLS context, http takes none")
@@ -164,23 +243,14 @@ def _get(
         if resumed and not (answer.headers["Content-Range"] or "").startswith(f"bytes {offset}-"):
             raise BlobFetchError(url, "resumed at another place than asked", status=206)
         yield b"\x01" if resumed else b"\x00"
-        window_s, window_bytes = time.monotonic(), 0
         while True:
             with _words(url):
                 chunk = answer.read1(CHUNK_BYTES)
-            now_s = time.monotonic()
             if not chunk:
                 return
-            if now_s > until_s:
-                raise BlobFetchError(url, f"not done within {deadline_s:g} s")
-            window_bytes += len(chunk)
-            if now_s - window_s >= _RATE_WINDOW_S:
-                rate = window_bytes / (now_s - window_s)
-                if rate < rate_min:
-                    raise BlobFetchError(
-                        url, f"only {rate:.0f} bytes per second, wanted {rate_min:g}"
-                    )
-                window_s, window_bytes = now_s, 0
+            slow = pace.too_slow(len(chunk), time.monotonic())
+            if slow:
+                raise BlobSlowError(url, slow)
             yield chunk
     finally:
         connection.close()

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from skerry.base.clock import SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import private_folder, write_atomic
-from skerry.spine.errors import BlobFetchError
+from skerry.spine.errors import BlobFetchError, BlobSlowError, BlobTooLongError
 from skerry.spine.fetch import fetch_file
 from skerry.trust.update_client import Fetch, UpdateClient
 
@@ -48,6 +48,10 @@ def over_http(metadata_url: str, target_base_url: str) -> Fetch:
                 server_hostname=None,
                 length_max=length_max,
             )
+        except BlobSlowError as error:
+            raise TimeoutError(str(error)) from error
+        except BlobTooLongError as error:
+            raise OverflowError(str(error)) from error
         except BlobFetchError as error:
             if error.status in NOT_FOUND:
                 raise FileNotFoundError(path) from error

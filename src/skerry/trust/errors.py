@@ -45,7 +45,7 @@ class UpdateRefused(TrustError):  # noqa: N818 - a refusal is a verdict, and rea
     `reason` names the attack or fault: UPDATE_ROLLBACK, UPDATE_EXPIRED, UPDATE_FORGED,
     UPDATE_TOO_LARGE, UPDATE_SLOW, UPDATE_STALE, CLOCK_BACK, TARGET_FORGED, TARGET_UNSIGNED,
     TARGET_UNREADABLE, RELEASE_BELOW_FLOOR, DIRECTOR_IMAGE_MISMATCH, HW_MISMATCH,
-    BUNDLE_MISMATCH, BUNDLE_INCOMPLETE, NEEDS_UNSIGNED.
+    BUNDLE_MISMATCH, BUNDLE_INCOMPLETE, NEEDS_UNMET.
     """
 
     code = "E0220"
@@ -234,16 +234,16 @@ class BundleIncomplete(UpdateRefused):
         return "the site keeps what it runs; see that the region's process holds every file"
 
 
-class NeedsUnsigned(UpdateRefused):
-    """An artifact needs another one that nobody who may has signed, or with other bytes."""
+class NeedsUnmet(UpdateRefused):
+    """An artifact needs another one that is not signed, not named, or has other bytes."""
 
     code = "E0294"
-    reason = "NEEDS_UNSIGNED"
+    reason = "NEEDS_UNMET"
 
     @property
     def hint(self) -> str:
         """Name the way out."""
-        return "sign what it needs with the offline key of its channel, then apply again"
+        return "add what it needs to the fleet file, sign it, then apply again"
 
 
 class UpdateUnreachable(TrustError):  # noqa: N818 - beside its sisters

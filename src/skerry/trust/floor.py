@@ -33,8 +33,8 @@ class NvCounter(Protocol):
         """Return the number; 0 if it was never raised. Raises `TrustError`."""
         ...
 
-    def raise_to(self, value: int) -> None:
-        """Raise it to `value`, or leave it if it is there already. Raises `TrustError`."""
+    def raise_to(self, count: int) -> int:
+        """Raise it to `count` if it is lower; return what it is then. Raises `TrustError`."""
         ...
 
 

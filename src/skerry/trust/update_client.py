@@ -255,7 +255,7 @@ class UpdateClient:
 
     def raise_release_floor(self, release: int) -> None:
         """Never install a lower release again. The TPM first: it outlives a cut in between."""
-        if self._counter is not None:
+        if self._counter is not None and release:
             self._counter.raise_to(release)
         if release > self._floor.min_release:
             self._floor = self._floor.with_min_release(release)
