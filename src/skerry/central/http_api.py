@@ -16,7 +16,7 @@ from skerry.base.clock import Clock
 from skerry.base.ids import token
 from skerry.central.errors import UnknownFleetError
 from skerry.central.notary import Notary
-from skerry.central.publishing import access_in, action_of, check_publishing
+from skerry.central.publishing import access_in, action_of, check_publishing, check_signed
 from skerry.central.reports import Reports
 from skerry.central.rollout import NO_ROLLOUT, Conductor
 from skerry.central.settings import CentralSettings
@@ -24,8 +24,10 @@ from skerry.central.store import Store, off_loop
 from skerry.fleet.desired import nodes_of
 from skerry.schema import api
 from skerry.schema.access import Action
+from skerry.schema.audit import Note
 from skerry.schema.desired import Desired
 from skerry.schema.drill import DrillRecord
+from skerry.schema.expiry import Alarm
 from skerry.schema.observed import State
 from skerry.spine.blobs import BlobStore
 from skerry.spine.files_api import (
@@ -72,6 +74,8 @@ class CentralApi:
         nats_ready: Callable[[], bool],
         account: Callable[[str, list[str]], Awaitable[str]],
         anchors: AnchorStore,
+        alarms: Callable[[], tuple[Alarm, ...]],
+        note: Note,
         issuers: Callable[[], tuple[str, ...]],
     ) -> None:
         self._settings, self._store, self._notary = settings, store, notary
@@ -79,6 +83,7 @@ class CentralApi:
         self._repository, self._clock, self._nats_ready = repository, clock, nats_ready
         self._gate, self._account = gate, account
         self._anchors, self._issuers = anchors, issuers
+        self._alarms, self._note = alarms, note
         gate.performs("metadata", self._publish)
         gate.performs("apply", self._apply_fleet)
 
@@ -142,6 +147,7 @@ class CentralApi:
     async def _take_metadata(self, call: Call) -> Reply:
         upload = await call.document(api.MetadataUpload, bytes_max=api.JSON_BODY_BYTES_MAX)
         signed = _by_role(upload)
+        await check_signed(self._notary, signed, upload.targets, call.admitted.actor, self._note)
         action = action_of(signed, upload.targets, self._notary, self._settings.fleet)
         check_publishing(access_in(upload.targets, self._settings.fleet), self._gate)
         what = ", ".join(sorted({*signed, *upload.targets}))[:400] or "nothing"

@@ -150,6 +150,11 @@ class Notary:
             )
         return self._releases_of[fleet]
 
+    async def check(self, signed: Mapping[str, bytes], targets: Mapping[str, bytes]) -> None:
+        """Raise what `take` would refuse; changes nothing."""
+        async with self._turn:
+            await to_thread.run_sync(partial(self._publisher.check, signed=signed, targets=targets))
+
     async def take(self, signed: Mapping[str, bytes], targets: Mapping[str, bytes]) -> None:
         """Publish what offline roles signed, and the files it names."""
         await self._publish(signed=signed, targets=targets)

@@ -21,6 +21,7 @@ import msgspec
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock
+from skerry.central.ends import central_ends
 from skerry.central.http_api import CentralApi
 from skerry.central.notary import Notary
 from skerry.central.people_api import PeopleApi
@@ -33,12 +34,14 @@ from skerry.central.store import off_loop
 from skerry.central.trust_api import TrustApi
 from skerry.schema.api import Nudge
 from skerry.schema.audit import Note, unwritten
+from skerry.schema.expiry import Expiry, alarms
 from skerry.schema.records import Envelope, Event, Keep
 from skerry.spine import subjects
 from skerry.spine.access_api import AccessApi
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Bus
 from skerry.spine.errors import SpineError
+from skerry.spine.expiries_api import ExpiriesApi
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.ingest import Ingest
 from skerry.spine.nats_bus import NatsBus
@@ -93,7 +96,7 @@ class Central:
                 place.repository, OnlineKeys.load(place.online_keys), self._clock
             )
             publisher.refresh()  # central may have been away for longer than a signature lives
-            notary = Notary(publisher, lambda: self._bus)
+            notary = self._notary = Notary(publisher, lambda: self._bus)
 
             await self._served.start(
                 self._kit,
@@ -151,6 +154,8 @@ class Central:
                 account=self._account_of,
                 anchors=self._anchors,
                 issuers=lambda: issuer_key_ids(self._served.identity.chain_pem),
+                alarms=lambda: alarms(self._ends(), self._clock.unix_s()),
+                note=self._note,
             )
             trust_api = TrustApi(
                 self._anchors,
@@ -161,7 +166,7 @@ class Central:
                 gate=gate,
                 note=self._note,
             )
-            apis = (api, trust_api, people, access)
+            apis = (api, trust_api, people, access, ExpiriesApi(self._ends))
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],
                 self._served.door.context,
@@ -177,6 +182,14 @@ class Central:
                 tasks.start_soon(self._served.renew, rng)
                 tasks.start_soon(self._served.watch)
                 on_ready(port, settings.nats_port, settings.leaf_port)
+
+    def _ends(self) -> list[Expiry]:
+        return central_ends(
+            self._kit,
+            self._notary.role_bytes,
+            roots_pem=self._anchors.roots_pem,
+            chain_pem=self._served.identity.chain_pem,
+        )
 
     # --- records and logins -----------------------------------------------------------
 

@@ -13,11 +13,13 @@ import msgspec
 
 from skerry.central.notary import Notary
 from skerry.schema.access import AccessPolicy, Action, access_target
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note
 from skerry.schema.policy import Policy, policy_target
 from skerry.trust.access import check_publishable
 from skerry.trust.access_channel import read_policy
 from skerry.trust.access_errors import PolicyInvalidError
 from skerry.trust.access_gate import Gate
+from skerry.trust.errors import PublishError
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,30 @@ def action_of(
         if old is not None and (new is None or widens(new, old)):
             return Action.PUBLISH_POLICY
     return Action.PUBLISH
+
+
+async def check_signed(
+    notary: Notary,
+    signed: Mapping[str, bytes],
+    targets: Mapping[str, bytes],
+    actor: str,
+    note: Note,
+) -> None:
+    """Raise what publishing would refuse, before anybody is asked; the attempt is noted."""
+    try:
+        await notary.check(signed, targets)
+    except PublishError as error:
+        await note(
+            AuditEvent(
+                kind=AuditKind.PUBLISH,
+                outcome=AuditOutcome.REFUSED,
+                actor=actor,
+                target=", ".join(sorted(signed)) or "nothing",
+                reason=error.reason,
+                text=str(error),
+            )
+        )
+        raise
 
 
 def widens(new: bytes, old: bytes) -> bool:

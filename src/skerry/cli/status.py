@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from skerry.schema.api import FleetStatus, NodeStatus
     from skerry.schema.goal import GoalRecord
 
+ALARMS_SHOWN = 5
 SHAPES = {"ok": "●", "warn": "▲", "down": "■", "stale": "◌", "paused": "‖", "unknown": "?"}
 
 
@@ -70,6 +71,10 @@ def _show(status: "FleetStatus", goals: "list[GoalRecord]", span_s: float) -> No
             f"rollout of generation {rollout.generation}: {rollout.phase}, "
             f"ring {ring}/{len(rollout.ring_names)}  {rollout.reason}".rstrip()
         )
+    for alarm in status.alarms[:ALARMS_SHOWN]:
+        click.echo(f"▲ {alarm.word}  {alarm.what}: {alarm.text}")
+    if len(status.alarms) > ALARMS_SHOWN:
+        click.echo(f"  and {len(status.alarms) - ALARMS_SHOWN} more: skerry trust status")
     click.echo()
     say(f"Goals, measured over the last {span_s / 60:.0f} min; energy and cost are estimates")
     print_table(

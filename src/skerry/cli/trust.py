@@ -14,6 +14,7 @@ from skerry.cli.trust_rotate import renew, rotate
 from skerry.cli.trust_rotate_ca import command as rotate_ca
 from skerry.cli.trust_secret import new_passphrase, open_keys
 from skerry.cli.trust_sign import sign
+from skerry.cli.trust_status import status
 
 if TYPE_CHECKING:
     from skerry.local.found import Holders
@@ -24,7 +25,7 @@ def command() -> None:
     """Make a fleet's keys, sign and replace them, and let machines in."""
 
 
-for verb in (holder, sign, publish, rotate, renew, rotate_ca):
+for verb in (holder, sign, publish, rotate, renew, status, rotate_ca):
     command.add_command(verb)
 
 

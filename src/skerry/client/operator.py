@@ -17,6 +17,7 @@ from skerry.base.errors import Exit, SkerryError
 from skerry.base.https import https_call
 from skerry.schema import api
 from skerry.schema.drill import DrillRecord
+from skerry.schema.expiry import ExpiriesReply, Expiry
 from skerry.schema.fleet import Fleet
 from skerry.schema.records import Summary
 from skerry.spine.blobs import BlobStore
@@ -87,6 +88,10 @@ class Operator:
     def status(self) -> api.FleetStatus:
         """Return everything central knows of the fleet right now."""
         return self._get("/v1/status", api.FleetStatus)
+
+    def expiries(self) -> list[Expiry]:
+        """Return what ends, as this process knows it."""
+        return list(self._get("/v1/expiries", ExpiriesReply).expiries)
 
     def applied(self) -> api.AppliedReply:
         """Return the last applied fleet."""

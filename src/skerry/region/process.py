@@ -23,6 +23,7 @@ from skerry.base.files import FolderLock
 from skerry.region.access import RegionAccess
 from skerry.region.admission import Admission
 from skerry.region.blob_cache import BlobCache
+from skerry.region.ends import region_ends
 from skerry.region.http_api import RegionApi
 from skerry.region.mirror import Mirror
 from skerry.region.roster import Roster
@@ -35,6 +36,7 @@ from skerry.spine import subjects
 from skerry.spine.authority_api import AuthorityApi
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Message
+from skerry.spine.expiries_api import ExpiriesApi
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.nats_admin import NatsAdmin
 from skerry.spine.nats_bus import NatsBus
@@ -164,7 +166,16 @@ class Region:
                 new_signer=self._signer.successor,
                 note=self._note,
             )
-            apis = (api, authority_api, access.api)
+            ends = ExpiriesApi(
+                lambda: region_ends(
+                    settings,
+                    self._signer.kit,
+                    self._roster,
+                    roots_pem=self._anchors.roots_pem,
+                    chain_pem=self._served.identity.chain_pem,
+                )
+            )
+            apis = (api, authority_api, access.api, ends)
             self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],

@@ -124,6 +124,18 @@ class Roster:
             ).fetchall()
         return b"".join(pem for pem, spiffe_id in rows if spiffe_id in spiffe_ids)
 
+    def ends(self) -> list[tuple[str, str, float]]:
+        """Return the last end of each node's certificate and each site authority that is out.
+
+        As kind, id and time; a node's login ends with its certificate.
+        """
+        with self._lock:
+            return self._db.execute(
+                "SELECT 'certificate', spiffe_id, MAX(ends_unix_s) FROM logins GROUP BY spiffe_id"
+                " UNION ALL SELECT 'authority', spiffe_id, MAX(ends_unix_s)"
+                " FROM site_authorities GROUP BY spiffe_id"
+            ).fetchall()
+
     def _rows(self) -> list[tuple[str, str, float]]:
         with self._lock:
             return self._db.execute(

@@ -13,6 +13,7 @@ import msgspec
 
 from skerry.schema.desired import Desired
 from skerry.schema.drill import DrillRecord
+from skerry.schema.expiry import Alarm
 from skerry.schema.fleet import Fleet
 from skerry.schema.observed import Observed, State
 from skerry.schema.records import Event, Summary
@@ -374,6 +375,8 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
     rollout: RolloutStatus | None
     records: int
     marker: str = ""
+    alarms: tuple[Alarm, ...] = ()
+    """What a person should look at soon, nearest first: what ends, and has not been renewed."""
     anchors_version: int = 0
     """Which version of the fleet's trust roots central has taken."""
     issuers: tuple[str, ...] = ()

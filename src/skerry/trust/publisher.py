@@ -121,6 +121,10 @@ class Publisher:
         """
         return self._publish(dict(signed or {}), dict(targets or {}), dict(desired or {}))
 
+    def check(self, *, signed: Mapping[str, bytes], targets: Mapping[str, bytes]) -> None:
+        """Raise what `publish` would refuse of these; changes nothing."""
+        self._next_state(signed, targets, {})
+
     def refresh(self) -> bool:
         """Sign online roles again once half their life is over; returns whether anything changed.
 
@@ -194,6 +198,23 @@ class Publisher:
         self, signed: dict[str, bytes], files: dict[str, bytes], desired: dict[str, bytes]
     ) -> int:
         """Verify everything, then write: a refusal leaves the folder as it was."""
+        new = self._next_state(signed, files, desired)
+        self._sign_snapshot(new)
+        self._write(new, files | desired)
+        self._published = new
+        for role in ONLINE:
+            self._keys.settle(role, self._named(role, new))
+        version = read_metadata("snapshot", new["snapshot"]).signed.version
+        self._prune()
+        return int(version)
+
+    def _next_state(
+        self,
+        signed: Mapping[str, bytes],
+        files: Mapping[str, bytes],
+        desired: Mapping[str, bytes],
+    ) -> dict[str, bytes]:
+        """Return every role as it would be, verified; snapshot and timestamp as they were."""
         new = dict(self._published)
         unknown = set(signed) - {"root", "targets", "models", "canary"}
         if unknown:
@@ -202,17 +223,9 @@ class Publisher:
             if role in signed:
                 self._verify_next(role, signed[role], new)
                 new[role] = signed[role]
-        files |= desired
         self._sign_desired(desired, new)
-        self._verify_all(new, files)
-        self._sign_snapshot(new)
-        self._write(new, files)
-        self._published = new
-        for role in ONLINE:
-            self._keys.settle(role, self._named(role, new))
-        version = read_metadata("snapshot", new["snapshot"]).signed.version
-        self._prune()
-        return int(version)
+        self._verify_all(new, {**files, **desired})
+        return new
 
     def _verify_next(self, role: str, data: bytes, known: Mapping[str, bytes]) -> None:
         """Refuse an offered role that is not exactly one version on, or has ended."""
