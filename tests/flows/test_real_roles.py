@@ -171,6 +171,35 @@ def test_a_fleet_is_founded_started_joined_and_changed_with_commands_alone(
         return any(g["measured"] for g in shown["goals"]) and shown["status"]["marker"] == ""
 
     wait_for(counted, "the count of one request at central", home)
+    cut_off_take_back_and_remove(home)
+
+
+def cut_off_take_back_and_remove(home: Path) -> None:
+    def nodes() -> dict[str, Any]:
+        shown = json.loads(skerry("status", "--json", folder=home).stdout)
+        return {one["node"]: one for one in shown["status"]["nodes"]}
+
+    def trust(*words: str) -> "subprocess.CompletedProcess[str]":
+        return skerry("trust", *words, "--reason", "a drill", folder=home)
+
+    assert trust("ban", "oslo/1").returncode == 0
+    wait_for(lambda: nodes()["oslo/1"]["banned"], "the ban at central", home)
+    assert trust("lift", "oslo/1").returncode == 0
+    wait_for(lambda: not nodes()["oslo/1"]["banned"], "the end of the ban at central", home)
+    early = trust("remove", "oslo")
+    assert early.returncode == 2
+    assert "take it out of fleet.yaml" in early.stderr
+    file = home / "fleet.yaml"
+    lines = [line for line in file.read_text().splitlines() if "name: oslo" not in line]
+    file.write_text("\n".join(lines).replace("place: [closet, room]", "place: [room]") + "\n")
+    sent = skerry("apply", "--yes", "--timeout", "60", folder=home)
+    assert sent.returncode == 0, sent.stderr
+    removed = trust("remove", "oslo")
+    assert removed.returncode == 0, removed.stderr
+    wait_for(lambda: set(nodes()) == {"region-eu/1"}, "the end of oslo at central", home)
+    busy = skerry("leave", "--state", "node", "--yes", folder=home)
+    assert busy.returncode == 2
+    assert "is in use by process" in busy.stderr
 
 
 def _four(home: Path) -> str:

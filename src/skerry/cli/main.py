@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "backup": ("skerry.cli.backup", "copy central, a region or the keys, and bring it back"),
     "audit": ("skerry.cli.audit", "look at audit ledgers, check them, erase a person"),
     "bundle": ("skerry.cli.bundle", "carry signed state and models to a place without a link"),
+    "leave": ("skerry.cli.leave", "take a node, a region or central off this machine, keys first"),
     "status": ("skerry.cli.status", "one screen: goals beside actual, sites, models"),
     "logs": ("skerry.cli.logs", "events of the fleet"),
     "infer": ("skerry.cli.infer", "send one request and say who served it"),

@@ -8,6 +8,7 @@ import click
 from skerry.base.errors import UsageError
 from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, say, say_next
+from skerry.cli.trust_ban import ban, lift, remove
 from skerry.cli.trust_holder import holder
 from skerry.cli.trust_publish import publish
 from skerry.cli.trust_rotate import renew, rotate
@@ -22,10 +23,22 @@ if TYPE_CHECKING:
 
 @click.group("trust")
 def command() -> None:
-    """Make a fleet's keys, sign and replace them, and let machines in."""
+    """Make a fleet's keys, sign and replace them, let machines in and cut them off."""
 
 
-for verb in (holder, sign, publish, rotate, renew, status, rotate_ca):
+_VERBS = (
+    holder,
+    sign,
+    publish,
+    rotate,
+    renew,
+    rotate_ca,
+    status,
+    ban,
+    lift,
+    remove,
+)
+for verb in _VERBS:
     command.add_command(verb)
 
 

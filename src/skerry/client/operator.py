@@ -200,6 +200,13 @@ class Operator:
         request = api.TokenRequest(site=site, number=number, life_s=life_s)
         return self._post("/v1/tokens", request, api.JoinTicket)
 
+    def ban(
+        self, node: str, reason: str, *, banned: bool = True, forget: bool = False
+    ) -> api.Registration:
+        """Have a region cut a node off, or take it back; `forget` takes it off the roster too."""
+        request = api.BanRequest(node=node, banned=banned, reason=reason, forget=forget)
+        return self._post("/v1/bans", request, api.Registration)
+
     def put_drill(self, drill: DrillRecord) -> None:
         """Keep a graded drill at central."""
         self._call("POST", "/v1/drills", msgspec.json.encode(drill))

@@ -161,4 +161,7 @@ class RegionApi:
         await self._on_ban()
         if found is None:
             raise NotHereError(f"node {request.node}")
+        if request.banned and request.forget:  # cut first: its logins are found by the roster
+            await to_thread.run_sync(self._roster.forget, name)
+            self._on_change()
         return found

@@ -69,6 +69,11 @@ class Roster:
             )
         return known is None or str(known[0]) != inference_url
 
+    def forget(self, spiffe_id: str) -> None:
+        """Take a node off the roster. Its logins stay known until they end, so they stay cut."""
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM nodes WHERE spiffe_id = ?", (spiffe_id,))
+
     def numbers(self, host: str) -> set[int]:
         """Return the numbers taken by nodes of a site, by the host of its ids."""
         return {

@@ -189,6 +189,8 @@ class BanRequest(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     banned: bool
     reason: str
+    forget: bool = False
+    """With `banned`: take it off the roster too, for a node that is gone for good."""
 
 
 # --- registry (region to central) -----------------------------------------------------
