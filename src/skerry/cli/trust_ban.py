@@ -19,7 +19,7 @@ _reason = click.option("--reason", required=True, help="Why; it is kept, and oth
 def ban(node: str, reason: str, folder: Path, as_json: bool) -> None:
     """Cut a node off: its live connections at once, and no certificate any more."""
     region = _region_of(folder, node)
-    found = reach(folder).region(region).ban(node, reason)
+    found = reach(folder).region(region).ban(node, banned=True, reason=reason)
     if as_json:
         print_json("trust-ban", {"node": node, "banned": found.banned, "reason": reason})
     say(f"{node} is banned: {reason}")
@@ -34,7 +34,7 @@ def ban(node: str, reason: str, folder: Path, as_json: bool) -> None:
 def lift(node: str, reason: str, folder: Path, as_json: bool) -> None:
     """Take a banned node back: its enrolment key is good again."""
     region = _region_of(folder, node)
-    found = reach(folder).region(region).ban(node, reason, banned=False)
+    found = reach(folder).region(region).ban(node, banned=False, reason=reason)
     if as_json:
         print_json("trust-ban", {"node": node, "banned": found.banned, "reason": reason})
     say(f"{node} is not banned any more; it comes back by itself")
@@ -67,7 +67,7 @@ def remove(what: str, reason: str, folder: Path, as_json: bool) -> None:
             f"take it out of fleet.yaml, skerry apply, then: skerry trust remove {what}",
         )
     for node, region in gone:
-        fleet_reach.region(region).ban(node, reason, forget=True)
+        fleet_reach.region(region).ban(node, banned=True, reason=reason, forget=True)
         say(f"{node} is cut off and forgotten")
     if as_json:
         print_json("trust-remove", {"nodes": [node for node, _ in gone], "reason": reason})

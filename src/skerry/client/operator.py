@@ -200,13 +200,6 @@ class Operator:
         request = api.TokenRequest(site=site, number=number, life_s=life_s)
         return self._post("/v1/tokens", request, api.JoinTicket)
 
-    def ban(
-        self, node: str, reason: str, *, banned: bool = True, forget: bool = False
-    ) -> api.Registration:
-        """Have a region cut a node off, or take it back; `forget` takes it off the roster too."""
-        request = api.BanRequest(node=node, banned=banned, reason=reason, forget=forget)
-        return self._post("/v1/bans", request, api.Registration)
-
     def put_drill(self, drill: DrillRecord) -> None:
         """Keep a graded drill at central."""
         self._call("POST", "/v1/drills", msgspec.json.encode(drill))
@@ -230,12 +223,12 @@ class Operator:
         """Give a process its authority's next certificate."""
         return self._post("/v1/authority", grant, api.AuthorityStanding)
 
-    def ban(self, node: str, *, banned: bool, reason: str) -> api.Registration:
-        """Cut a node off at its region, or take it back."""
-        request = api.BanRequest(node=node, banned=banned, reason=reason)
+    def ban(
+        self, node: str, *, banned: bool, reason: str, forget: bool = False
+    ) -> api.Registration:
+        """Have a region cut a node off, or take it back; `forget` takes it off the roster too."""
+        request = api.BanRequest(node=node, banned=banned, reason=reason, forget=forget)
         return self._post("/v1/bans", request, api.Registration)
-
-    # --- the wire -----------------------------------------------------------------
 
     def _get(self, path: str, kind: type[Document]) -> Document:
         return self._decode(path, self._call("GET", path, None), kind)
