@@ -25,6 +25,7 @@ from skerry.fleet.desired import nodes_of
 from skerry.schema import api
 from skerry.schema.access import Action
 from skerry.schema.audit import Note
+from skerry.schema.audit_api import CheckpointPush
 from skerry.schema.desired import Desired
 from skerry.schema.drill import DrillRecord
 from skerry.schema.expiry import Alarm
@@ -48,6 +49,7 @@ from skerry.spine.https_server import (
 )
 from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.anchors import AnchorStore
+from skerry.trust.ledger_desk import Desk
 from skerry.trust.spiffe import Role
 
 BLOB_BYTES_MAX = 16 * 1024**3
@@ -77,12 +79,13 @@ class CentralApi:
         alarms: Callable[[], tuple[Alarm, ...]],
         note: Note,
         issuers: Callable[[], tuple[str, ...]],
+        desk: Desk,
     ) -> None:
         self._settings, self._store, self._notary = settings, store, notary
         self._conductor, self._reports, self._blobs = conductor, reports, blobs
         self._repository, self._clock, self._nats_ready = repository, clock, nats_ready
         self._gate, self._account = gate, account
-        self._anchors, self._issuers = anchors, issuers
+        self._anchors, self._issuers, self._desk = anchors, issuers, desk
         self._alarms, self._note = alarms, note
         gate.performs("metadata", self._publish)
         gate.performs("apply", self._apply_fleet)
@@ -100,6 +103,7 @@ class CentralApi:
             Route("POST", "/v1/stamp", self._stamp, OPERATOR, Action.UPLOAD),
             Route("POST", "/v1/keys/online", self._make_successors, OPERATOR, Action.KEYS),
             Route("POST", "/v1/apply", self._apply, OPERATOR, Action.APPLY),
+            Route("POST", "/v1/audit/checkpoints", self._checkpoint, REGION, Action.FETCH),
             Route("GET", "/v1/fleet", self._fleet, OPERATOR, Action.LOOK),
             Route("GET", "/v1/desired/{site}", self._desired, OPERATOR, Action.LOOK),
             Route("GET", "/v1/status", self._status, OPERATOR, Action.LOOK),
@@ -247,6 +251,12 @@ class CentralApi:
         record = await call.document(DrillRecord, bytes_max=api.JSON_BODY_BYTES_MAX)
         await off_loop(self._store.add_drill, record)
         return None
+
+    # --- audit ------------------------------------------------------------------------
+
+    async def _checkpoint(self, call: Call) -> Reply:
+        push = await call.document(CheckpointPush, bytes_max=api.JSON_BODY_BYTES_MAX)
+        return await self._desk.push(str(call.caller).removeprefix("spiffe://"), push)
 
     # --- looking ----------------------------------------------------------------------
 

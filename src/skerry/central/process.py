@@ -33,11 +33,12 @@ from skerry.central.sqlite_store import SqliteStore
 from skerry.central.store import off_loop
 from skerry.central.trust_api import TrustApi
 from skerry.schema.api import Nudge
-from skerry.schema.audit import Note, unwritten
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note, unwritten
 from skerry.schema.expiry import Expiry, alarms
 from skerry.schema.records import Envelope, Event, Keep
 from skerry.spine import subjects
 from skerry.spine.access_api import AccessApi
+from skerry.spine.audit import Audit
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Bus
 from skerry.spine.errors import SpineError
@@ -89,6 +90,11 @@ class Central:
         place, settings = self._place, self._settings
         rng = random.Random()  # noqa: S311  # spreads retries, guards nothing
         async with AsyncExitStack() as stack:
+            audit = Audit.open(
+                place.audit, central_id(settings.domain), settings.audit, self._clock
+            )
+            stack.callback(audit.close)
+            self._audit, self._note = audit, audit.ledger.note
             self._store = SqliteStore(place.store)
             stack.callback(self._store.close)
             blobs = BlobStore(place.blobs, limit_bytes=settings.blobs_bytes_max)
@@ -156,6 +162,7 @@ class Central:
                 issuers=lambda: issuer_key_ids(self._served.identity.chain_pem),
                 alarms=lambda: alarms(self._ends(), self._clock.unix_s()),
                 note=self._note,
+                desk=audit.desk,
             )
             trust_api = TrustApi(
                 self._anchors,
@@ -171,6 +178,7 @@ class Central:
                 [route for one in apis for route in one.routes()],
                 self._served.door.context,
                 authorise=access.authorise,
+                on_refused=audit.refusals.tell,
             )
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
@@ -181,6 +189,7 @@ class Central:
                 tasks.start_soon(self._restarting, ingest.run)
                 tasks.start_soon(self._served.renew, rng)
                 tasks.start_soon(self._served.watch)
+                tasks.start_soon(audit.run, None, log.warning)
                 on_ready(port, settings.nats_port, settings.leaf_port)
 
     def _ends(self) -> list[Expiry]:
@@ -206,6 +215,15 @@ class Central:
         jwt = operator.account_jwt(region)
         new = [public for public in revoked if public not in _revoked_in(jwt)]
         if new:
+            await self._audit.ledger.note(
+                AuditEvent(
+                    kind=AuditKind.BAN,
+                    outcome=AuditOutcome.DONE,
+                    actor=str(central_id(self._settings.domain)),
+                    target=f"{len(new)} logins of {region}",
+                    fields={"logins": " ".join(new)},
+                )
+            )
             jwt = operator.revoke(region, new, now_unix_s=int(self._clock.unix_s()))
         return jwt
 

@@ -6,6 +6,7 @@
     access.db        people, tokens, requests that wait, decisions
     repository/      what nodes trust, as published
     blobs/           model bytes, by digest
+    audit/           the audit ledger, and what it knows of others'
     nats/            the NATS child's own state
 
 Errors:  SettingsError.
@@ -19,6 +20,7 @@ import msgspec
 from skerry.base.errors import Exit
 from skerry.central.errors import CentralError
 from skerry.schema.access import OidcSettings
+from skerry.schema.audit_api import AuditSettings
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 
 SETTINGS_FILE = "central.json"
@@ -71,6 +73,8 @@ class CentralSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Room for model bytes."""
     oidc: OidcSettings | None = None
     """An OIDC provider whose people may log in; none unless named."""
+    audit: AuditSettings = AuditSettings()
+    """Where audit events go besides this process's own ledger."""
     marker: str = ""
     """Shown wherever the fleet is shown; `THROWAWAY` where its keys were made for a trial."""
 
@@ -130,6 +134,11 @@ class CentralFolder:
     def blobs(self) -> Path:
         """Model bytes."""
         return self.folder / "blobs"
+
+    @property
+    def audit(self) -> Path:
+        """The audit ledger, and what it knows of others'."""
+        return self.folder / "audit"
 
     @property
     def nats(self) -> Path:

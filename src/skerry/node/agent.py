@@ -25,6 +25,7 @@ from skerry.base.files import FolderLock
 from skerry.base.ids import new_boot_id
 from skerry.base.processes import rss_bytes
 from skerry.base.units import MS_PER_SECOND
+from skerry.node.audit_link import AuditLink
 from skerry.node.containers import Containers
 from skerry.node.errors import NotJoinedError
 from skerry.node.folder import NodeFolder
@@ -44,10 +45,13 @@ from skerry.node.uplink import RegionLink
 from skerry.node.upstream import Mirror, region_address
 from skerry.node.worker_admin import WorkerAdmin, worker_pid
 from skerry.route import rules
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.schema.observed import Observed, ObservedModel, State
+from skerry.spine.audit import Audit
 from skerry.spine.journal import JournalReader
 from skerry.spine.outbox import Outbox, OutboxLimits
 from skerry.trust.anchors import issuer_key_ids
+from skerry.trust.spiffe import node_id
 from skerry.trust.update_client import UpdateClient
 
 TRIAL_LOOK_S = 0.5
@@ -65,6 +69,8 @@ class Agent:
         self._folder, self._settings, self._clock = folder, settings, clock
         self._files = IdentityFiles(folder.identity)
         self._boot = new_boot_id()
+        name = node_id(settings.domain, settings.region, settings.site, settings.number)
+        self._audit = Audit.open(folder.audit, name, settings.audit, clock)
         self._rng = random.Random()  # noqa: S311 - spreads load, guards nothing
         self._worker = WorkerAdmin(folder.admin_socket)
         self._outbox = Outbox(
@@ -101,6 +107,8 @@ class Agent:
             clock=clock,
             observe=self.observe,
             tell=self._keeper.event,
+            name=str(name),
+            note=self._audit.ledger.note_now,
             containers=Containers(settings.node, folder.container_ports),
             hardware=settings.hardware,
         )
@@ -146,6 +154,8 @@ class Agent:
                 tasks.start_soon(self._reconcile)
                 if self._watch is not None:
                     tasks.start_soon(self._watch.run)
+                link = AuditLink(self._settings, self._files)
+                tasks.start_soon(self._audit.run, link.bring, self._note, self._checkpoint)
                 if announce:
                     line = {"ready": True, "pid": os.getpid(), "node": self._settings.node}
                     os.write(1, msgspec.json.encode(line) + b"\n")
@@ -160,6 +170,7 @@ class Agent:
             self._outbox.close()
             if self._keys_gone:  # a renewal that was under way may have brought another
                 forget_keys(self._files, enrolment=False, sealers=())
+            self._audit.close()
         return self._keys_gone
 
     def observe(self) -> Observed:
@@ -266,6 +277,7 @@ class Agent:
 
     async def _renewed(self, issuer: str) -> None:
         """A new identity lies on the disk: show it from now on, dropping nothing."""
+        await self._note_renewal(issuer)
         await anyio.to_thread.run_sync(
             partial(self._keeper.event, "identity.renewed", f"issued by the {issuer}", by=issuer)
         )
@@ -330,6 +342,25 @@ class Agent:
         if changed:
             self._wake_worker()
             self._link.status_changed()
+
+    async def _note_renewal(self, issuer: str) -> None:
+        """Note a renewal. What keeps a machine in its fleet is not held up by a full disk."""
+        name = self._audit.name
+        event = AuditEvent(
+            kind=AuditKind.RENEW,
+            outcome=AuditOutcome.DONE,
+            actor=f"spiffe://{name}",
+            target=issuer,
+            text=f"a new identity from the {issuer}",
+        )
+        try:
+            await self._audit.ledger.note(event)
+        except SkerryError as error:
+            self._note(str(error))
+
+    def _checkpoint(self, size: int, note: str) -> None:
+        """Send a checkpoint of the audit ledger up with the records, for central to keep."""
+        self._keeper.event("audit.checkpoint", f"{size} entries", size=size, note=note)
 
     def _records_waiting(self) -> None:
         if self._loop is not None:

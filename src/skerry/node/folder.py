@@ -24,6 +24,7 @@ whole, so the other side reads the old one or the new one.
     shadow/            what shadows found, and examples   worker
     secrets/           what upstream servers ask for      people
     outbox.db          records on their way up            agent
+    audit/             the audit ledger                   agent
     worker.json        ports and pid of the worker        worker
     worker.sock        the worker's admin door            worker
 """
@@ -158,6 +159,11 @@ class NodeFolder:
     def outbox(self) -> Path:
         """Records on their way up."""
         return self.root / "outbox.db"
+
+    @property
+    def audit(self) -> Path:
+        """The audit ledger, and what this node knows of its neighbours'."""
+        return self.root / "audit"
 
     @property
     def worker(self) -> Path:

@@ -36,6 +36,7 @@ from skerry.node.errors import ContainerError, LoadRefusedError, StageError
 from skerry.node.folder import NodeFolder
 from skerry.node.upstream import Mirror, drop, intact, stage, versions_here
 from skerry.node.worker_admin import WorkerAdmin, worker_pid
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.schema.desired import desired_target
 from skerry.schema.model import Manifest
 from skerry.schema.observed import Observed
@@ -48,6 +49,7 @@ from skerry.trust.errors import (
     UpdateUnreachable,
 )
 from skerry.trust.floor import WHAT
+from skerry.trust.ledger_errors import LedgerError
 from skerry.trust.update_client import UpdateClient
 
 ACTIONS_MAX = 1000
@@ -101,12 +103,15 @@ class Reconciler:
         clock: Clock,
         observe: Callable[[], Observed],
         tell: Tell,
+        name: str = "",
+        note: Callable[[AuditEvent], object] = lambda _: None,
         containers: Containers | None = None,
         hardware: str = "",
     ) -> None:
         self._folder, self._site, self._hardware = folder, site, hardware
         self._client, self._mirror = client, mirror
         self._clock, self._observe, self._tell = clock, observe, tell
+        self._name, self._note = name, note
         self._blobs = BlobStore(folder.blobs)
         self._worker = WorkerAdmin(folder.admin_socket)
         self._containers = containers or Containers(site, folder.container_ports)
@@ -200,6 +205,7 @@ class Reconciler:
                 return
 
     def _perform(self, action: Action, accepted: AcceptedDesired) -> None:
+        self._note_of(action, accepted)
         match action.do:
             case Do.FETCH:
                 if self._fetching[0] != action.generation:
@@ -349,6 +355,22 @@ class Reconciler:
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGHUP)
+
+    def _note_of(self, action: Action, accepted: AcceptedDesired) -> None:
+        """Note what changes what serves; going back is never held up by a ledger."""
+        if action.do not in (Do.SWAP, Do.COMMIT, Do.REVERT):
+            return
+        reverts = action.do is Do.REVERT
+        event = AuditEvent(
+            kind=AuditKind.UPDATE,
+            outcome=AuditOutcome.FAILED if reverts else AuditOutcome.DONE,
+            actor=self._name,
+            target=f"generation {action.generation}",
+            text=f"{action.do}: {action.reason}",
+            fields={m.name: f"{m.version} {m.manifest_sha256}" for m in accepted.desired.models},
+        )
+        with contextlib.suppress(*((LedgerError,) if reverts else ())):
+            self._note(event)
 
     def _tell_of(self, action: Action, accepted: AcceptedDesired) -> None:
         if action.do in (Do.SWAP, Do.COMMIT):

@@ -7,6 +7,7 @@ import msgspec
 
 from skerry.base.ids import IdError, token
 from skerry.node.errors import SettingsError
+from skerry.schema.audit_api import AuditSettings
 from skerry.schema.route import RouteSettings, fault_of
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 from skerry.schema.shadow import ShadowRule, wrong_in
@@ -100,6 +101,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Time between two status reports, in seconds."""
     route: RouteSettings = RouteSettings()
     """How requests are routed: retries, balance, cache, cascades, ensembles."""
+    audit: AuditSettings = AuditSettings()
+    """Where audit events go besides this node's own ledger."""
     shadow: tuple[ShadowRule, ...] = ()
     """Shares of live requests that are copied to candidates and compared."""
     sensors: tuple[Sensor, ...] = ()

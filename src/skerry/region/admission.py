@@ -16,6 +16,7 @@ from skerry.region.errors import OtherRegionError
 from skerry.region.roster import Roster
 from skerry.region.settings import RegionSettings
 from skerry.schema.api import IdentityReply, IdentityRequest, JoinTicket, TokenRequest
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.spine.https_server import CallInvalidError
 from skerry.spine.nats_jwt import ServerKit, check_user_public, issue_node
 from skerry.trust.anchors import AnchorStore
@@ -44,15 +45,16 @@ class Admission:
         clock: Clock,
         region_url: str,
         nats_url: str,
+        note: Callable[[AuditEvent], object] = lambda _: None,
     ) -> None:
         self._settings, self._authority, self._kit = settings, authority, kit
         self._registry, self._roster, self._clock = registry, roster, clock
         self._anchors, self._tuf_root = anchors, tuf_root
-        self._region_url, self._nats_url = region_url, nats_url
+        self._region_url, self._nats_url, self._note = region_url, nats_url, note
         self._host = region_id(settings.domain, settings.region).host
 
-    def ticket(self, request: TokenRequest) -> JoinTicket:
-        """Make a one-time ticket for a node of this region."""
+    def ticket(self, request: TokenRequest, by: str = "") -> JoinTicket:
+        """Make a one-time ticket for a node of this region, on behalf of `by`."""
         if not 1.0 <= request.life_s <= TOKEN_LIFE_S_MAX:
             raise CallInvalidError(
                 "a token", f"life_s is {request.life_s:g}, wanted 1 to {TOKEN_LIFE_S_MAX:g}"
@@ -64,6 +66,15 @@ class Admission:
             number = next(n for n in range(1, len(taken) + 2) if n not in taken)
         spiffe_id = node_id(domain, region, request.site, number)
         now_unix_s = self._clock.unix_s()
+        self._note(
+            AuditEvent(
+                kind=AuditKind.KEY,
+                outcome=AuditOutcome.DONE,
+                actor=by,
+                target=str(spiffe_id),
+                text=f"a join token for {spiffe_id.node}, good for {request.life_s:g} s",
+            )
+        )
         token = new_token(self._registry, spiffe_id, now_unix_s=now_unix_s, life_s=request.life_s)
         return JoinTicket(
             region_url=self._region_url,
@@ -91,6 +102,16 @@ class Admission:
         spiffe_id = decide(self._registry, proof, now_unix_s=now_unix_s)
         ends_unix_s = min(
             now_unix_s + self._settings.certificate_life_s, self._authority().ends_unix_s
+        )
+        self._note(
+            AuditEvent(
+                kind=AuditKind.JOIN if joining else AuditKind.RENEW,
+                outcome=AuditOutcome.DONE,
+                actor=str(spiffe_id),
+                target=str(region),
+                text=f"{spiffe_id.node} gets a certificate and a login",
+                fields={"ends_unix_s": str(int(ends_unix_s)), "login": request.nats_public_key},
+            )
         )
         # Noted first: a login that is out must be known, or it could not be revoked.
         changed = self._roster.admitted(

@@ -19,15 +19,19 @@ from skerry.region.roster import Roster
 from skerry.region.settings import RegionSettings
 from skerry.schema import api
 from skerry.schema.access import Action
+from skerry.schema.audit import AuditKind
+from skerry.schema.audit_api import CheckpointPush
 from skerry.spine.files_api import blob_name, metadata_name, repository_file, target_name
 from skerry.spine.https_server import Call, File, NotHereError, Reply, Route
 from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.anchors import AnchorStore
 from skerry.trust.enrol import BannedError
+from skerry.trust.ledger_desk import Desk
 from skerry.trust.registry import Registry
 from skerry.trust.spiffe import Role, SpiffeId, node_id, region_id
 
 OPERATOR = frozenset({Role.OPERATOR})
+NODES = frozenset({Role.NODE})
 READERS = frozenset({Role.REGION, Role.NODE, Role.OPERATOR})
 
 
@@ -51,6 +55,7 @@ class RegionApi:
         on_change: Callable[[], None],
         on_ban: Callable[[], Awaitable[None]],
         health: Callable[[], api.Health],
+        desk: Desk,
     ) -> None:
         self._settings, self._admission, self._registry = settings, admission, registry
         self._roster, self._mirror, self._blobs = roster, mirror, blobs
@@ -58,6 +63,7 @@ class RegionApi:
         self._refused_now = refused
         self._gate = gate
         self._on_change, self._on_ban, self._health_now = on_change, on_ban, health
+        self._desk = desk
         gate.performs("ban", self._decide_ban)
 
     def routes(self) -> list[Route]:
@@ -65,8 +71,9 @@ class RegionApi:
         return [
             Route("GET", "/v1/health", self._health, None),
             Route("GET", "/v1/trust", self._trust, None),
-            Route("POST", "/v1/join", self._join, None),
-            Route("POST", "/v1/renew", self._renew, None),
+            Route("POST", "/v1/join", self._join, None, audit=AuditKind.JOIN),
+            Route("POST", "/v1/renew", self._renew, None, audit=AuditKind.RENEW),
+            Route("POST", "/v1/audit/checkpoints", self._checkpoint, NODES, Action.FETCH),
             Route("GET", "/v1/refused", self._refused, READERS, Action.FETCH),
             Route("GET", "/tuf/metadata/{file}", self._metadata, READERS, Action.FETCH),
             Route("GET", "/tuf/targets/{path:.+}", self._target, READERS, Action.FETCH),
@@ -129,7 +136,11 @@ class RegionApi:
 
     async def _token(self, call: Call) -> Reply:
         request = await call.document(api.TokenRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
-        return await to_thread.run_sync(self._admission.ticket, request)
+        return await to_thread.run_sync(self._admission.ticket, request, call.admitted.actor)
+
+    async def _checkpoint(self, call: Call) -> Reply:
+        push = await call.document(CheckpointPush, bytes_max=api.JSON_BODY_BYTES_MAX)
+        return await self._desk.push(str(call.caller).removeprefix("spiffe://"), push)
 
     async def _nodes(self, call: Call) -> Reply:
         return await to_thread.run_sync(self._push)

@@ -33,6 +33,7 @@ from skerry.region.upstream import Upstream
 from skerry.schema.api import AuthorityGrant, Health, Nudge, Refused, RegistryPush
 from skerry.schema.audit import Note, unwritten
 from skerry.spine import subjects
+from skerry.spine.audit import Audit
 from skerry.spine.authority_api import AuthorityApi
 from skerry.spine.blobs import BlobStore
 from skerry.spine.bus import Message
@@ -86,6 +87,14 @@ class Region:
         place, settings = self._place, self._settings
         rng = random.Random()  # noqa: S311  # spreads retries, guards nothing
         async with AsyncExitStack() as stack:
+            audit = Audit.open(
+                place.audit,
+                region_id(settings.domain, settings.region),
+                settings.audit,
+                self._clock,
+            )
+            stack.callback(audit.close)
+            self._note = audit.ledger.note
             self._registry = SqliteRegistry(place.enrolment)
             stack.callback(self._registry.close)
             self._roster = Roster(place.roster)
@@ -139,6 +148,7 @@ class Region:
                 clock=self._clock,
                 region_url=self._url,
                 nats_url=self._nats_url,
+                note=audit.ledger.note_now,
             )
             access = self._access = RegionAccess(
                 place, settings.fleet, self._mirror.folder, note=self._note, clock=self._clock
@@ -159,6 +169,7 @@ class Region:
                 on_change=lambda: self._tell.set(),
                 on_ban=self._enforce_bans,
                 health=self._health,
+                desk=audit.desk,
             )
             authority_api = AuthorityApi(
                 self._keeper,
@@ -182,6 +193,7 @@ class Region:
                 self._served.door.context,
                 admit=api.admit,
                 authorise=access.api.authorise,
+                on_refused=audit.refusals.tell,
             )
             port = await server.start(settings.host, settings.api_port)
             stack.push_async_callback(server.stop)
@@ -191,6 +203,7 @@ class Region:
                 tasks.start_soon(self._registry_loop)
                 tasks.start_soon(self._served.renew, rng)
                 tasks.start_soon(self._served.watch)
+                tasks.start_soon(audit.run, self._upstream.checkpoint, log.warning)
                 on_ready(port, settings.nats_port)
 
     # --- signed state -----------------------------------------------------------------

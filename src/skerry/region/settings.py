@@ -7,6 +7,7 @@
     mirror/          metadata and targets carried from central
     blobs/           model bytes, each fetched once
     stick/           floors of what bundles brought
+    audit/           the audit ledger, and what it knows of others'
     nats/            the NATS child's own state
 
 Errors:  SettingsError.
@@ -18,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.region.errors import SettingsError
+from skerry.schema.audit_api import AuditSettings
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 
 SETTINGS_FILE = "region.json"
@@ -59,6 +61,8 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Longest time between two pushes of the registry to central, in seconds."""
     blobs_bytes_max: int = 64 * 1024**3
     """Room for model bytes."""
+    audit: AuditSettings = AuditSettings()
+    """Where audit events go besides this process's own ledger."""
     marker: str = ""
     """Shown wherever the region is shown; `THROWAWAY` where its keys were made for a trial."""
 
@@ -138,6 +142,11 @@ class RegionFolder:
     def stick(self) -> Path:
         """Floors of what bundles brought: an older one is refused."""
         return self.folder / "stick"
+
+    @property
+    def audit(self) -> Path:
+        """The audit ledger, and what it knows of others'."""
+        return self.folder / "audit"
 
     @property
     def nats(self) -> Path:

@@ -15,6 +15,7 @@ import msgspec
 from skerry.base.https import https_call
 from skerry.region.errors import CentralAwayError
 from skerry.schema.api import AnchorsDocument, ErrorReply, RegistryPush, RegistryReply
+from skerry.schema.audit_api import CheckpointPush, CheckpointReply
 from skerry.spine.blobs import BlobStore
 from skerry.spine.fetch import fetch_blob
 from skerry.trust.anchors import CHAIN_BYTES_MAX
@@ -38,6 +39,11 @@ class Upstream:
         """Tell central every node of this region."""
         answer = self._call("PUT", "/v1/registry", msgspec.json.encode(push))
         return msgspec.json.decode(answer, type=RegistryReply)
+
+    def checkpoint(self, push: CheckpointPush) -> CheckpointReply:
+        """Bring a checkpoint of this region's ledger to central."""
+        answer = self._call("POST", "/v1/audit/checkpoints", msgspec.json.encode(push))
+        return msgspec.json.decode(answer, type=CheckpointReply)
 
     def blob(self, sha256: str, length: int, into: BlobStore) -> None:
         """Fetch a blob, going on where an earlier try broke off. Raises `BlobFetchError`."""

@@ -33,6 +33,7 @@ class AuditKind(StrEnum):
     POLICY = "policy"
     BACKUP = "backup"
     BREAK_GLASS = "break-glass"
+    DRILL = "drill"
 
 
 class AuditOutcome(StrEnum):

@@ -23,6 +23,7 @@ from aiohttp import web
 from skerry.base.errors import Exit, SkerryError
 from skerry.schema.access import Action
 from skerry.schema.api import ApiError, ErrorReply
+from skerry.schema.audit import AuditKind
 from skerry.spine.errors import SpineError
 from skerry.trust.access_gate import Caller
 from skerry.trust.spiffe import Role, SpiffeId
@@ -232,6 +233,12 @@ class Route:
     action: Action | None = None
     """What the caller asks to do, where the server has policies. Without one, machines need the
     right to `fetch` and people that to `keys`, which few have."""
+    audit: AuditKind | None = None
+    """Refusals and failures of this call are noted as this kind, where no policy notes them."""
+
+
+OnRefused = Callable[[AuditKind, str, str, SkerryError], Awaitable[None]]
+"""`on_refused(kind, call, caller, error)`: a call did not succeed, and nobody else notes it."""
 
 
 class HttpsServer:
@@ -249,9 +256,10 @@ class HttpsServer:
         *,
         admit: Callable[[SpiffeId], Awaitable[None]] | None = None,
         authorise: Callable[[Call, "Route"], Awaitable[None]] | None = None,
+        on_refused: OnRefused | None = None,
     ) -> None:
         self._context = context
-        self._admit, self._authorise = admit, authorise
+        self._admit, self._authorise, self._on_refused = admit, authorise, on_refused
         app = web.Application(middlewares=[self._guard])
         for route in routes:
             app.router.add_route(route.method, route.path, self._bind(route))
@@ -285,19 +293,34 @@ class HttpsServer:
         async def answer(request: web.Request) -> web.StreamResponse:
             caller = _caller(request)
             call = Call(request, caller)
-            if route.who is not None and self._authorise is not None:
-                if caller is not None and self._admit is not None:
-                    await self._admit(caller)
-                await self._authorise(call, route)
-            elif route.who is not None:
-                if caller is None or caller.role not in route.who:
-                    wanted = " or ".join(f"a {role}" for role in sorted(route.who))
-                    raise CallRefusedError(call.name, str(caller or ""), wanted)
-                if self._admit is not None:
-                    await self._admit(caller)
-            return _response(await route.handler(call))
+            try:
+                if route.who is not None:
+                    await self._check(call, caller, route, route.who)
+                return _response(await route.handler(call))
+            except SkerryError as error:
+                kind = route.audit
+                if kind is None and isinstance(error, CallRefusedError):
+                    kind = AuditKind.ACCESS  # the wrong role; what policy refuses it notes itself
+                if kind is not None and self._on_refused is not None:
+                    await self._on_refused(kind, call.name, str(caller or ""), error)
+                raise
 
         return answer
+
+    async def _check(
+        self, call: Call, caller: SpiffeId | None, route: Route, who: frozenset[Role]
+    ) -> None:
+        """Refuse a caller who may not make this call, by policy or else by role."""
+        if self._authorise is not None:
+            if caller is not None and self._admit is not None:
+                await self._admit(caller)
+            await self._authorise(call, route)
+            return
+        if caller is None or caller.role not in who:
+            wanted = " or ".join(f"a {role}" for role in sorted(who))
+            raise CallRefusedError(call.name, str(caller or ""), wanted)
+        if self._admit is not None:
+            await self._admit(caller)
 
     @web.middleware
     async def _guard(

@@ -67,6 +67,7 @@ _KINDS = {
     Action.TICKET: AuditKind.JOIN,
     Action.BAN: AuditKind.BAN,
     Action.LIFT_BAN: AuditKind.LIFT_BAN,
+    Action.DRILL: AuditKind.DRILL,
     Action.BREAK_GLASS: AuditKind.BREAK_GLASS,
 }
 

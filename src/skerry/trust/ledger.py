@@ -85,6 +85,7 @@ class Ledger:
         kept = store.last_checkpoint()
         self._signed_size = kept[0] if kept else 0
         self._signed_s = clock.monotonic_s()
+        self._signing = threading.Lock()
         self._closed = False
         self._fill_reserve()
         self._thread = threading.Thread(target=self._write, name="audit-ledger", daemon=True)
@@ -207,21 +208,28 @@ class Ledger:
 
     # --- checkpoints ------------------------------------------------------------------
 
+    def sign_now(self) -> None:
+        """Sign a checkpoint over what is there, without waiting for its time."""
+        with self._signing:
+            self._sign()
+
     def _tick(self) -> None:
         """Sign what is new, erase whom somebody asked to erase; a failure waits for the next."""
         self._signed_s = self._clock.monotonic_s()
         try:
             self._fill_reserve()
-            self._erase()
-            if self._key.is_old(self._clock.unix_s()):
-                self._change_key()
-            else:
-                self._sign()
+            with self._signing:
+                self._erase()
+                if self._key.is_old(self._clock.unix_s()):
+                    self._change_key()
+                else:
+                    self._sign()
         except (TrustError, OSError):
             return
 
     def _sign(self, next_key: SigningKey | None = None) -> None:
-        size, root = self.store.edge.size, self.store.edge.root()
+        edge = self.store.edge  # replaced whole by each group, so this one stays as it is
+        size, root = edge.size, edge.root()
         if size == self._signed_size:
             return
         keys = [self._key] if next_key is None else [self._key, next_key]

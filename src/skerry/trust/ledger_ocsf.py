@@ -44,6 +44,7 @@ _CLASS: dict[AuditKind, tuple[int, int]] = {
     AuditKind.ROLLOUT: (_API, 3),
     AuditKind.BACKUP: (_API, 2),
     AuditKind.ACCESS: (_API, _OTHER),
+    AuditKind.DRILL: (_API, _OTHER),
     AuditKind.ATTEST: (_DEVICE, 1),
     AuditKind.CUSTODY: (_DEVICE, 1),
     AuditKind.TAMPER: (_FINDING, 1),

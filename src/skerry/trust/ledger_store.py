@@ -27,6 +27,8 @@ CREATE TABLE IF NOT EXISTS tile (
   level INTEGER NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL,
   PRIMARY KEY (level, n)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS signature (
+  size INTEGER NOT NULL, line TEXT NOT NULL, PRIMARY KEY (size, line)) WITHOUT ROWID;
 """
 _CACHE_KIB = 512
 
@@ -117,6 +119,11 @@ class LedgerStore:
         with self._transaction() as sql:
             sql.execute("INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", (size, note))
 
+    def add_signature(self, size: int, line: str) -> None:
+        """Keep a witness's signature, got back with the checkpoint of this size."""
+        with self._transaction() as sql:
+            sql.execute("INSERT OR IGNORE INTO signature VALUES (?, ?)", (size, line))
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._turn:
@@ -187,6 +194,10 @@ class LedgerStore:
         """Return size and note of the newest checkpoint."""
         rows = self._rows("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
         return (int(rows[0][0]), str(rows[0][1])) if rows else None
+
+    def signatures(self) -> list[str]:
+        """Return the signature lines of witnesses, oldest first."""
+        return [str(line) for (line,) in self._rows("SELECT line FROM signature ORDER BY size")]
 
     def close(self) -> None:
         """Close the file."""
