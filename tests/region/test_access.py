@@ -1,5 +1,6 @@
 """Access at real central and region processes: roles, tokens, two people, a policy that travels."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import pytest
 from tests.region.conftest import CLOCK, DOMAIN, REGION, House
 
 from skerry.central.bootstrap import create_trust
+from skerry.cli.main import run
 from skerry.schema import access_api, api
 from skerry.schema.access import AccessPolicy, Action, access_target
+from skerry.schema.context import Context, write_context
 from skerry.trust.identity import Identity
 
 PEOPLE = {
@@ -209,3 +212,53 @@ def test_why_is_told_now_and_afterwards(fleet: People) -> None:
     assert (past.who, past.action, past.allowed) == ("eve", "steer", False)
     assert past.policy_generation >= 1
     assert len(past.policy_sha256) == 64
+
+
+@pytest.fixture
+def folder(fleet: People, tmp_path: Path) -> Path:
+    """A fleet folder as Bo has it."""
+    write_context(
+        tmp_path,
+        Context(
+            fleet="clinic",
+            domain=DOMAIN,
+            central_url=fleet.central_url,
+            region_urls={REGION: fleet.region_url},
+            identity=str(fleet.trust.operator("bo")),
+            roots=str(fleet.trust.roots),
+            offline="",
+        ),
+    )
+    return tmp_path
+
+
+def test_people_tokens_and_requests_from_the_command_line(
+    fleet: People,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def skerry(*words: str, stdin: str = "") -> tuple[int, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        code = run(["trust", *words, "--folder", str(folder)])
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    code, told = skerry("user", "add", "lee", "--password-stdin", stdin=WORDS)
+    assert (code, "waits for a second person" in told) == (6, True), told
+    code, told = skerry("requests")
+    request = told.splitlines()[-1].split()[0]
+    assert skerry("approve", request)[0] == 6
+    assert fleet.as_("ann", "POST", f"/v1/requests/{request}/approve").status == 200
+    assert "lee" in skerry("user", "list")[1]
+    assert skerry("login", "--name", "lee", "--password-stdin", stdin=WORDS)[0] == 0
+    code, told = skerry("token", "create", "watch", "--only", "look", "--json")
+    made = msgspec.json.decode(told.encode())
+    assert "watch" in skerry("token", "list")[1]
+    assert skerry("token", "revoke", made["row"]["id"])[0] == 0
+    code, told = skerry("explain", "lee", "apply")
+    assert (code, "no policy permits it" in told) == (6, True)
+    assert skerry("break-glass", "--reason", "just to see what it does")[0] == 6
+    assert skerry("logout")[0] == 0
+    code, told = skerry("explain", "bo", "publish-policy")
+    assert "once a second person approves" in told

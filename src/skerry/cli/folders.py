@@ -79,7 +79,9 @@ def reach(folder: Path) -> Reach:
     """Return the fleet of a folder; raises `NotRunningError` where there is no way to one."""
     import msgspec
 
+    from skerry.base.clock import SystemClock
     from skerry.base.errors import UsageError
+    from skerry.client.access import read_session
     from skerry.client.operator import Operator
     from skerry.local.errors import NotRunningError
     from skerry.local.up import OPERATOR
@@ -96,11 +98,17 @@ def reach(folder: Path) -> Reach:
         if context is None:
             raise
         identity, roots = folder / context.identity, folder / context.roots
+        session = read_session(folder, SystemClock().unix_s())
+        shown = identity if context.identity and identity.exists() else None
         return Reach(
             folder=folder,
             domain=context.domain,
             central=Operator.with_identity(
-                context.central_url, central_id(context.domain).host, identity, roots
+                context.central_url,
+                central_id(context.domain).host,
+                shown,
+                roots,
+                token=session.token if session else "",
             ),
             region_urls=context.region_urls,
             identity=identity,
@@ -111,12 +119,17 @@ def reach(folder: Path) -> Reach:
             since_unix_s=0.0,
         )
     identity = local.keys / "operators" / f"{OPERATOR}.pem"
+    session = read_session(local.root, SystemClock().unix_s())
     roots = local.keys / "roots.pem"
     return Reach(
         folder=local.root,
         domain=run.domain,
         central=Operator.with_identity(
-            run.central_url, central_id(run.domain).host, identity, roots
+            run.central_url,
+            central_id(run.domain).host,
+            identity,
+            roots,
+            token=session.token if session else "",
         ),
         region_urls={name: region.url for name, region in run.regions.items()},
         identity=identity,

@@ -9,6 +9,7 @@ from skerry.base.errors import UsageError
 from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, say, say_next
 from skerry.cli.trust_ban import ban, lift, remove
+from skerry.cli.trust_explain import explain
 from skerry.cli.trust_holder import holder
 from skerry.cli.trust_publish import publish
 from skerry.cli.trust_rotate import renew, rotate
@@ -16,6 +17,9 @@ from skerry.cli.trust_rotate_ca import command as rotate_ca
 from skerry.cli.trust_secret import new_passphrase, open_keys
 from skerry.cli.trust_sign import sign
 from skerry.cli.trust_status import status
+from skerry.cli.trust_token import token
+from skerry.cli.trust_two import VERBS as TWO
+from skerry.cli.trust_user import login, logout, user
 
 if TYPE_CHECKING:
     from skerry.local.found import Holders
@@ -38,7 +42,8 @@ _VERBS = (
     lift,
     remove,
 )
-for verb in _VERBS:
+_PEOPLE = (user, login, logout, token, explain, *TWO)
+for verb in (*_VERBS, *_PEOPLE):
     command.add_command(verb)
 
 

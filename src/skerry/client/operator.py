@@ -75,13 +75,25 @@ class OperatorUnreachableError(SkerryError):
 class Operator:
     """One process (central or a region) as its operator sees it."""
 
-    def __init__(self, url: str, host: str, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, host: str, tls: ssl.SSLContext, *, token: str = "") -> None:
         self._url, self._host, self._tls = url, host, tls
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     @classmethod
-    def with_identity(cls, url: str, host: str, identity: Path, roots: Path) -> Self:
-        """Make a caller from an identity file and the fleet's roots."""
-        return cls(url, host, client_context(Identity.load(identity), roots.read_bytes()))
+    def with_identity(
+        cls, url: str, host: str, identity: Path | None, roots: Path, *, token: str = ""
+    ) -> Self:
+        """Make a caller from an identity file, a token or both, and the fleet's roots."""
+        own = Identity.load(identity) if identity is not None else None
+        return cls(url, host, client_context(own, roots.read_bytes()), token=token)
+
+    def ask(self, method: str, path: str, kind: type[Document], body: object = None) -> Document:
+        """Make a call that has no method of its own here, and return its reply."""
+        return self._decode(path, self._call(method, path, _encoded(body)), kind)
+
+    def tell(self, method: str, path: str, body: object = None) -> None:
+        """Make a call that answers nothing."""
+        self._call(method, path, _encoded(body))
 
     # --- looking ------------------------------------------------------------------
 
@@ -230,6 +242,8 @@ class Operator:
         request = api.BanRequest(node=node, banned=banned, reason=reason, forget=forget)
         return self._post("/v1/bans", request, api.Registration)
 
+    # --- the wire -----------------------------------------------------------------
+
     def _get(self, path: str, kind: type[Document]) -> Document:
         return self._decode(path, self._call("GET", path, None), kind)
 
@@ -253,6 +267,7 @@ class Operator:
                 tls=self._tls,
                 name=self._host,
                 body=body,
+                headers=self._headers,
                 timeout_s=timeout_s,
             )
         except (OSError, http.client.HTTPException) as error:
@@ -270,3 +285,7 @@ class Operator:
                 )
             raise OperatorError(path, refusal, reply.status)
         return reply.body
+
+
+def _encoded(body: object) -> bytes | None:
+    return None if body is None else msgspec.json.encode(body)

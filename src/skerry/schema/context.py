@@ -23,7 +23,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     region_urls: dict[str, str]
     """Each region's API, for join tickets."""
     identity: str
-    """The operator's certificate and key, one PEM file."""
+    """The operator's certificate and key, one PEM file; empty for who logs in otherwise."""
     roots: str
     """The fleet's root certificates."""
     offline: str

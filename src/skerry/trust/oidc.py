@@ -178,7 +178,8 @@ def check_url(url: str) -> None:
     """Refuse a provider that is not reached over TLS; loopback may do without."""
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+    safe = parts.scheme == "https" or (parts.scheme == "http" and local)
+    if not safe or not parts.hostname:
         raise OidcError(f"{url[:200]!r} is no https URL")
 
 
