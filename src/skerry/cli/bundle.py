@@ -1,5 +1,6 @@
 """`skerry bundle`: signed state and models in one file, for a place without a link."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,17 +83,20 @@ def export(
 @click.option(
     "--root", type=READABLE, help="Root metadata to begin with; that of the fleet folder if absent."
 )
+@click.option("--after", type=READABLE, metavar="BUNDLE", help="The one it was made --since.")
 @folder_option
 @json_option
-def verify(path: Path, root: Path | None, folder: Path, as_json: bool) -> None:
+def verify(path: Path, root: Path | None, after: Path | None, folder: Path, as_json: bool) -> None:
     """Check a bundle as a node would, and change nothing."""
     from skerry.base.clock import SystemClock
     from skerry.trust.bundle import Bundle
     from skerry.trust.bundle_check import check_bundle
 
     bootstrap = (root or reach(folder).tuf_root).read_bytes()
-    with Bundle.open(path) as bundle:
-        found = check_bundle(bundle, bootstrap_root=bootstrap, clock=SystemClock())
+    with ExitStack() as stack:
+        bundle = stack.enter_context(Bundle.open(path))
+        earlier = stack.enter_context(Bundle.open(after)) if after else None
+        found = check_bundle(bundle, bootstrap_root=bootstrap, clock=SystemClock(), earlier=earlier)
         _tell(path, bundle.index, tuple(found.accepted), as_json, "bundle-verify")
 
 

@@ -16,7 +16,7 @@ from skerry.node.identity import IdentityFiles
 from skerry.node.settings import read_settings
 from skerry.spine.blobs import BlobStore
 from skerry.trust.bundle import Bundle
-from skerry.trust.bundle_check import Verified, good_until_unix_s
+from skerry.trust.bundle_check import Verified, good_until_unix_s, kept_by
 from skerry.trust.bundle_import import take
 
 
@@ -77,6 +77,7 @@ def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
         clock=clock,
         keep_floors=False,  # the agent raises its own when it takes the state
         also_has=store.has,
+        also_here=kept_by(folder.trust),
     )
     for sha256 in set(stick.names()) - set(found.blobs()):
         stick.remove(sha256)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from skerry.base.clock import Clock
 from skerry.schema.desired import desired_target
@@ -124,23 +125,21 @@ def copy_floors(source: Path | None, folder: Path) -> None:
         write_floor(folder, read_floor(source))
 
 
-def check_bundle(bundle: Bundle, *, bootstrap_root: bytes, clock: Clock) -> Verified:
-    """Verify a bundle alone: whole, or a later one that leaves out what an earlier brought.
-
-    What a later one leaves out cannot be checked here, and is missing only if the place that
-    it is for has not got it.
-    """
+def check_bundle(
+    bundle: Bundle, *, bootstrap_root: bytes, clock: Clock, earlier: Bundle | None = None
+) -> Verified:
+    """Verify a bundle alone, or on top of the earlier one whose content it leaves out."""
     found = verify(
-        bundle.fetch,
+        bundle.fetch if earlier is None else first_of(bundle.fetch, earlier.fetch),
         bundle.index.sites,
         name=bundle.name,
         bootstrap_root=bootstrap_root,
         clock=clock,
     )
-    later = bundle.index.since_snapshot_version > 0
-    for sha256 in check_blobs(bundle, found, lambda _: False) if not later else found.blobs():
-        if bundle.has(blob_place(sha256)):
-            _check_blob(bundle, sha256)
+    for sha256 in check_blobs(
+        bundle, found, lambda name: earlier is not None and earlier.has(blob_place(name))
+    ):
+        _check_blob(bundle, sha256)
     return found
 
 
@@ -176,6 +175,17 @@ def targets_of(folder: Path) -> Fetch:
         if not place.startswith("targets/"):
             raise FileNotFoundError(place)
         yield (folder / place).read_bytes()
+
+    return fetch
+
+
+def kept_by(client_folder: Path) -> Fetch:
+    """Return a source of the targets that an update client keeps in its folder."""
+
+    def fetch(place: str, length_max: int) -> Iterator[bytes]:
+        folder, _, base = place.removeprefix("targets/").rpartition("/")
+        path = f"{folder}/{base.partition('.')[2]}"
+        yield (client_folder / "targets" / quote(path, safe="")).read_bytes()
 
     return fetch
 

@@ -20,6 +20,7 @@ from skerry.trust.bundle_errors import BundleElsewhere, BundleUnreadable
 from skerry.trust.errors import UpdateRollback
 from skerry.trust.floor import write_floor
 from skerry.trust.roles import read_metadata
+from skerry.trust.update_client import Fetch
 
 
 class Blobs(Protocol):
@@ -46,15 +47,16 @@ def take(
     clock: Clock,
     keep_floors: bool,
     also_has: Callable[[str], bool] = lambda _: False,
+    also_here: Fetch | None = None,
 ) -> Verified:
     """Verify a bundle and put what it brings for here into a repository folder and a blob store.
 
     `for_here(site, region)` says which sites' documents belong here, and `here` names the
-    place; `also_has` tells of blobs that lie elsewhere on this machine. `floors` is the folder
-    of an update client; with `keep_floors` they are raised to what was taken, without it
-    their owner will do so when it takes the state itself.
+    place. `also_has` and `also_here` tell of blobs and targets that lie elsewhere on this
+    machine. `floors` is the folder of an update client; with `keep_floors` they are raised to
+    what was taken, without it their owner will do so when it takes the state itself.
     """
-    source = first_of(bundle.fetch, targets_of(repository))
+    source = first_of(bundle.fetch, *([also_here] if also_here else []), targets_of(repository))
     found = verify(
         source,
         bundle.index.sites,
