@@ -141,7 +141,12 @@ def setting_lines(title: str, file: str, document: type[msgspec.Struct]) -> Iter
     yield "| setting | default | what it is |"
     yield "|---|---|---|"
     for field in msgspec.structs.fields(document):
-        default = "needed" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
+        if field.required:
+            default = "needed"
+        else:
+            made = field.default_factory is not msgspec.NODEFAULT
+            value = field.default_factory() if made else field.default
+            default = f"`{msgspec.json.encode(value).decode()}`"
         yield f"| `{field.name}` | {default} | {says.get(field.name, '')} |"
     yield ""
 

@@ -9,11 +9,21 @@ import pytest
 
 from skerry.base.errors import SkerryError
 from skerry.central.errors import GenerationConflictError, NoRolloutError, UnusableFleetError
-from skerry.central.rollout import Conductor, Phase
+from skerry.central.rollout import CHECK_AGAIN_S, Conductor, Phase
 from skerry.central.sqlite_store import SqliteStore
 from skerry.schema.api import RegionStatus, Registration
 from skerry.schema.desired import Desired, Gate
-from skerry.schema.fleet import Fleet, Kind, Machine, Model, Rollout, Site, Tier
+from skerry.schema.fleet import (
+    Fleet,
+    Kind,
+    Machine,
+    Model,
+    RingCheck,
+    Rollout,
+    Site,
+    Span,
+    Tier,
+)
 from skerry.schema.observed import Observed, ObservedModel, State, Window
 from skerry.schema.policy import Residency, Stays
 from skerry.testing.clock import ManualClock
@@ -136,7 +146,9 @@ def room(tmp_path: Path) -> Room:
     return Room(tmp_path)
 
 
-def fleet(version: int, *, revert_on_fail: bool = True, hold_s: float = 0.0) -> Fleet:
+def fleet(
+    version: int, *, revert_on_fail: bool = True, hold_s: float = 0.0, **rollout: Any
+) -> Fleet:
     machine = Machine(name="m", idle_w=1, busy_w=2, price_usd=1, life_years=1, source="t")
     tier = Tier(
         name="closet",
@@ -189,6 +201,7 @@ def fleet(version: int, *, revert_on_fail: bool = True, hold_s: float = 0.0) -> 
             ring_names=("canary", "rest"),
             gate=Gate(hold_s=hold_s, requests_min=1),
             revert_on_fail=revert_on_fail,
+            **rollout,
         ),
         links=(),
     )
@@ -389,3 +402,148 @@ async def test_giving_up_a_document_whose_peers_moved_counts_as_giving_up_the_ch
     room.obey("oslo", reverted_generation=moved, generation=first)
     await room.rounds(2)
     assert await room.phase() == "reverting"
+
+
+NIGHT = Span(begins_minute=22 * 60, ends_minute=5 * 60, zone="UTC")
+DAY_S = 86_400.0
+
+
+def set_clock(room: Room, hour: float) -> None:
+    """Let time pass until the given hour of the day, UTC."""
+    room.clock.advance((hour * 3600 - room.clock.unix_s()) % DAY_S)
+
+
+async def test_a_site_is_changed_in_its_window_only(room: Room) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    set_clock(room, 12)
+    await room.apply(2, first, windows={"bergen": NIGHT})
+    await room.settle()
+    assert room.versions() == {"bergen": 1, "oslo": 2, "region-eu": 2}
+    state = await room.conductor.state()
+    assert state is not None
+    assert "bergen: its window opens at" in state.reason
+    set_clock(room, 22)
+    await room.settle()
+    assert room.versions() == dict.fromkeys(SITES, 2)
+    assert await room.phase() == "done"
+
+
+async def test_a_revert_waits_for_no_window(room: Room) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    set_clock(room, 23)
+    second = await room.apply(2, first, windows={"oslo": NIGHT})
+    await room.rounds(2)
+    assert room.versions()["oslo"] == 2
+    set_clock(room, 12)
+    room.obey("oslo", reverted_generation=second, generation=first)
+    await room.settle()
+    assert room.versions() == dict.fromkeys(SITES, 1)
+    assert await room.phase() == "reverted"
+
+
+async def test_a_ring_waits_for_a_person_and_a_hold_for_a_resume(room: Room) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    await room.apply(2, first, approve=("rest",))
+    await room.settle()
+    assert room.versions() == {"bergen": 1, "oslo": 2, "region-eu": 1}
+    state = await room.conductor.state()
+    assert state is not None
+    assert state.reason == "ring rest waits for a person: skerry rollout approve"
+    await room.conductor.approve("ben", "seen on the pilot")
+    assert room.events[-1] == ("rollout.approved", "ring rest by ben: seen on the pilot")
+    await room.settle()
+    assert await room.phase() == "done"
+    with pytest.raises(NoRolloutError):
+        await room.conductor.approve("ben", "")
+
+
+async def test_an_approval_counts_for_one_rollout(room: Room) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    second = await room.apply(2, first, approve=("rest",))
+    await room.settle()
+    await room.conductor.approve("ben", "")
+    await room.settle()
+    await room.apply(3, second, approve=("rest",))
+    await room.settle()
+    assert room.versions()["bergen"] == 2
+
+
+async def test_a_person_can_waive_the_windows(room: Room) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    set_clock(room, 12)
+    await room.apply(2, first, windows=dict.fromkeys(SITES, NIGHT))
+    await room.settle()
+    assert room.versions() == dict.fromkeys(SITES, 1)
+    await room.conductor.approve("ben", "urgent", any_time=True)
+    await room.settle()
+    assert room.versions() == dict.fromkeys(SITES, 2)
+
+
+async def test_a_check_that_does_not_say_yes_holds_its_ring(room: Room) -> None:
+    answers = {"canary": "", "rest": "frozen"}
+    asked: list[str] = []
+
+    async def ask(check: RingCheck, generation: int, ring: str) -> str:
+        asked.append(ring)
+        return answers[ring]
+
+    room.conductor = Conductor(
+        room.store, room.sealer, lambda: room.reports, room.note, room.clock, ask
+    )
+    first = await room.apply(1, 0)
+    await room.settle()
+    await room.apply(2, first, check=RingCheck(command="board"))
+    await room.settle()
+    room.clock.advance(CHECK_AGAIN_S)
+    await room.settle()
+    assert room.versions() == {"bergen": 1, "oslo": 2, "region-eu": 1}
+    assert 2 <= asked.count("rest") <= 3, "asked again, but not at every round"
+    state = await room.conductor.state()
+    assert state is not None
+    assert state.reason == "ring rest waits for the check: frozen"
+    answers["rest"] = ""
+    room.clock.advance(CHECK_AGAIN_S)
+    await room.settle()
+    assert await room.phase() == "done"
+
+
+async def test_where_no_check_can_be_made_none_has_passed(room: Room) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    await room.apply(2, first, check=RingCheck(url="http://127.0.0.1:9/"))
+    await room.settle()
+    assert room.versions() == dict.fromkeys(SITES, 1)
+
+
+async def test_a_ring_soaks_before_the_next_one_begins(room: Room) -> None:
+    first = await room.apply(1, 0)
+    await room.settle()
+    second = await room.apply(2, first, soak_s=600.0)
+    await room.settle()
+    assert room.versions()["bergen"] == 1
+    room.clock.advance(600)
+    await room.settle()
+    assert room.versions()["bergen"] == 2
+    room.obey("oslo", state=State.DOWN)
+    await room.rounds(2)
+    assert await room.phase() == "reverting", "what soaks is still watched"
+    assert second
+
+
+async def test_an_air_gapped_site_is_let_out_and_not_waited_for(room: Room) -> None:
+    first = await room.apply(1, 0, unheard=("bergen",))
+    for _ in range(4):
+        await room.rounds(1)
+        room.obey("oslo", "region-eu")
+    assert await room.phase() == "done"
+    second = await room.apply(2, first, unheard=("bergen",))
+    for _ in range(8):
+        await room.rounds(1)
+        room.obey("oslo", "region-eu")
+    assert await room.phase() == "done"
+    assert room.sealer.published["bergen"].generation == second

@@ -83,6 +83,27 @@ def test_a_share_that_adds_no_site_makes_no_ring(clinic_with: Load) -> None:
     assert fleet.rollout.ring_names == ("ring=pilot", "100 %")
 
 
+def test_a_window_is_each_sites_own(clinic_with: Load) -> None:
+    outside = clinic_with(("window: always", "window: outside hours")).rollout.windows
+    assert {name for name, span in outside.items() if span.outside} == set(outside)
+    assert outside["bergen"].zone == "Europe/Oslo"
+    night = clinic_with(("window: always", 'window: "22:00-05:00"')).rollout.windows
+    assert (night["bergen"].zone, night["cloud"].zone) == ("Europe/Oslo", "UTC")
+    assert clinic_with().rollout.windows == {}
+
+
+def test_what_a_ring_waits_for_is_read(clinic_with: Load) -> None:
+    rollout = clinic_with(
+        (
+            "window: always",
+            "soak: 1 d\n  approve: [100 %]\n  check: {url: https://changes.example/gate}",
+        )
+    ).rollout
+    assert (rollout.soak_s, rollout.approve) == (86_400.0, ("100 %",))
+    assert rollout.check is not None
+    assert (rollout.check.url, rollout.check.timeout_s) == ("https://changes.example/gate", 10.0)
+
+
 def test_a_stated_link_wins_and_the_others_are_computed(clinic: Fleet) -> None:
     links = {(link.a, link.b): link for link in clinic.links}
     assert links["oslo", "region-eu"].stated
@@ -139,6 +160,9 @@ def test_a_stand_in_counts_only_where_it_runs(clinic_with: Load) -> None:
         ("[oslo, region-eu], round", "[osl, region-eu], round", "no site `osl`"),
         ("tier: room\n", "tier: room\n    region: cloud\n", "a regional site is its own region"),
         ("window: always", "window: at night", "is not a span of a day"),
+        ("window: always", "approve: [half]", "no ring `half`"),
+        ("window: always", "check: {}", "no way to ask"),
+        ("window: always", "check: {url: ftp://x}", "not an http or https URL"),
         ("on_fail: revert", "on_fail: panic", "no answer to a failure `panic`"),
         ("do: defer", "do: wait", "`wait` is not an action"),
         ("what: [retraining, uploads]", "what: []", "defers nothing"),

@@ -211,14 +211,19 @@ class CentralApi:
 
     async def _steer(self, call: Call) -> Reply:
         request = await call.document(api.RolloutRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
-        steer = {
-            "pause": self._conductor.pause,
-            "resume": self._conductor.resume,
-            "revert": self._conductor.revert,
-        }.get(call.part("verb"))
-        if steer is None:
-            raise NotHereError(call.name)
-        return (await steer(call.admitted.name, request.reason)).status()
+        conductor, by = self._conductor, call.admitted.name
+        match call.part("verb"):
+            case "pause":
+                state = await conductor.pause(by, request.reason)
+            case "resume":
+                state = await conductor.resume(by, request.reason)
+            case "approve":
+                state = await conductor.approve(by, request.reason, any_time=request.any_time)
+            case "revert":
+                state = await conductor.revert(by, request.reason)
+            case _:
+                raise NotHereError(call.name)
+        return state.status()
 
     async def _put_registry(self, call: Call) -> Reply:
         push = await call.document(api.RegistryPush, bytes_max=api.JSON_BODY_BYTES_MAX)

@@ -27,6 +27,7 @@ from skerry.central.notary import Notary
 from skerry.central.people_api import PeopleApi
 from skerry.central.publishing import adopt_published, residency_of
 from skerry.central.reports import Reports
+from skerry.central.ring_check import RingChecks
 from skerry.central.rollout import Conductor
 from skerry.central.settings import CentralFolder, CentralSettings, read_settings, write_settings
 from skerry.central.sqlite_store import SqliteStore
@@ -125,7 +126,10 @@ class Central:
             self._bus = bus
 
             reports = Reports(self._store, self._clock, lambda: conductor.wake())
-            conductor = Conductor(self._store, notary, reports.observed, self.note, self._clock)
+            checks = RingChecks(settings.checks)
+            conductor = Conductor(
+                self._store, notary, reports.observed, self.note, self._clock, checks.ask
+            )
             await reports.load()
             await bus.subscribe(subjects.STATUS_ALL, reports.hear)
             ingest = Ingest(bus, self._keep_records, clock=self._clock, rng=rng)

@@ -26,13 +26,24 @@ from skerry.base.errors import SkerryError
 from skerry.central.errors import NoRolloutError, UnusableFleetError
 from skerry.central.store import Applied, Sealed, Store, off_loop
 from skerry.fleet.desired import desired_documents, nodes_of
-from skerry.fleet.rollout import Progress, Verdict, advanced, begin, next_step
+from skerry.fleet.rollout import (
+    Progress,
+    Verdict,
+    advanced,
+    begin,
+    let_out,
+    next_step,
+    released,
+    ring_waits_for,
+)
 from skerry.schema.api import Registration, RolloutStatus
 from skerry.schema.desired import Desired, Gate, desired_target
-from skerry.schema.fleet import Fleet, Rollout
+from skerry.schema.fleet import Fleet, RingCheck, Rollout
 from skerry.schema.observed import Observed
 
 ROUND_S_MAX = 60.0
+CHECK_AGAIN_S = 30.0
+"""Between two questions to a check that did not let a ring begin."""
 
 
 class Phase(StrEnum):
@@ -103,18 +114,17 @@ def everywhere_at_once(fleet: Fleet) -> Rollout:
         ring_names=("all",),
         gate=Gate(hold_s=0.0, requests_min=0),
         revert_on_fail=False,
+        unheard=fleet.rollout.unheard,
     )
 
 
 def wanted_generations(state: RolloutState, sites: Sequence[str]) -> dict[str, int]:
     """Return the applied generation that each site should have now; 0 for none yet."""
-    released = {site for ring in state.rollout.rings[: state.progress.ring + 1] for site in ring}
+    out = set(released(state.rollout, state.progress))
     finished = state.phase in (Phase.DONE, Phase.REVERTED)
     return {
         site: (
-            state.progress.generation
-            if finished or site in released
-            else state.before_ring.get(site, 0)
+            state.progress.generation if finished or site in out else state.before_ring.get(site, 0)
         )
         for site in sites
     }
@@ -162,6 +172,15 @@ Note = Callable[[str, str, str], Awaitable[None]]
 """`note(kind, site, text)` keeps an event of central's own."""
 
 
+Ask = Callable[[RingCheck, int, str], Awaitable[str]]
+"""`ask(check, generation, ring)` returns nothing where the ring may begin, else why not."""
+
+
+async def nobody_to_ask(check: RingCheck, generation: int, ring: str) -> str:
+    """Hold every ring that wants a check: where none can be made, none has passed."""
+    return "no check can be made here"
+
+
 class Conductor:
     """Moves rollouts along. One per central; every call may come at any time."""
 
@@ -172,9 +191,11 @@ class Conductor:
         reports: Callable[[], Mapping[str, Observed]],
         note: Note,
         clock: Clock,
+        ask: Ask = nobody_to_ask,
     ) -> None:
         self._store, self._sealer, self._reports = store, sealer, reports
-        self._note, self._clock = note, clock
+        self._note, self._clock, self._ask = note, clock, ask
+        self._check_again_s = 0.0
         self._turn = anyio.Lock()
         self._wake = anyio.Event()
         self._settled: tuple[dict[str, int], dict[str, str]] | None = None
@@ -255,6 +276,29 @@ class Conductor:
         """Go on; the present ring's hold begins anew."""
         return await self._steer("resume", {Phase.PAUSED}, Phase.RUNNING, by, reason)
 
+    async def approve(self, by: str, reason: str, *, any_time: bool = False) -> RolloutState:
+        """Let the present ring begin, as far as a person is asked; with `any_time` at once.
+
+        The approval counts for this rollout only. `any_time` waives the windows of all its rings.
+        """
+        async with self._turn:
+            state = await self.state()
+            if state is None or state.phase not in {*MOVING, Phase.PAUSED}:
+                raise NoRolloutError("approve", state.phase if state else "none")
+            ring = state.rollout.ring_names[state.progress.ring]
+            progress = msgspec.structs.replace(
+                state.progress,
+                approved=tuple(dict.fromkeys((*state.progress.approved, ring))),
+                any_time=state.progress.any_time or any_time,
+            )
+            # Noted first: no record, no action.
+            waived = ", at any time" if any_time else ""
+            await self._note("rollout.approved", "", f"ring {ring} by {by}{waived}: {reason}")
+            state = msgspec.structs.replace(state, progress=progress)
+            await self._keep(state)
+        self.wake()
+        return state
+
     async def revert(self, by: str, reason: str) -> RolloutState:
         """Take the change back now, as a new generation that brings the previous fleet."""
         async with self._turn:
@@ -284,7 +328,11 @@ class Conductor:
                 phase=to,
                 reason=reason,
                 since_unix_s=now_unix_s,
-                progress=msgspec.structs.replace(state.progress, ring_at_unix_s=now_unix_s),
+                progress=msgspec.structs.replace(
+                    state.progress,
+                    ring_at_unix_s=now_unix_s,
+                    let_out=dict.fromkeys(state.progress.let_out, now_unix_s),
+                ),
             )
             await self._keep(state)
         await self._note(f"rollout.{verb}d", "", f"by {by}: {reason}")
@@ -295,6 +343,7 @@ class Conductor:
 
     async def round(self) -> None:
         """Decide the next step, then bring every site's document to what it should be."""
+        await self._check_outside()
         async with self._turn:
             state = await self.state()
             if state is None:
@@ -311,7 +360,8 @@ class Conductor:
         now_unix_s = self._clock.unix_s()
         nodes = {site.name: nodes_of(site) for site in applied.fleet.sites}
         seen = {node: as_seen_by(state, sealed, report) for node, report in self._reports().items()}
-        if any(site not in sealed for site in state.rollout.rings[state.progress.ring]):
+        state = await self._let_out(state, now_unix_s)
+        if any(site not in sealed for site in released(state.rollout, state.progress)):
             return state  # the ring is not out yet; nothing can be said of it
         step = next_step(state.rollout, state.progress, nodes, seen, now_unix_s)
         match step.verdict:
@@ -353,6 +403,52 @@ class Conductor:
             case Verdict.REVERT:
                 return await self._take_back(state, step.reason)
 
+    async def _let_out(self, state: RolloutState, now_unix_s: float) -> RolloutState:
+        """Let the change out to the sites of the present ring that wait for nothing any more."""
+        progress = let_out(state.rollout, state.progress, now_unix_s)
+        if progress == state.progress:
+            return state
+        fresh = sorted(set(progress.let_out) - set(state.progress.let_out))
+        await self._note("rollout.let_out", "", f"to {', '.join(fresh)}")
+        state = msgspec.structs.replace(state, progress=progress)
+        await self._keep(state)
+        return state
+
+    async def _check_outside(self) -> None:
+        """Ask the check that the present ring waits for, if it does; the answer is kept.
+
+        Outside of the turn: it may take as long as its deadline, and `pause` must not wait.
+        """
+        state = await self.state()
+        if state is None or state.phase not in MOVING or state.rollout.check is None:
+            return
+        progress, now_s = state.progress, self._clock.monotonic_s()
+        approved = msgspec.structs.replace(progress, checked_ring=progress.ring)
+        if progress.checked_ring >= progress.ring or ring_waits_for(state.rollout, approved):
+            return
+        if now_s < self._check_again_s:
+            return
+        ring = state.rollout.ring_names[progress.ring]
+        said = await self._ask(state.rollout.check, progress.generation, ring)
+        self._check_again_s = now_s + CHECK_AGAIN_S if said else 0.0
+        await self._keep_check(progress, said)
+
+    async def _keep_check(self, asked_for: Progress, said: str) -> None:
+        async with self._turn:
+            state = await self.state()
+            if state is None or (state.progress.generation, state.progress.ring) != (
+                asked_for.generation,
+                asked_for.ring,
+            ):
+                return  # it went another way meanwhile
+            ring = asked_for.ring if not said else state.progress.checked_ring
+            progress = msgspec.structs.replace(state.progress, checked_ring=ring, check_said=said)
+            if progress != state.progress:
+                await self._keep(msgspec.structs.replace(state, progress=progress))
+                await self._note(
+                    "rollout.check", "", said or f"ring {state.rollout.ring_names[ring]} may begin"
+                )
+
     async def _take_back(self, state: RolloutState, why: str) -> RolloutState:
         """Apply the previous fleet as a new generation, for every site at once."""
         now_unix_s = self._clock.unix_s()
@@ -370,13 +466,11 @@ class Conductor:
         )
         # Only where the change had been let out: a site that it never reached has nothing to
         # undo, and one that is down for reasons of its own must not hold the way back open.
-        released = tuple(
-            site for ring in state.rollout.rings[: state.progress.ring + 1] for site in ring
-        )
+        out = released(state.rollout, state.progress)
         known = {site.name for site in previous.fleet.sites}
         everywhere = everywhere_at_once(previous.fleet)
         rollout = msgspec.structs.replace(
-            everywhere, rings=(tuple(site for site in released if site in known),)
+            everywhere, rings=(tuple(site for site in out if site in known),)
         )
         state = RolloutState(
             progress=begin(rollout, applied.generation, previous.generation, now_unix_s),

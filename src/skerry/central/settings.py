@@ -75,6 +75,8 @@ class CentralSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """An OIDC provider whose people may log in; none unless named."""
     audit: AuditSettings = AuditSettings()
     """Where audit events go besides this process's own ledger."""
+    checks: dict[str, tuple[str, ...]] = {}
+    """Commands that a fleet file may name in `rollout.check`: name to program and arguments."""
     marker: str = ""
     """Shown wherever the fleet is shown; `THROWAWAY` where its keys were made for a trial."""
 

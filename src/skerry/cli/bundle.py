@@ -74,7 +74,7 @@ def export(
         since=since,
         clock=SystemClock(),
     )
-    _tell(out, index, index.sites, as_json, "bundle-export")
+    _tell(out, index, index.sites, as_json)
     say_next(f"skerry bundle import {out} --state STATE   (at the region or the node)")
 
 
@@ -97,7 +97,7 @@ def verify(path: Path, root: Path | None, after: Path | None, folder: Path, as_j
         bundle = stack.enter_context(Bundle.open(path))
         earlier = stack.enter_context(Bundle.open(after)) if after else None
         found = check_bundle(bundle, bootstrap_root=bootstrap, clock=SystemClock(), earlier=earlier)
-        _tell(path, bundle.index, tuple(found.accepted), as_json, "bundle-verify")
+        _tell(path, bundle.index, tuple(found.accepted), as_json)
 
 
 @command.command(name="import")
@@ -123,13 +123,11 @@ def import_(path: Path, state: Path, as_json: bool) -> None:
         )
     with Bundle.open(path) as bundle:
         found = bring(bundle, state, SystemClock())
-        _tell(path, bundle.index, tuple(found.accepted), as_json, "bundle-import")
+        _tell(path, bundle.index, tuple(found.accepted), as_json)
     say_next("skerry status")
 
 
-def _tell(
-    path: Path, index: "BundleIndex", sites: tuple[str, ...], as_json: bool, schema: str
-) -> None:
+def _tell(path: Path, index: "BundleIndex", sites: tuple[str, ...], as_json: bool) -> None:
     import time
 
     length_bytes = sum(member.length_bytes for member in index.members)
@@ -143,7 +141,7 @@ def _tell(
             "members": len(index.members),
             "length_bytes": length_bytes,
         }
-        print_json(schema, facts)
+        print_json("bundle", facts)
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(index.good_until_unix_s))
     since = f", on top of {index.since_snapshot_version}" if index.since_snapshot_version else ""
     say(f"{path}  snapshot {index.snapshot_version}{since} for {', '.join(sites)}")

@@ -202,9 +202,9 @@ class Operator:
         )
         return self._post("/v1/apply", request, api.ApplyReply)
 
-    def steer_rollout(self, verb: str, reason: str) -> api.RolloutStatus:
-        """Pause, resume or revert the rollout under way."""
-        request = api.RolloutRequest(reason=reason)
+    def steer_rollout(self, verb: str, reason: str, *, any_time: bool = False) -> api.RolloutStatus:
+        """Pause, resume, approve or revert the rollout under way."""
+        request = api.RolloutRequest(reason=reason, any_time=any_time)
         return self._post(f"/v1/rollout/{quote(verb)}", request, api.RolloutStatus)
 
     def ticket(self, site: str, number: int, *, life_s: float = 900.0) -> api.JoinTicket:

@@ -10,6 +10,7 @@ from skerry.fleet.desired import access_of, policy_of
 from skerry.fleet.findings import Finding, Findings
 from skerry.fleet.place import fallbacks, sites_of
 from skerry.fleet.resolve_places import ENERGY_USD_PER_KWH_ASSUMED, PUE_ASSUMED
+from skerry.fleet.windows import OUTSIDE_HOURS
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.goal import GoalName
@@ -28,7 +29,7 @@ def lint(file: FleetFile, fleet: Fleet) -> tuple[Finding, ...]:
     _feeds(file, fleet, notes)
     _models(fleet, notes)
     _failover(fleet, notes)
-    _gate(fleet, notes)
+    _gate(file, fleet, notes)
     _access(fleet, notes)
     _assumptions(file, notes)
     _contacts(fleet, notes)
@@ -156,7 +157,7 @@ def _access(fleet: Fleet, notes: Findings) -> None:
         notes.bad_value(("trust", "access"), error.why, error.hint)
 
 
-def _gate(fleet: Fleet, notes: Findings) -> None:
+def _gate(file: FleetFile, fleet: Fleet, notes: Findings) -> None:
     gate = fleet.rollout.gate
     goal_ms = fleet.goals.get(GoalName.LATENCY_MS_P95)
     if goal_ms is not None and gate.latency_ms_p95 is None:
@@ -185,7 +186,11 @@ def _gate(fleet: Fleet, notes: Findings) -> None:
         )
     elif len(fleet.rollout.rings[0]) > max(1, len(fleet.sites) // 2):
         notes.warn(("rollout", "rings", 0), "the first ring holds more than half of the sites")
-    if fleet.rollout.window == "outside hours" and not any(site.hours for site in fleet.sites):
+    if all(site in fleet.rollout.unheard for site in fleet.rollout.rings[0]):
+        notes.warn(
+            ("rollout", "rings", 0), "the first ring is air-gapped, so nothing judges a change"
+        )
+    if file.rollout.window == OUTSIDE_HOURS and not fleet.rollout.windows:
         notes.note(
             ("rollout", "window"), "no site states its `hours`, so the window is always open"
         )

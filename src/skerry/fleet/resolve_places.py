@@ -7,12 +7,11 @@ round trip from coordinates.
 """
 
 import re
-from functools import cache
-from zoneinfo import ZoneInfo
 
 from skerry.fleet.findings import Findings
 from skerry.fleet.links import JITTER_MS, computed_link
 from skerry.fleet.tables import COUNTRIES, grid_zones, machine_types
+from skerry.fleet.windows import check_span
 from skerry.schema.file_errors import KeyPath
 from skerry.schema.fleet import Contact, Kind, Link, Machine, Site, Tier
 from skerry.schema.fleet_file import FleetFile, SiteFile, TierFile
@@ -25,7 +24,6 @@ RESERVED_SITES = frozenset({"central"})
 
 _NODES = re.compile(r"([1-9][0-9]{0,3}) ?x ?([a-z0-9][a-z0-9-]{0,62})")
 _TOKEN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_SPAN = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)( \S{1,64})?")
 
 
 def resolve_tiers(file: FleetFile, notes: Findings) -> dict[str, Tier]:
@@ -318,21 +316,3 @@ def check_country(code: str, path: KeyPath, notes: Findings) -> None:
             near = sorted(c for c in COUNTRIES if c[:1] == upper[:1])
             advice = f"country codes with that letter: {', '.join(near)}" if near else ""
         notes.bad_value(path, f"`{code}` is not an ISO 3166-1 country code such as `NO`", advice)
-
-
-def check_span(text: str, path: KeyPath, notes: Findings) -> None:
-    """Note a span of the day that cannot be read: `08:00-20:00 Europe/London`."""
-    match = _SPAN.fullmatch(text.strip())
-    if match is None:
-        notes.bad_value(path, f"`{text}` is not a span of a day, wanted `08:00-20:00 Europe/Oslo`")
-    elif match[4] and not _zone_exists(match[4].strip()):
-        notes.bad_value(path, f"no time zone `{match[4].strip()}`", "such as `Europe/Oslo`")
-
-
-@cache
-def _zone_exists(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True

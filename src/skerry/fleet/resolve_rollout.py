@@ -11,10 +11,11 @@ import math
 import re
 
 from skerry.fleet.findings import Findings
-from skerry.fleet.resolve_places import check_span, label_text
+from skerry.fleet.resolve_places import label_text
+from skerry.fleet.windows import site_windows
 from skerry.schema.desired import Gate
 from skerry.schema.file_errors import KeyPath
-from skerry.schema.fleet import Rollout, Site
+from skerry.schema.fleet import RingCheck, Rollout, Site
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.goal import GoalName
 
@@ -28,6 +29,7 @@ _GOALS: tuple[tuple[str, GoalName, str, float], ...] = (
     ("upstream_per_1k", GoalName.UPSTREAM_BYTES_PER_1K, "B", math.inf),
 )
 _LABEL = re.compile(r"([A-Za-z0-9._/-]{1,63})=([^\s=]{1,63})")
+_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,253}(/[!-~]{0,1000})?")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?) ?%")
 
 
@@ -66,15 +68,34 @@ def resolve_rollout(file: FleetFile, sites: tuple[Site, ...], notes: Findings) -
     if authored.on_fail not in ("revert", "hold"):
         notes.unknown(("rollout", "on_fail"), "answer to a failure", authored.on_fail,
                       ("revert", "hold"))  # fmt: skip
-    if authored.window not in ("always", "outside hours"):
-        check_span(authored.window, ("rollout", "window"), notes)
+    unknown = [name for name in authored.approve if name not in authored.rings]
+    if unknown:
+        notes.unknown(("rollout", "approve"), "ring", unknown[0], tuple(authored.rings))
     return Rollout(
         rings=tuple(rings),
         ring_names=tuple(names),
         gate=_gate(file, notes),
         revert_on_fail=authored.on_fail == "revert",
-        window="" if authored.window == "always" else authored.window,
+        windows=site_windows(authored.window, sites, ("rollout", "window"), notes),
+        soak_s=0.0
+        if authored.soak is None
+        else notes.quantity(authored.soak, "s", ("rollout", "soak"), high=90 * 86_400),
+        approve=tuple(authored.approve),
+        check=_check(file, notes),
+        unheard=tuple(site.name for site in sites if site.air_gapped),
     )
+
+
+def _check(file: FleetFile, notes: Findings) -> RingCheck | None:
+    check, path = file.rollout.check, ("rollout", "check")
+    if check is None:
+        return None
+    if (check.url is None) == (check.command is None):
+        notes.bad_value(path, "it names no way to ask, or two", "write either `url` or `command`")
+    if check.url is not None and not _URL.fullmatch(check.url):
+        notes.bad_value((*path, "url"), f"`{check.url}` is not an http or https URL")
+    timeout_s = notes.quantity(check.timeout, "s", (*path, "timeout"), high=50.0, above=True)
+    return RingCheck(url=check.url or "", command=check.command or "", timeout_s=timeout_s)
 
 
 def _members(

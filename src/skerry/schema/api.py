@@ -341,9 +341,11 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RolloutRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/rollout/pause`, `/resume` and `/revert`: why; kept in the events."""
+    """`POST /v1/rollout/pause`, `/resume`, `/revert` and `/approve`: why; kept in the events."""
 
     reason: str = ""
+    any_time: bool = False
+    """With `approve`: waive the windows for the rest of this rollout."""
 
 
 # --- looking (operator to central) ----------------------------------------------------

@@ -75,6 +75,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     hours: str = ""
     contact: Contact | None = None
     labels: dict[str, str] = {}
+    air_gapped: bool = False
+    """Nothing reaches it but sticks."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +104,26 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     stated: bool
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of each day, in minutes after midnight; it may go on past midnight.
+
+    `zone` is the name of a time zone; with `outside` the rest of the day is meant.
+    """
+
+    begins_minute: int
+    ends_minute: int
+    zone: str
+    outside: bool = False
+
+
+class RingCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked outside of skerry before a ring: a URL, or a command that central knows."""
+
+    url: str = ""
+    command: str = ""
+    timeout_s: float = 10.0
+
+
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """How a change travels: each ring is a list of sites, the last holds the rest."""
 
@@ -109,7 +131,15 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     ring_names: tuple[str, ...]
     gate: Gate
     revert_on_fail: bool
-    window: str = ""
+    windows: dict[str, Span] = {}
+    """When a site may be changed; a site that is not here may be at any time."""
+    soak_s: float = 0.0
+    """How long a ring is watched, beyond the gate's hold, before the next one."""
+    approve: tuple[str, ...] = ()
+    """Names of the rings that a person lets begin."""
+    check: RingCheck | None = None
+    unheard: tuple[str, ...] = ()
+    """Sites without a link: nobody waits for what they report."""
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):

@@ -80,6 +80,7 @@ class SiteFile(Authored, frozen=True, kw_only=True):
     hours: str | None = None
     contact: ContactFile | None = None
     labels: dict[str, str | int | bool] = {}
+    air_gapped: bool = False
 
 
 class ModelFile(Authored, frozen=True, kw_only=True):
@@ -115,6 +116,14 @@ class GateFile(Authored, frozen=True, kw_only=True):
     requests: Annotated[int, Meta(ge=0)] = 20
 
 
+class RingCheckFile(Authored, frozen=True, kw_only=True):
+    """What is asked before a ring: a `url`, or a `command` that central's settings name."""
+
+    url: str | None = None
+    command: Name | None = None
+    timeout: Quantity = "10 s"
+
+
 class RolloutFile(Authored, frozen=True, kw_only=True):
     """How a change travels through the fleet."""
 
@@ -122,6 +131,10 @@ class RolloutFile(Authored, frozen=True, kw_only=True):
     gate: GateFile
     on_fail: str = "revert"
     window: str = "always"
+    soak: Quantity | None = None
+    approve: list[str] = []
+    """Rings that wait for a person, as `rings` names them."""
+    check: RingCheckFile | None = None
 
 
 class LinkFile(Authored, frozen=True, kw_only=True):
