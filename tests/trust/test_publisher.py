@@ -1,5 +1,6 @@
 """Publishing: all or nothing, by the right keys, and never half seen."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from tuf.api.metadata import Metadata
 
 from skerry.trust import publisher as publisher_module
+from skerry.trust.ceremony_errors import KeySharedError, LifeUnsoundError
 from skerry.trust.errors import KeyFileError, PublishError
 from skerry.trust.publisher import VERSIONS_KEPT, Publisher
 from skerry.trust.roles import OfflineKeys
@@ -91,7 +93,7 @@ def test_a_diamond_is_refused(repo: Any) -> None:
     models.signed.version += 1
     models.signed.delegations = targets.signed.delegations
     forged = repo.offline.sign("models", models)
-    with pytest.raises(PublishError, match="delegates further"):
+    with pytest.raises(PublishError, match="only `targets` may"):
         repo.publisher.publish(signed={"models": forged})
 
 
@@ -162,3 +164,34 @@ def test_offline_keys_are_private_and_sealed(tmp_path: Path) -> None:
     OfflineKeys.load(tmp_path / "k", passphrase="correct horse")
     with pytest.raises(KeyFileError):
         OfflineKeys.load(tmp_path / "k")
+
+
+def test_a_canary_key_on_production_paths_is_refused(repo: Any) -> None:
+    """The usual slip: one key for both, so that a stolen canary key releases to everybody."""
+    targets: Any = Metadata.from_bytes(repo.first["targets"])
+    targets.signed.version += 1
+    canary = targets.signed.get_delegated_role("canary").keyids[0]
+    targets.signed.add_key(targets.signed.get_key(canary), "models")
+    forged = repo.offline.sign("targets", targets)
+    with pytest.raises(KeySharedError, match="signs for models as"):
+        repo.publisher.publish(signed={"targets": forged})
+
+
+@pytest.mark.parametrize(
+    ("days", "why"), [(-1, "it ended"), (0, "it ended"), (3650, "365 days are the most")]
+)
+def test_a_life_that_cannot_be_is_refused(repo: Any, days: int, why: str) -> None:
+    root: Any = Metadata.from_bytes(repo.first["root"])
+    root.signed.version += 1
+    root.signed.expires = datetime.fromtimestamp(repo.clock.unix_s() + days * 86_400, UTC)
+    with pytest.raises(LifeUnsoundError, match=why):
+        repo.publisher.publish(signed={"root": repo.offline.sign("root", root)})
+
+
+def test_a_check_changes_nothing(repo: Any) -> None:
+    data = signed(repo, {MODEL: b"{}"})
+    before = sorted(path.name for path in repo.files.rglob("*"))
+    repo.publisher.check(signed={"models": data}, targets={MODEL: b"{}"})
+    with pytest.raises(PublishError):
+        repo.publisher.check(signed={"models": data}, targets={})
+    assert sorted(path.name for path in repo.files.rglob("*")) == before

@@ -62,9 +62,8 @@ def sign_release(
     version = read_metadata(role, published.roles[role]).signed.version + 1
     path = folder / f"{role}-{version}.signing.json"
     now = clock.unix_s()
-    file = _waiting(path, published, add) or release(
-        fleet, published, role, add, facts=facts, withdraw=withdraw, now_unix_s=now
-    )
+    fresh = release(fleet, published, role, add, facts=facts, withdraw=withdraw, now_unix_s=now)
+    file = _waiting(path, fresh, role) or fresh
     if known is not Known.FIRST_USE:  # else `skerry trust sign` has to show a fingerprint first
         try:
             file = ceremony.sign(file, keys.all_signers(), keys.holder)
@@ -81,10 +80,12 @@ def sign_release(
     path.unlink(missing_ok=True)
 
 
-def _waiting(path: Path, published: Published, add: Mapping[str, bytes]) -> SigningFile | None:
+def _waiting(path: Path, fresh: SigningFile, role: str) -> SigningFile | None:
     """Return the file that waits for exactly this release, with the signatures it has by now."""
     if not path.exists():
         return None
     file = ceremony.read_signing(path.read_bytes())
-    same = file.files == dict(add) and file.published == published
-    return file if same else None
+    if set(file.offered) != {role} or file.published != fresh.published:
+        return None
+    there, wanted = (read_metadata(role, one.offered[role]).signed for one in (file, fresh))
+    return file if there.targets == wanted.targets and file.files == fresh.files else None

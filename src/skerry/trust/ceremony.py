@@ -141,8 +141,7 @@ def _lint_offered(file: SigningFile, now_unix_s: float) -> None:
             why = f"version {metadata.signed.version} is offered, wanted {before + 1}"
             raise PublishError(role, why)
         lint_life(role, metadata, now_unix_s)
-        if role != "root":
-            lint_delegated_once(role, data)
+        lint_delegated_once(role, metadata.signed)
         if role in PATHS:
             lint_paths(role, metadata.signed)
     targets = read_metadata("targets", after["targets"])

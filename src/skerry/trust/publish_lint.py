@@ -11,7 +11,6 @@ Errors:  PublishError and its kinds in `ceremony_errors`.
 Source:  TUF specification 1.0.34; python-tuf keeps a delegated role by its name alone.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,18 +41,15 @@ def lint_delegations(targets: Targets) -> None:
         raise PublishError("targets", "it lists files itself, and only delegated roles may")
 
 
-def lint_delegated_once(role: str, data: bytes) -> None:
-    """Refuse a role that delegates though it may not, or names one delegate twice.
+def lint_delegated_once(role: str, signed: Any) -> None:
+    """Refuse a role that delegates though it may not: its delegate would have two delegators.
 
-    Reads the JSON itself: python-tuf keeps the last of two entries and says nothing.
+    One role that names a delegate twice is refused where it is read, by python-tuf.
     """
-    delegations = json.loads(data)["signed"].get("delegations") or {}
-    names = [entry["name"] for entry in delegations.get("roles") or ()]
-    if (names or delegations.get("succinct_roles")) and role != "targets":
-        raise DelegatedTwiceError(role, "it delegates further, and only `targets` may")
-    for name in names:
-        if names.count(name) > 1:
-            raise DelegatedTwiceError(role, f"it delegates to {name} {names.count(name)} times")
+    delegations = getattr(signed, "delegations", None)
+    if delegations is not None and role != "targets":
+        names = ", ".join(delegations.roles or ()) or "hash bins"
+        raise DelegatedTwiceError(role, f"it delegates to {names}, and only `targets` may")
 
 
 def lint_keys(root: Root, targets: Targets) -> None:

@@ -43,7 +43,7 @@ from skerry.trust.roles import (
     lint_paths,
     read_metadata,
 )
-from skerry.trust.standing import check_threshold
+from skerry.trust.standing import check_threshold, standing
 
 VERSIONS_KEPT = 16
 """Old numbered metadata left for readers who began before the last publish; root stays for ever."""
@@ -245,7 +245,7 @@ class Publisher:
         targets = read_metadata("targets", new["targets"])
         check_threshold("targets", targets, root)
         for role in ("targets", *PATHS):
-            lint_delegated_once(role, new[role])
+            lint_delegated_once(role, _signed_of(new, role))
         lint_delegations(targets.signed)
         lint_keys(root.signed, targets.signed)
         self._verify_online(new)
@@ -317,9 +317,7 @@ class Publisher:
             return True
         metadata = read_metadata(role, new[role])
         left_s = metadata.signed.expires.timestamp() - self._clock.unix_s()
-        try:
-            check_threshold(role, metadata, delegator)
-        except PublishError:
+        if standing(role, metadata, delegator).missing:
             return True
         return bool(left_s < LIFE_S[role] / 2)
 
