@@ -8,18 +8,17 @@ Errors:  those of the parts; HollowFleetError where the processes do not come up
 """
 
 import asyncio
-import random
 import shutil
 import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
 import msgspec
 
 from skerry.base.clock import Clock, SystemClock
@@ -38,7 +37,9 @@ from skerry.region.settings import RegionSettings, write_settings
 from skerry.schema.observed import Observed, State, Window
 from skerry.schema.records import Envelope, Event, Keep
 from skerry.spine import subjects
+from skerry.spine.bus import Message
 from skerry.spine.nats_bus import NatsBus
+from skerry.spine.nats_jwt import ServerKit
 from skerry.spine.nats_server import free_port
 from skerry.trust.anchors import issuer_key_ids
 from skerry.trust.spiffe import SpiffeId, central_id, node_id, region_id
@@ -68,7 +69,15 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(within_s)
 
     def close(self) -> None:
-        """End the loop and its thread."""
+        """End what still runs there, the loop and its thread."""
+
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        self.run(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(START_S_MAX)
         self.loop.close()
@@ -79,7 +88,7 @@ class Process:
 
     def __init__(self, loop: Loop, start: Callable[[Callable[..., None]], Any]) -> None:
         self._loop, self._start = loop, start
-        self._scope: anyio.CancelScope | None = None
+        self._task: asyncio.Task[None] | None = None
         self._ended: Future[None] | None = None
 
     def start(self) -> None:
@@ -87,7 +96,8 @@ class Process:
         ready = threading.Event()
 
         async def run() -> None:
-            with anyio.CancelScope() as self._scope:
+            self._task = asyncio.current_task()
+            with suppress(asyncio.CancelledError):
                 await self._start(lambda *ports: ready.set())
 
         self._ended = asyncio.run_coroutine_threadsafe(run(), self._loop.loop)
@@ -100,8 +110,9 @@ class Process:
 
     def stop(self) -> None:
         """Stop it in order and wait for its end."""
-        if self._ended is not None and self._scope is not None:
-            self._loop.loop.call_soon_threadsafe(self._scope.cancel)
+        if self._ended is not None and self._task is not None:
+            # Cancelled once, not for good: what it does to end in order may still wait.
+            self._loop.loop.call_soon_threadsafe(self._task.cancel)
             self._ended.result(START_S_MAX)
             self._ended = None
 
@@ -193,6 +204,22 @@ class HollowFleet:
             clock=self.clock,
         )
 
+    def kit(self, region: str) -> ServerKit:
+        """Return what a region's NATS server and process hold, as it now lies on the disk."""
+        path = self.folder / region / "keys" / "nats.json"
+        return msgspec.json.decode(path.read_bytes(), type=ServerKit)
+
+    def nudges(self, region: str, site: str, node: "HollowNode") -> Callable[[], bool]:
+        """Listen for the region's nudges of a site as one of its nodes; tells if one came."""
+        heard = threading.Event()
+
+        async def on_nudge(message: Message) -> None:
+            heard.set()
+
+        assert node.bus is not None  # noqa: S101 - a node that joined has logged in
+        self.loop.run(node.bus.subscribe(subjects.command(region, site), on_nudge))
+        return heard.is_set
+
     def node(self, site: str, number: int = 1, *, region: str = "eu") -> "HollowNode":
         """Let a node in, and log it in to its region's NATS."""
         node = HollowNode(self, node_id(DOMAIN, region, site, number))
@@ -214,7 +241,6 @@ class HollowNode:
         self.bus: NatsBus | None = None
         self.door = PeerDoor(DOMAIN, fleet.clock)
         self.tls: LiveServerContext | None = None
-        self.rng = random.Random(name.number)  # noqa: S311 - spreads load, guards nothing
 
     def join(self) -> None:
         """Join by a ticket from the region."""
@@ -252,6 +278,7 @@ class HollowNode:
         self, *, at: str = "", tls: Callable[[], ssl.SSLContext] | None = None, wait: bool = True
     ) -> NatsBus:
         """Connect to NATS as this node."""
+        await self.leave()
         login = self.files.load_login()
         self.bus = await NatsBus.connect(
             [at or login.nats_url],
@@ -266,9 +293,10 @@ class HollowNode:
         return self.bus
 
     async def leave(self) -> None:
-        """Close the connection."""
-        if self.bus is not None:
-            await self.bus.close()
+        """Close the connection, where there is one."""
+        bus, self.bus = self.bus, None
+        if bus is not None:
+            await bus.close()
 
     async def keep(self, key: str) -> None:
         """Hand over one event for keeping; returns once the region has stored it."""

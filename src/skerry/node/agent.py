@@ -121,6 +121,7 @@ class Agent:
             report=self.observe,
             on_nudge=self._wake_now,
             on_note=self._note,
+            on_away=lambda: self._renewal.hurry(),
         )
         self._renewal = Renewal(
             self._files,

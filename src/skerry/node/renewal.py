@@ -68,8 +68,7 @@ class Renewal:
             if await self.once():
                 retry_s = RETRY_S_FIRST
             else:
-                # Spread: whoever waited for one region must not all come back in one second.
-                await self._clock.sleep(retry_s * self._rng.uniform(0.5, 1.0))
+                await self._clock.sleep(spread_s(retry_s, self._rng))
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
 
     async def _wait(self, due_s: float, life_s: float) -> None:
@@ -122,3 +121,8 @@ class Renewal:
             return False
         await self._on_renewed("site")
         return True
+
+
+def spread_s(wait_s: float, rng: random.Random) -> float:
+    """Return how long to wait: nodes that miss one region must not all come back in one second."""
+    return wait_s * rng.uniform(0.5, 1.0)

@@ -24,6 +24,9 @@ from skerry.spine.nats_bus import NatsBus
 from skerry.spine.outbox import Outbox
 from skerry.spine.uplink import Uplink
 
+AWAY_S = 10.0
+"""Time without a connection after which the login itself may be what is wrong."""
+AWAY_AGAIN_S = 60.0
 NATS = "nats"
 """The name of the NATS address in the `dial` settings."""
 
@@ -42,10 +45,12 @@ class RegionLink:
         report: Callable[[], Observed],
         on_nudge: Callable[[str], None],
         on_note: Callable[[str], None],
+        on_away: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings, self._files, self._outbox = settings, files, outbox
         self._clock, self._rng = clock, rng
         self._report, self._on_nudge, self._on_note = report, on_nudge, on_note
+        self._on_away, self._away_from_s = on_away, clock.monotonic_s()
         self._bus: NatsBus | None = None
         self._uplink: Uplink | None = None
         self._changed = anyio.Event()
@@ -112,6 +117,12 @@ class RegionLink:
         subject = subjects.status(settings.region, settings.site, settings.number)
         assert self._bus is not None  # noqa: S101 - set just before this task starts
         while True:
+            now_s = self._clock.monotonic_s()
+            if self._bus.connected:
+                self._away_from_s = now_s
+            elif now_s - self._away_from_s > AWAY_S:
+                self._away_from_s = now_s + AWAY_AGAIN_S
+                self._on_away()
             if self._bus.connected:
                 try:
                     report = await anyio.to_thread.run_sync(self._report)

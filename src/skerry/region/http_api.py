@@ -11,6 +11,7 @@ import msgspec
 from anyio import to_thread
 
 from skerry.base.clock import Clock
+from skerry.base.errors import SkerryError
 from skerry.region.admission import Admission
 from skerry.region.blob_cache import BlobCache
 from skerry.region.errors import OtherRegionError
@@ -23,6 +24,7 @@ from skerry.schema.audit import AuditKind
 from skerry.schema.audit_api import CheckpointPush
 from skerry.spine.files_api import blob_name, metadata_name, repository_file, target_name
 from skerry.spine.https_server import Call, File, NotHereError, Reply, Route
+from skerry.spine.source_limit import SourceLimit
 from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.anchors import AnchorStore
 from skerry.trust.enrol import BannedError
@@ -60,7 +62,7 @@ class RegionApi:
         self._settings, self._admission, self._registry = settings, admission, registry
         self._roster, self._mirror, self._blobs = roster, mirror, blobs
         self._anchors, self._clock, self._push = anchors, clock, push
-        self._refused_now = refused
+        self._refused_now, self._sources = refused, SourceLimit(clock)
         self._gate = gate
         self._on_change, self._on_ban, self._health_now = on_change, on_ban, health
         self._desk = desk
@@ -113,10 +115,17 @@ class RegionApi:
         return await self._issue(call, joining=False)
 
     async def _issue(self, call: Call, *, joining: bool) -> Reply:
-        request = await call.document(api.IdentityRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
-        reply, changed = await to_thread.run_sync(
-            lambda: self._admission.admit(request, joining=joining)
-        )
+        self._sources.check(call.source)
+        try:
+            request = await call.document(
+                api.IdentityRequest, bytes_max=api.IDENTITY_BODY_BYTES_MAX
+            )
+            reply, changed = await to_thread.run_sync(
+                lambda: self._admission.admit(request, joining=joining)
+            )
+        except SkerryError:
+            self._sources.count(call.source)
+            raise
         if changed:
             self._on_change()
         return reply

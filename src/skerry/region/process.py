@@ -20,6 +20,7 @@ from anyio import to_thread
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock
+from skerry.region import clones
 from skerry.region.access import RegionAccess
 from skerry.region.admission import Admission
 from skerry.region.blob_cache import BlobCache
@@ -31,7 +32,7 @@ from skerry.region.settings import RegionFolder, RegionSettings, read_settings, 
 from skerry.region.signer import NodeSigner
 from skerry.region.upstream import Upstream
 from skerry.schema.api import AuthorityGrant, Health, Nudge, Refused, RegistryPush
-from skerry.schema.audit import Note, unwritten
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note, unwritten
 from skerry.spine import subjects
 from skerry.spine.audit import Audit
 from skerry.spine.authority_api import AuthorityApi
@@ -55,6 +56,8 @@ from skerry.trust.tls import CertificateError, explain_tls_error
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+CLONE_LOOK_S = 2.0
+"""Time between two looks for logins that are used twice."""
 
 
 class Region:
@@ -77,6 +80,7 @@ class Region:
         self._url = f"https://{address}:{settings.api_port}"
         self._nats_url = f"tls://{address}:{settings.nats_port}"
         self._note: Note = unwritten
+        self._cloned: set[str] = set()
         self._look, self._tell = anyio.Event(), anyio.Event()
         self._central_unix_s: float | None = None
         self._mirrored_unix_s: float | None = None
@@ -204,6 +208,7 @@ class Region:
                 tasks.start_soon(self._served.renew, rng)
                 tasks.start_soon(self._served.watch)
                 tasks.start_soon(audit.run, self._upstream.checkpoint, log.warning)
+                tasks.start_soon(self._clone_loop)
                 on_ready(port, settings.nats_port)
 
     # --- signed state -----------------------------------------------------------------
@@ -243,6 +248,7 @@ class Region:
     def _report(self) -> RegistryPush:
         bans = self._registry.bans()
         revoked = self._roster.live_logins(set(bans), self._clock.unix_s()) if bans else []
+        revoked += sorted(self._cloned.difference(revoked))
         return RegistryPush(
             region=self._settings.region,
             region_url=self._url,
@@ -311,6 +317,34 @@ class Region:
         for public in report.revoked_logins:
             for connection in await self._admin.live(public):
                 await self._admin.kick(connection)
+
+    async def _clone_loop(self) -> None:
+        """Take a login away that is alive twice: its node gets another, a copy of it does not."""
+        while True:
+            await anyio.sleep(CLONE_LOOK_S)
+            try:
+                new = clones.cloned(await self._admin.all_live()) - self._cloned
+                for public in sorted(new & await to_thread.run_sync(self._roster.logins)):
+                    await self._part_clones(public)
+            except (SkerryError, OSError, KeyError, ValueError) as error:
+                log.warning("clones: %s", error)
+
+    async def _part_clones(self, public: str) -> None:
+        node = await to_thread.run_sync(self._roster.holder, public)
+        text = f"{clones.REASON}: the login of {node} is alive on two connections"
+        log.error("%s", text)
+        await self._note(
+            AuditEvent(
+                kind=AuditKind.LOGIN,
+                outcome=AuditOutcome.REFUSED,
+                actor=node,
+                target=node,
+                reason=clones.REASON,
+                text=text,
+            )
+        )
+        self._cloned.add(public)
+        await self._enforce_bans()
 
     # --- whom to trust, and as whom to speak --------------------------------------------
 

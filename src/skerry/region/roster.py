@@ -109,6 +109,19 @@ class Roster:
             ).fetchall()
         return [public for public, spiffe_id in rows if spiffe_id in spiffe_ids]
 
+    def logins(self) -> set[str]:
+        """Return the public keys of every login that was given to a node."""
+        with self._lock:
+            return {str(row[0]) for row in self._db.execute("SELECT public FROM logins")}
+
+    def holder(self, public: str) -> str:
+        """Return whose login this is; empty for nobody's."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT spiffe_id FROM logins WHERE public = ?", (public,)
+            ).fetchone()
+        return str(row[0]) if row else ""
+
     def gave_site_authority(
         self, spiffe_id: SpiffeId, pem: bytes, ends_unix_s: float, now_unix_s: float
     ) -> None:

@@ -161,6 +161,11 @@ class Call:
         """The call in words: method and path."""
         return f"{self._request.method} {self._request.path}"
 
+    @property
+    def source(self) -> str:
+        """The address that the call came from."""
+        return self._request.remote or ""
+
     def part(self, name: str) -> str:
         """Return a part of the path."""
         return self._request.match_info[name]

@@ -11,6 +11,8 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -20,7 +22,18 @@ from skerry.spine.nats_bus import NatsBus
 from skerry.spine.nats_jwt import Credentials
 
 _ANSWER_S = 2.0
+_PAGE = 1024
 _LOOK_AGAIN_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConnection:
+    """One client connection of a server, by the user key that it logged in with."""
+
+    id: int
+    public: str
+    began_unix_s: float
+    active_unix_s: float
 
 
 class NatsAdmin:
@@ -65,6 +78,25 @@ class NatsAdmin:
         answer = await self._ask(f"$SYS.REQ.SERVER.{await self._id()}.CONNZ", wish)
         found = answer.get("data", {}).get("connections") or []
         return [int(one["cid"]) for one in found if one.get("authorized_user") == public]
+
+    async def all_live(self) -> list["LiveConnection"]:
+        """Return every live client connection with when it began and last did something."""
+        found: list[LiveConnection] = []
+        while True:
+            wish = msgspec.json.encode({"auth": True, "limit": _PAGE, "offset": len(found)})
+            answer = await self._ask(f"$SYS.REQ.SERVER.{await self._id()}.CONNZ", wish)
+            page = answer.get("data", {}).get("connections") or []
+            found += [
+                LiveConnection(
+                    id=int(one["cid"]),
+                    public=str(one.get("authorized_user", "")),
+                    began_unix_s=datetime.fromisoformat(one["start"]).timestamp(),
+                    active_unix_s=datetime.fromisoformat(one["last_activity"]).timestamp(),
+                )
+                for one in page
+            ]
+            if len(page) < _PAGE:
+                return found
 
     async def kick(self, connection: int) -> None:
         """Cut one connection."""

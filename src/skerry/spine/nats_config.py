@@ -142,4 +142,9 @@ def _tls(files: TlsFiles, *, verify: bool) -> dict[str, object]:
         "timeout": 5,
         "min_version": "1.3",
     }
-    return tls | ({"verify": True} if verify else {})
+    return tls | (asks_for_certificate() if verify else {})
+
+
+def asks_for_certificate() -> dict[str, object]:
+    """Return what makes a server refuse whoever shows no certificate of the roots."""
+    return {"verify": True}

@@ -180,7 +180,7 @@ class NatsServer:
             return  # it reads them when it is started again
         before = await self._loaded_at()
         os.kill(pid, signal.SIGHUP)
-        while await self._loaded_at() == before:
+        while not taken(before, await self._loaded_at()):
             if time.monotonic() > until_s:
                 raise ReloadNotAppliedError(str(self._folder), self.log_tail())
             await asyncio.sleep(_POLL_S)
@@ -212,6 +212,11 @@ class NatsServer:
         if self._lock is not None:
             self._lock.__exit__(None, None, None)
             self._lock = None
+
+
+def taken(before: str, after: str) -> bool:
+    """Tell whether a server has taken its files since it last said when it did."""
+    return bool(after) and after != before
 
 
 async def _until(true: Callable[[], bool], deadline_s: float) -> bool:

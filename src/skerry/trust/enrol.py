@@ -243,14 +243,19 @@ def admit_join(registry: Registry, request: EnrolRequest, *, now_unix_s: float) 
     row = registry.token(wanted)
     if row is None or not hmac.compare_digest(row.sha256, wanted):
         raise TokenUnknownError(request.spiffe_id)
-    if row.spiffe_id != request.spiffe_id:
-        raise TokenBoundError(request.spiffe_id, row.spiffe_id)
-    late_s = now_unix_s - row.ends_unix_s
-    if late_s > 0 and not row.used_by:
-        raise TokenExpiredError(request.spiffe_id, f"{late_s:.0f} s")
+    check_token(row, request.spiffe_id, now_unix_s)
     if not registry.enrol(wanted, request.spiffe_id, request.enrolment_public_pem, now_unix_s):
         raise TokenUsedError(request.spiffe_id)
     return spiffe_id
+
+
+def check_token(row: TokenRow, spiffe_id: str, now_unix_s: float) -> None:
+    """Refuse a token that is bound to another node, or is too old to be used for the first time."""
+    if row.spiffe_id != spiffe_id:
+        raise TokenBoundError(spiffe_id, row.spiffe_id)
+    late_s = now_unix_s - row.ends_unix_s
+    if late_s > 0 and not row.used_by:
+        raise TokenExpiredError(spiffe_id, f"{late_s:.0f} s")
 
 
 def admit_renewal(registry: Registry, request: EnrolRequest, *, now_unix_s: float) -> SpiffeId:

@@ -195,6 +195,20 @@ def verify_identity(identity: Identity, roots_pem: bytes, *, now_unix_s: float) 
     that a simulated clock holds. Raises `CertificateError`. Call it before a renewed identity
     replaces the old one.
     """
+    check_dates(identity, now_unix_s)
+    try:
+        server, client = server_context(identity, roots_pem), client_context(identity, roots_pem)
+        for context in (server, client):
+            context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+        if identity.id.role is Role.OPERATOR:  # never a server: only the far side may judge it
+            client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        _shake_hands(server, client, identity.id.host)
+    except ssl.SSLError as error:
+        raise explain_tls_error(error) from error
+
+
+def check_dates(identity: Identity, now_unix_s: float) -> None:
+    """Raise `CertificateError` where a certificate of the chain has ended or not begun by then."""
     now = datetime.fromtimestamp(now_unix_s, UTC)
     for certificate in certificates_of(identity.chain_pem):
         if now > certificate.not_valid_after_utc:
@@ -206,15 +220,6 @@ def verify_identity(identity: Identity, roots_pem: bytes, *, now_unix_s: float) 
         else:
             continue
         raise CertificateError(fault, f"{what} UTC and this clock says {now:%Y-%m-%d %H:%M:%S}")
-    try:
-        server, client = server_context(identity, roots_pem), client_context(identity, roots_pem)
-        for context in (server, client):
-            context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
-        if identity.id.role is Role.OPERATOR:  # never a server: only the far side may judge it
-            client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-        _shake_hands(server, client, identity.id.host)
-    except ssl.SSLError as error:
-        raise explain_tls_error(error) from error
 
 
 def explain_tls_error(error: BaseException) -> BaseException:
