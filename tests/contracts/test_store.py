@@ -344,3 +344,19 @@ def test_drills_come_newest_first(store: Store) -> None:
         )
     assert [one.target for one in store.drills()] == ["bergen", "oslo"]
     assert [one.target for one in store.drills(limit=1)] == ["bergen"]
+
+
+def test_custody_entries_are_kept_in_order_each_once(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    assert store.add_custody("SN-1", 0, "oslo", b"a")
+    assert store.add_custody("SN-1", 1, "oslo/1", b"b")
+    assert store.add_custody("SN-1", 1, "oslo/1", b"b")  # it came again
+    assert not store.add_custody("SN-1", 1, "oslo/1", b"another")
+    assert not store.add_custody("SN-1", 3, "oslo/1", b"d")  # entry 2 is missing
+    assert store.add_custody("SN-0", 0, "oslo/1", b"z")
+    again = reopen()
+    assert again.custody("SN-1") == [b"a", b"b"]
+    assert again.custody("SN-9") == []
+    assert again.custody_machines() == ["SN-0", "SN-1"]
+    assert again.custody_at("oslo/1") == [b"b", b"z"]
+    assert again.custody_at("oslo/1", limit=1) == [b"z"]

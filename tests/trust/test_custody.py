@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from skerry.schema.custody import SignedEntry, Step
 from skerry.testing.papers import (
     KEYS,
+    MACHINE,
     NODE,
     POLICY,
     SIGNERS,
@@ -26,12 +27,18 @@ from skerry.trust.custody import (
     Custody,
     GapKind,
     Where,
+    check_next,
     is_window,
     judge,
     missing_steps,
     quarantine_reason,
 )
-from skerry.trust.custody_errors import CustodyError, CustodyFileError
+from skerry.trust.custody_errors import (
+    CustodyConflictError,
+    CustodyError,
+    CustodyFileError,
+    SignerError,
+)
 from skerry.trust.custody_sign import (
     entry_of,
     from_line,
@@ -212,6 +219,26 @@ def test_a_window_opens_and_shuts_by_its_times_for_its_node_only() -> None:
     assert not is_window(installed().chain[-1], SIGNERS, node=NODE, unix_s=1500)
     alone = msgspec.structs.replace(signed, signatures=signed.signatures[:1])
     assert not is_window(alone, SIGNERS, node=NODE, unix_s=1500)
+
+
+def test_what_is_kept_on_top_of_a_chain_follows_it_and_is_signed() -> None:
+    papers = installed()
+    *chain, last = papers.chain
+    assert check_next(last, MACHINE, chain, SIGNERS).step is Step.INSTALLED
+    with pytest.raises(CustodyConflictError, match="wanted entry 2"):
+        check_next(last, MACHINE, chain[:2], SIGNERS)
+    with pytest.raises(CustodyFileError, match="wanted 'SN-1'"):
+        check_next(last, "SN-1", chain, SIGNERS)
+    alone = msgspec.structs.replace(last, signatures=last.signatures[:1])
+    with pytest.raises(SignerError, match="not signed by site"):
+        check_next(alone, MACHINE, chain, SIGNERS)
+    assert check_next(alone, MACHINE, chain, None)
+
+
+def test_a_gap_is_kept_as_evidence() -> None:
+    papers = delivered().add(Step.INSTALLED, "store", "site", seals_found=("S9",))
+    *chain, last = papers.chain
+    assert check_next(last, MACHINE, chain, SIGNERS).seals_found == ("S9",)
 
 
 def test_a_chain_is_the_same_after_its_way_through_a_file(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.errors import SkerryError
 from skerry.base.files import FolderLock
+from skerry.central.custody_api import CustodyApi
 from skerry.central.ends import central_ends
 from skerry.central.http_api import CentralApi
 from skerry.central.notary import Notary
@@ -177,7 +178,8 @@ class Central:
                 gate=gate,
                 note=self._note,
             )
-            apis = (api, trust_api, people, access, ExpiriesApi(self._ends))
+            custody = CustodyApi(self._store, note=self._note)
+            apis = (api, trust_api, people, access, ExpiriesApi(self._ends), custody)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],
                 self._served.door.context,

@@ -71,7 +71,12 @@ CREATE INDEX records_by_end ON records (kind, to_unix_ms);
 CREATE TABLE rollouts (generation INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE drills (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 """
-
+_ADDED = (
+    "CREATE TABLE IF NOT EXISTS custody (n INTEGER PRIMARY KEY, machine TEXT NOT NULL,"
+    " number INTEGER NOT NULL, place TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (machine, number))",
+    "CREATE INDEX IF NOT EXISTS custody_by_place ON custody (place, n)",
+)
+"""Tables that came later: an older program does not miss them, so the layout stays the same."""
 
 _event = msgspec.json.Decoder(Event)
 _summary = msgspec.json.Decoder(Summary)
@@ -114,6 +119,8 @@ class SqliteStore:
                 raise StoreError(
                     str(self._path), "opening", f"its layout is {layout}, wanted {LAYOUT}"
                 )
+            for statement in _ADDED:
+                sql.execute(statement)
 
     @contextmanager
     def _change(self, what: str) -> Iterator[sqlite3.Connection]:
@@ -346,6 +353,47 @@ class SqliteStore:
                 "SELECT body FROM rollouts ORDER BY generation DESC LIMIT 1"
             ).fetchone()
         return bytes(row[0]) if row else None
+
+    def add_custody(self, machine: str, number: int, place: str, line: bytes) -> bool:
+        """Keep a signed entry as a machine's n-th, from 0; False where another is in its place."""
+        with self._change("a custody entry") as sql:
+            rows = dict(
+                sql.execute(
+                    "SELECT number, body FROM custody WHERE machine = ? AND number >= ?",
+                    (machine, number - 1),
+                )
+            )
+            if number in rows:
+                return bool(rows[number] == line)
+            if number and number - 1 not in rows:
+                return False
+            sql.execute(
+                "INSERT INTO custody (machine, number, place, body) VALUES (?, ?, ?, ?)",
+                (machine, number, place, line),
+            )
+            return True
+
+    def custody(self, machine: str) -> list[bytes]:
+        """Return a machine's entries, as they came, in order."""
+        with self._look("custody entries") as sql:
+            rows = sql.execute(
+                "SELECT body FROM custody WHERE machine = ? ORDER BY number", (machine,)
+            ).fetchall()
+        return [bytes(body) for (body,) in rows]
+
+    def custody_at(self, place: str, limit: int = 256) -> list[bytes]:
+        """Return the newest entries of any machine that name a place, oldest first."""
+        with self._look("custody entries") as sql:
+            rows = sql.execute(
+                "SELECT body FROM custody WHERE place = ? ORDER BY n DESC LIMIT ?", (place, limit)
+            ).fetchall()
+        return [bytes(body) for (body,) in reversed(rows)]
+
+    def custody_machines(self) -> list[str]:
+        """Return every machine that has an entry, by name."""
+        with self._look("custody entries") as sql:
+            rows = sql.execute("SELECT DISTINCT machine FROM custody ORDER BY machine").fetchall()
+        return [str(machine) for (machine,) in rows]
 
     def add_drill(self, record: DrillRecord) -> None:
         """Keep a graded drill."""

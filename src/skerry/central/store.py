@@ -143,6 +143,25 @@ class Store(Protocol):
         """Return the state of the rollout with the highest generation."""
         ...
 
+    def add_custody(self, machine: str, number: int, place: str, line: bytes) -> bool:
+        """Keep a signed entry as a machine's n-th, from 0; False where another is in its place.
+
+        The same entry may come again. One that leaves a gap in the numbers is not kept either.
+        """
+        ...
+
+    def custody(self, machine: str) -> list[bytes]:
+        """Return a machine's entries, as they came, in order."""
+        ...
+
+    def custody_at(self, place: str, limit: int = 256) -> list[bytes]:
+        """Return the newest entries of any machine that name a place, oldest first."""
+        ...
+
+    def custody_machines(self) -> list[str]:
+        """Return every machine that has an entry, by name."""
+        ...
+
     def add_drill(self, record: DrillRecord) -> None:
         """Keep a graded drill."""
         ...

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "bundle": ("skerry.cli.bundle", "carry signed state and models to a place without a link"),
     "leave": ("skerry.cli.leave", "take a node, a region or central off this machine, keys first"),
     "rollout": ("skerry.cli.rollout", "see a change on its way; hold, approve, take back"),
+    "custody": ("skerry.cli.custody", "who had a machine, from the factory to the scrap heap"),
     "status": ("skerry.cli.status", "one screen: goals beside actual, sites, models"),
     "logs": ("skerry.cli.logs", "events of the fleet"),
     "infer": ("skerry.cli.infer", "send one request and say who served it"),

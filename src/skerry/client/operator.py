@@ -16,6 +16,7 @@ import msgspec
 from skerry.base.errors import Exit, SkerryError
 from skerry.base.https import https_call
 from skerry.schema import api
+from skerry.schema.custody import CustodyChain, CustodyMachines, SignedEntry
 from skerry.schema.drill import DrillRecord
 from skerry.schema.expiry import ExpiriesReply, Expiry
 from skerry.schema.fleet import Fleet
@@ -211,6 +212,18 @@ class Operator:
         """Ask a region for a join ticket."""
         request = api.TokenRequest(site=site, number=number, life_s=life_s)
         return self._post("/v1/tokens", request, api.JoinTicket)
+
+    def custody_machines(self) -> list[str]:
+        """Return every machine that has papers at central."""
+        return list(self._get("/v1/custody", CustodyMachines).machines)
+
+    def custody(self, machine: str) -> list[SignedEntry]:
+        """Return a machine's chain of custody."""
+        return list(self._get(f"/v1/custody/{quote(machine)}", CustodyChain).entries)
+
+    def add_custody(self, machine: str, signed: SignedEntry) -> None:
+        """Keep an entry on top of a machine's chain."""
+        self._call("POST", f"/v1/custody/{quote(machine)}", msgspec.json.encode(signed))
 
     def put_drill(self, drill: DrillRecord) -> None:
         """Keep a graded drill at central."""

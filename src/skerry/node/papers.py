@@ -6,16 +6,25 @@ fetches them; either way only the signatures count, so it makes no difference wh
 Units: unix seconds.
 """
 
+import http.client
 from collections.abc import Mapping
 from pathlib import Path
 
-from skerry.schema.custody import SignedEntry, Signer
+import msgspec
+
+from skerry.base.files import write_private
+from skerry.base.https import https_call
+from skerry.node.errors import RenewalError
+from skerry.node.identity import IdentityFiles
+from skerry.schema.custody import CustodyChain, SignedEntry, Signer
 from skerry.trust.custody import is_clearance, is_window
 from skerry.trust.custody_errors import CustodyError
-from skerry.trust.custody_sign import digest_of, read_chain
+from skerry.trust.custody_sign import digest_of, read_chain, to_lines
 
 FILES_MAX = 256
 SUFFIX = ".jsonl"
+FETCHED = f"region{SUFFIX}"
+"""The file that the agent writes; all others are people's."""
 
 
 class Papers:
@@ -56,3 +65,20 @@ class Papers:
                     continue
             self._entries, self._seen = found, seen
         return self._entries
+
+
+def take_papers(files: IdentityFiles, folder: Path, *, url: str, host: str) -> None:
+    """Fetch what central knows of this node's custody, through its region. Blocking.
+
+    Raises `RenewalError`; what lies in the folder then stays.
+    """
+    try:
+        reply = https_call("GET", url, "/v1/papers", tls=files.client_tls(), name=host)
+        if reply.status >= 400:
+            raise RenewalError(url, f"status {reply.status} on /v1/papers")
+        chain = msgspec.json.decode(reply.body, type=CustodyChain)
+    except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+        raise RenewalError(url, str(error) or type(error).__name__) from error
+    path, data = folder / FETCHED, to_lines(chain.entries)
+    if chain.entries and not (path.exists() and path.read_bytes() == data):
+        write_private(path, data)

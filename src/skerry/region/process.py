@@ -27,6 +27,7 @@ from skerry.region.blob_cache import BlobCache
 from skerry.region.ends import region_ends
 from skerry.region.http_api import RegionApi
 from skerry.region.mirror import Mirror
+from skerry.region.papers import PapersApi
 from skerry.region.roster import Roster
 from skerry.region.settings import RegionFolder, RegionSettings, read_settings, write_settings
 from skerry.region.signer import NodeSigner
@@ -190,7 +191,8 @@ class Region:
                     chain_pem=self._served.identity.chain_pem,
                 )
             )
-            apis = (api, authority_api, access.api, ends)
+            papers = PapersApi(self._upstream, self._clock)
+            apis = (api, authority_api, access.api, ends, papers)
             self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],

@@ -16,6 +16,7 @@ from skerry.base.https import https_call
 from skerry.region.errors import CentralAwayError
 from skerry.schema.api import AnchorsDocument, ErrorReply, RegistryPush, RegistryReply
 from skerry.schema.audit_api import CheckpointPush, CheckpointReply
+from skerry.schema.custody import CustodyChain
 from skerry.spine.blobs import BlobStore
 from skerry.spine.fetch import fetch_blob
 from skerry.trust.anchors import CHAIN_BYTES_MAX
@@ -44,6 +45,14 @@ class Upstream:
         """Bring a checkpoint of this region's ledger to central."""
         answer = self._call("POST", "/v1/audit/checkpoints", msgspec.json.encode(push))
         return msgspec.json.decode(answer, type=CheckpointReply)
+
+    def papers(self, site: str, number: int) -> CustodyChain:
+        """Return the custody entries that name a node."""
+        try:
+            answer = self._call("GET", f"/v1/papers/{site}/{number}", None)
+            return msgspec.json.decode(answer, type=CustodyChain)
+        except (FileNotFoundError, msgspec.DecodeError) as error:  # a central of another version
+            raise CentralAwayError("GET /v1/papers", str(error)) from error
 
     def blob(self, sha256: str, length: int, into: BlobStore) -> None:
         """Fetch a blob, going on where an earlier try broke off. Raises `BlobFetchError`."""

@@ -105,3 +105,15 @@ class CustodyPolicy(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     """Without an unbroken chain a machine enrols into quarantine only."""
     signers: tuple[Signer, ...] = ()
+
+
+class CustodyChain(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/custody/<machine>`: its chain; `GET /v1/papers/<node>`: entries that name it."""
+
+    entries: tuple[SignedEntry, ...] = ()
+
+
+class CustodyMachines(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/custody`: every machine that has papers."""
+
+    machines: tuple[str, ...]

@@ -20,8 +20,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from skerry.schema.custody import CustodyEntry, CustodyPolicy, SignedEntry, Signer, Step
-from skerry.trust.custody_errors import CustodyError
+from skerry.schema.custody import (
+    ENTRIES_MAX,
+    CustodyEntry,
+    CustodyPolicy,
+    SignedEntry,
+    Signer,
+    Step,
+)
+from skerry.trust.custody_errors import (
+    CustodyConflictError,
+    CustodyError,
+    CustodyFileError,
+    SignerError,
+)
 from skerry.trust.custody_sign import digest_of, entry_of, is_signed_by
 from skerry.trust.residency import Refusal
 
@@ -296,6 +308,34 @@ def _holder(entries: Sequence[CustodyEntry]) -> str:
     visits = {Step.WINDOW, Step.VISIT, Step.BADGE, Step.SEAL, Step.OPENED, Step.REPAIRED}
     taken = [entry.taker for entry in entries if entry.step not in visits]
     return taken[-1] if taken else ""
+
+
+def check_next(
+    signed: SignedEntry,
+    machine: str,
+    chain: Sequence[SignedEntry],
+    signers: Mapping[str, Signer] | None,
+) -> CustodyEntry:
+    """Check that an entry may be kept on top of a chain, and return it.
+
+    A step that is missing or a seal that differs is kept: it is evidence. What is not kept is an
+    entry of another machine, one that does not follow, or (where signers are known) one that is
+    not signed by two people who may. Raises `CustodyConflictError`, `CustodyFileError`,
+    `SignerError`.
+    """
+    entry = entry_of(signed)
+    if entry.machine != machine:
+        raise CustodyFileError("the entry", f"is about {entry.machine[:80]!r}, wanted {machine!r}")
+    previous = digest_of(chain[-1]) if chain else ""
+    if entry.number != len(chain) or entry.previous != previous:
+        raise CustodyConflictError(machine, entry.number, len(chain))
+    if len(chain) >= ENTRIES_MAX:
+        raise CustodyFileError(machine, f"has {ENTRIES_MAX} entries, and no more are kept")
+    if signers is not None:
+        wrong = wrong_signature(signed, entry, signers)
+        if wrong:
+            raise SignerError(f"entry {entry.number} ({entry.step})", f"is not kept: {wrong}")
+    return entry
 
 
 def signers_of(policy: CustodyPolicy) -> dict[str, Signer]:
