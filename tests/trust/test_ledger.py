@@ -26,6 +26,12 @@ from skerry.trust.ledger_verify import verify_folder
 NAME = "spiffe://oslo.eu.clinic.example/node/1"
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no event wait for others to come."""
+    monkeypatch.setattr("skerry.trust.ledger.GROUP_S_MAX", 0)
+
+
 def event(n: int = 0, **changed: object) -> AuditEvent:
     facts: dict[str, object] = {
         "kind": AuditKind.BAN,

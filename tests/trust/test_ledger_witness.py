@@ -22,6 +22,12 @@ OWNER = "oslo.eu.clinic.example/node/1"
 EVENT = AuditEvent(kind=AuditKind.BAN, outcome=AuditOutcome.DONE, actor="ann", target="oslo/1")
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no event wait for others to come."""
+    monkeypatch.setattr("skerry.trust.ledger.GROUP_S_MAX", 0)
+
+
 def grow(folder: Path, entries: int, clock: ManualClock | None = None) -> tuple[str, str]:
     """Add entries; returns the newest checkpoint and the key of the ledger."""
     ledger = open_ledger(folder, OWNER, clock or ManualClock())

@@ -20,11 +20,14 @@ from skerry.spine.refusals import Refusals
 from skerry.trust.ledger import Ledger, open_ledger
 from skerry.trust.ledger_desk import Desk
 from skerry.trust.ledger_errors import WitnessRetiredError
+from skerry.trust.ledger_export import Exporter, sinks_of
 from skerry.trust.ledger_sender import LOOK_S, Call, Sender
 from skerry.trust.ledger_witness import Witness
 from skerry.trust.spiffe import SpiffeId
 
 PEERS = "peers"
+EXPORT_S, EXPORT_S_MAX = 1.0, 60.0
+"""Time between two looks for new entries to hand on: usually, and while a collector is away."""
 
 
 class Audit:
@@ -32,10 +35,15 @@ class Audit:
 
     def __init__(self, folder: Path, who: SpiffeId, settings: AuditSettings, clock: Clock) -> None:
         self._folder, self._clock = folder, clock
+        sinks = {name: make() for name, make in sinks_of(settings).items()}
         self.name = str(who).removeprefix("spiffe://")
         self.ledger: Ledger = open_ledger(
             folder, str(who), clock, reserve_bytes=settings.reserve_bytes
         )
+        self._exporters = [
+            Exporter(self.ledger.store, sink, folder / f"export-{name}.json")
+            for name, sink in sinks.items()
+        ]
         self._witnesses: list[Witness] = []
         below = self._witness(folder)
         self.desk = Desk(below, self.ledger.note, clock, name=self.name)
@@ -83,9 +91,34 @@ class Audit:
         on_note: Callable[[str], None],
         on_checkpoint: Callable[[int, str], None] = lambda _size, _note: None,
     ) -> None:
-        """Bring checkpoints up through `call` (None: nobody is above) until cancelled."""
-        if call is None:
-            return
+        """Export, and bring checkpoints up through `call` (None: nobody is above)."""
+        async with anyio.create_task_group() as tasks:
+            for exporter in self._exporters:
+                tasks.start_soon(self._export, exporter, on_note)
+            if call is not None:
+                tasks.start_soon(self._bring, call, on_note, on_checkpoint)
+
+    async def _export(self, exporter: Exporter, on_note: Callable[[str], None]) -> None:
+        """Hand entries on as they come; a collector that is away is asked ever less often."""
+        wait_s, last = EXPORT_S, ""
+        while True:
+            try:
+                while await anyio.to_thread.run_sync(exporter.turn, abandon_on_cancel=True):
+                    last = ""
+                wait_s = EXPORT_S
+            except (SkerryError, OSError) as error:
+                wait_s = min(wait_s * 2, EXPORT_S_MAX)
+                if str(error) != last:
+                    last = str(error)
+                    on_note(last)
+            await self._clock.sleep(wait_s)
+
+    async def _bring(
+        self,
+        call: Call,
+        on_note: Callable[[str], None],
+        on_checkpoint: Callable[[int, str], None],
+    ) -> None:
         peers = await anyio.to_thread.run_sync(self._witness, self._folder / PEERS)
         sender = Sender(self.ledger, peers, self._clock, call, on_checkpoint)
         last = ""
@@ -101,6 +134,8 @@ class Audit:
 
     def close(self) -> None:
         """Sign what is there, and close."""
+        for exporter in self._exporters:
+            exporter.close()
         self.ledger.close()
         for witness in self._witnesses:
             witness.close()
