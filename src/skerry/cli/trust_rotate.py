@@ -94,19 +94,43 @@ def rotate(
 
 @click.command("renew")
 @click.argument("roles", metavar="ROLE...", nargs=-1, required=True, type=click.Choice(ROLES[:4]))
+@click.option(
+    "--withdraw",
+    metavar="PATH",
+    multiple=True,
+    help="Leave a signed file out, for example prod/model/magika/3.json; with one ROLE.",
+)
 @out_option
 @folder_option
 @json_option
-def renew(roles: tuple[str, ...], out: Path | None, folder: Path, as_json: bool) -> None:
-    """Offer offline ROLE... for another life, unchanged, before it ends."""
+def renew(
+    roles: tuple[str, ...],
+    withdraw: tuple[str, ...],
+    out: Path | None,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Offer offline ROLE... for another life before it ends, unchanged or with files left out."""
     from skerry.base.clock import SystemClock
     from skerry.client.signing import fetch_published
-    from skerry.trust.ceremony_changes import renewal
+    from skerry.trust.ceremony_changes import release, renewal
 
+    if withdraw and roles not in (("models",), ("canary",)):
+        raise UsageError("files are withdrawn from one role", "say models or canary, alone")
     fleet_reach = reach(folder)
     published = fetch_published(fleet_reach.central)
-    now = SystemClock().unix_s()
-    _write(renewal(fleet_reach.domain, published, roles, now_unix_s=now), out, as_json)
+    fleet, now = fleet_reach.domain, SystemClock().unix_s()
+    file = (
+        release(
+            *(fleet, published, roles[0], {}),
+            withdraw=withdraw,
+            now_unix_s=now,
+            why=f"withdraw {', '.join(withdraw)}",
+        )
+        if withdraw
+        else renewal(fleet, published, roles, now_unix_s=now)
+    )
+    _write(file, out, as_json)
 
 
 def _renewed(folder: Path, holder: str, roles: list[str]) -> "Holder":

@@ -1,7 +1,11 @@
 """The door to python-tuf and securesystemslib: every name of theirs that this room uses.
 
 Both list their exports at run time, in a way that type checkers cannot read; hence the remarks.
+python-tuf notes every key that did not sign, which is no news where a threshold is below the
+number of keys; so its log begins at warnings.
 """
+
+import logging
 
 from securesystemslib.signer import (  # type: ignore[attr-defined]
     CryptoSigner,
@@ -44,3 +48,5 @@ __all__ = [
     "Updater",
     "UpdaterConfig",
 ]
+
+logging.getLogger("tuf").setLevel(logging.WARNING)

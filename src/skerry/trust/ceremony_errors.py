@@ -170,6 +170,5 @@ class SignaturesPendingError(TrustError):
     def hint(self) -> str:
         """Name the next steps."""
         return (
-            f"another holder: skerry trust sign {self.path} --keys FOLDER; "
-            f"then: skerry trust publish {self.path}, and this command again"
+            f"another holder: skerry trust sign {self.path} --keys FOLDER; then this command again"
         )

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 from cryptography import x509
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from skerry.schema.expiry import Expiry
 from skerry.trust.errors import TrustError
@@ -146,5 +146,5 @@ def _name(certificate: x509.Certificate) -> str:
                 return str(uris[0])
     except x509.ExtensionNotFound:
         pass
-    text = certificate.subject.rfc4514_string()
-    return text.removeprefix("CN=") or f"serial {certificate.serial_number:x}"
+    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(common[0].value) if common else f"serial {certificate.serial_number:x}"
