@@ -24,6 +24,7 @@ from skerry.central.store import Store, off_loop
 from skerry.fleet.desired import nodes_of
 from skerry.schema import api
 from skerry.schema.access import Action
+from skerry.schema.attestation import Stands
 from skerry.schema.audit import Note
 from skerry.schema.audit_api import CheckpointPush
 from skerry.schema.desired import Desired
@@ -326,6 +327,7 @@ class CentralApi:
                     banned=bool(node and node.banned),
                     inference_url=node.inference_url if node else "",
                     observed=seen.observed if seen else None,
+                    attestation=node.attestation if node else Stands(),
                 )
             )
         return api.FleetStatus(

@@ -37,6 +37,7 @@ from skerry.fleet.rollout import (
     ring_waits_for,
 )
 from skerry.schema.api import Registration, RolloutStatus
+from skerry.schema.attestation import AttestationState
 from skerry.schema.desired import Desired, Gate, desired_target
 from skerry.schema.fleet import Fleet, RingCheck, Rollout
 from skerry.schema.observed import Observed
@@ -586,7 +587,11 @@ def _check_whole(fleet: Fleet) -> None:
 
 def _endpoints(nodes: Sequence[Registration]) -> dict[str, str]:
     return {
-        node.node: node.inference_url for node in nodes if node.inference_url and not node.banned
+        node.node: node.inference_url
+        for node in nodes
+        if node.inference_url
+        and not node.banned
+        and node.attestation.state is not AttestationState.QUARANTINE
     }
 
 

@@ -28,8 +28,13 @@ from skerry.cli.output import json_option, print_json, say, say_next
     show_default=True,
     help="Address that the node's doors listen on.",
 )
+@click.option(
+    "--tpm",
+    default="",
+    help="This machine's TPM 2.0, for example device:/dev/tpmrm0; it then shows what it booted.",
+)
 @json_option
-def command(ticket_path: Path, state: Path, host: str, as_json: bool) -> None:
+def command(ticket_path: Path, state: Path, host: str, tpm: str, as_json: bool) -> None:
     """Enrol this machine as a node.
 
     The enrolment key that is made here lasts: with it the node comes back from any
@@ -38,6 +43,7 @@ def command(ticket_path: Path, state: Path, host: str, as_json: bool) -> None:
     import msgspec
 
     from skerry.base.clock import SystemClock
+    from skerry.node.attester import attester_of
     from skerry.node.enrol import join
     from skerry.node.folder import NodeFolder
     from skerry.node.identity import IdentityFiles
@@ -65,6 +71,7 @@ def command(ticket_path: Path, state: Path, host: str, as_json: bool) -> None:
             region_url=ticket.region_url,
             region_host=ticket.region_host,
             host=host,
+            tpm=tpm,
         )
     )
     join(
@@ -72,6 +79,7 @@ def command(ticket_path: Path, state: Path, host: str, as_json: bool) -> None:
         ticket,
         inference_url=f"https://{host}:{settings.peer_port}",
         clock=SystemClock(),
+        attester=attester_of(settings),
     )
     write_settings(folder.settings, settings)
     if as_json:

@@ -103,6 +103,11 @@ def _node_row(node: "NodeStatus") -> tuple[str, ...]:
     p95 = seen.window.latency_ms_p95 if seen else None
     models = ", ".join(f"{m.name} v{m.version}" for m in seen.models) if seen else "-"
     reason = (seen.reason or seen.refusal or ", ".join(seen.rules_active)) if seen else ""
+    stands = node.attestation
+    if stands.state in ("late", "quarantine"):
+        reason = f"{stands.state}, {stands.reason}"
+    elif stands.state == "no-tpm":
+        reason = f"no TPM  {reason}".rstrip()
     return (
         node.node,
         f"{SHAPES.get(node.state, '?')} {node.state}",

@@ -12,6 +12,7 @@ from skerry.cli.trust_ban import ban, lift, remove
 from skerry.cli.trust_explain import explain
 from skerry.cli.trust_holder import holder
 from skerry.cli.trust_publish import publish
+from skerry.cli.trust_reference import reference
 from skerry.cli.trust_rotate import renew, rotate
 from skerry.cli.trust_rotate_ca import command as rotate_ca
 from skerry.cli.trust_secret import new_passphrase, open_keys
@@ -41,6 +42,7 @@ _VERBS = (
     ban,
     lift,
     remove,
+    reference,
 )
 _PEOPLE = (user, login, logout, token, explain, *TWO)
 for verb in (*_VERBS, *_PEOPLE):
@@ -191,9 +193,10 @@ def _holders(out: Path, names: str, threshold: str) -> "Holders | None":
     show_default=True,
     help="How long the ticket works.",
 )
+@click.option("--ek", default="", help="SHA-256 of a TPM's EK certificate: that machine only.")
 @folder_option
 @json_option
-def ticket(node: str, out: Path, minutes: int, folder: Path, as_json: bool) -> None:
+def ticket(node: str, out: Path, minutes: int, ek: str, folder: Path, as_json: bool) -> None:
     """Make a join ticket for one node: it says where to go and whom to trust, and works once."""
     import msgspec
 
@@ -211,7 +214,7 @@ def ticket(node: str, out: Path, minutes: int, folder: Path, as_json: bool) -> N
         known = ", ".join(one.name for one in fleet.sites)
         raise UsageError(f"the fleet file has no site {site_name!r}", f"it has {known}") from None
     region = reach(folder).region(site.region)
-    made = region.ticket(site.name, int(number), life_s=minutes * SECONDS_PER_MINUTE)
+    made = region.ticket(site.name, int(number), life_s=minutes * SECONDS_PER_MINUTE, ek_sha256=ek)
     made = msgspec.structs.replace(made, fleet=fleet.name, tier=site.tier)
     write_private(out, msgspec.json.encode(made))
     if as_json:  # never the token itself: output ends up in logs

@@ -20,9 +20,11 @@ from skerry.base.errors import Exit, SkerryError
 from skerry.client.operator import Operator
 from skerry.client.release import CHANNEL, ROLE, NextRelease, newest_release, next_release
 from skerry.client.signing import sign_release
+from skerry.fleet.attestation import reference_of
 from skerry.fleet.desired import access_of, policy_of
 from skerry.schema.access import AccessPolicy, access_target
 from skerry.schema.api import ApplyReply
+from skerry.schema.attestation import Mode, Reference, reference_target
 from skerry.schema.fleet import Fleet, Model
 from skerry.schema.model import Manifest, manifest_target
 from skerry.schema.policy import Policy, policy_target
@@ -104,6 +106,9 @@ def seal(
     access = _access(fleet, signed.get(access_target(fleet.name)), central)
     if access is not None:
         new[access_target(fleet.name)] = access
+    reference = _reference(fleet, repository.parent, signed, central)
+    if reference is not None:
+        new[reference_target(fleet.name)] = reference
     release = _release(fleet, policy_sha256, signed, central)
     new |= release.files
     if new or release.facts:
@@ -210,3 +215,17 @@ def _policy(fleet: Fleet, published: _Target | None, central: Operator) -> tuple
         generation = known.generation + 1
     data = msgspec.json.encode(policy_of(fleet, generation))
     return data, hashlib.sha256(data).hexdigest()
+
+
+def _reference(
+    fleet: Fleet, home: Path, signed: dict[str, _Target], central: Operator
+) -> bytes | None:
+    """Return the reference values to sign, if they changed; a fleet without them signs none."""
+    path = reference_target(fleet.name)
+    if path not in signed:
+        wanted = reference_of(fleet, home, 1)
+        return None if wanted.mode is Mode.OFF else msgspec.json.encode(wanted)
+    known = msgspec.json.decode(central.target(path, signed[path].hashes.sha256), type=Reference)
+    if reference_of(fleet, home, known.generation) == known:
+        return None
+    return msgspec.json.encode(reference_of(fleet, home, known.generation + 1))

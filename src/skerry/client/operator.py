@@ -208,9 +208,13 @@ class Operator:
         request = api.RolloutRequest(reason=reason, any_time=any_time)
         return self._post(f"/v1/rollout/{quote(verb)}", request, api.RolloutStatus)
 
-    def ticket(self, site: str, number: int, *, life_s: float = 900.0) -> api.JoinTicket:
-        """Ask a region for a join ticket."""
-        request = api.TokenRequest(site=site, number=number, life_s=life_s)
+    def ticket(
+        self, site: str, number: int, *, life_s: float = 900.0, ek_sha256: str = ""
+    ) -> api.JoinTicket:
+        """Ask a region for a join ticket; with an EK only that machine may use it."""
+        request = api.TokenRequest(
+            site=site, number=number, life_s=life_s, ek_sha256=ek_sha256.lower()
+        )
         return self._post("/v1/tokens", request, api.JoinTicket)
 
     def custody_machines(self) -> list[str]:

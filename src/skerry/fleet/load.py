@@ -5,12 +5,13 @@
 `load_fleet` is what every verb calls. `load_checked` also gives the advice, each with
 its place, for `skerry check`.
 
-Errors:  FleetFileError (exit code 3) with every problem; LockError.
+Errors:  FleetFileError (exit code 3) with every problem; LockError; ReferenceFileError.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry.fleet.attestation import with_files
 from skerry.fleet.lint import lint
 from skerry.fleet.resolve import resolve
 from skerry.schema.file_errors import FleetFileError, Grade, Problem
@@ -48,7 +49,7 @@ def load_checked(path: Path) -> Checked:
     errors = tuple(problem for problem in advice if problem.grade is Grade.ERROR)
     if errors:
         raise FleetFileError(source.name, _in_order(errors))
-    return Checked(resolution.fleet, advice)
+    return Checked(with_files(resolution.fleet, home), advice)
 
 
 def load_fleet(path: Path) -> Fleet:

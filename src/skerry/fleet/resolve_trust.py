@@ -3,18 +3,22 @@
 from skerry.fleet.findings import Findings
 from skerry.fleet.tables import machine_types
 from skerry.schema.access import ROLES, TWO_PERSON_ABLE, Action
+from skerry.schema.attestation import Mode
 from skerry.schema.custody import CustodyPolicy, Signer, Step
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.tamper import Reaction, TamperPolicy
-from skerry.schema.trust import Access, Trust, Updates
+from skerry.schema.trust import Access, Attestation, Trust, Updates
 from skerry.trust.custody_errors import SignerError
 from skerry.trust.custody_sign import public_key
+
+_FILES = {"makers": "TPM makers' certificates", "reference": "reference values"}
 
 
 def resolve_trust(file: FleetFile, notes: Findings) -> Trust:
     """Return what the fleet demands; what is wrong goes into `notes`."""
     return Trust(
         access=_access(file, notes),
+        attestation=_attestation(file, notes),
         tamper=_tamper(file, notes),
         custody=_custody(file, notes),
         updates=_updates(file, notes),
@@ -37,6 +41,28 @@ def _updates(file: FleetFile, notes: Findings) -> Updates:
         min_release=updates.min_release,
         hw={model: tuple(sorted(set(kinds))) for model, kinds in updates.hw.items()},
         needs={model: tuple(sorted(set(others))) for model, others in updates.needs.items()},
+    )
+
+
+def _attestation(file: FleetFile, notes: Findings) -> Attestation:
+    wanted, at = file.trust.attestation, ("trust", "attestation")
+    modes = [mode.value for mode in Mode]
+    if wanted.mode not in modes:
+        notes.unknown((*at, "mode"), "mode", wanted.mode, modes)
+        return Attestation()
+    mode = Mode(wanted.mode)
+    if mode is not Mode.OFF:
+        for name in ("makers", "reference"):
+            if not getattr(wanted, name):
+                what = f"`mode: {mode}` needs a file of {_FILES[name]}"
+                notes.bad_value((*at, "mode"), what, f"add `{name}: FILE`")
+    return Attestation(
+        mode=mode,
+        makers=wanted.makers,
+        reference=wanted.reference,
+        secure_boot=wanted.secure_boot,
+        report_s=notes.quantity(wanted.report, "s", (*at, "report"), low=10, high=86_400),
+        holds_s=notes.quantity(wanted.holds, "s", (*at, "holds"), low=60),
     )
 
 

@@ -25,6 +25,8 @@ from skerry.base.files import FolderLock
 from skerry.base.ids import new_boot_id
 from skerry.base.processes import rss_bytes
 from skerry.base.units import MS_PER_SECOND
+from skerry.node.attestation import Reporting
+from skerry.node.attester import Attester, attester_of
 from skerry.node.audit_link import AuditLink
 from skerry.node.containers import Containers
 from skerry.node.errors import NotJoinedError
@@ -51,6 +53,9 @@ from skerry.spine.audit import Audit
 from skerry.spine.journal import JournalReader
 from skerry.spine.outbox import Outbox, OutboxLimits
 from skerry.trust.anchors import issuer_key_ids
+from skerry.trust.attest.nv_counter import NvCounter
+from skerry.trust.attest.sealer import Sealer
+from skerry.trust.attest.tpm import opener
 from skerry.trust.spiffe import node_id
 from skerry.trust.update_client import UpdateClient
 
@@ -102,6 +107,7 @@ class Agent:
                 first,
                 clock,
                 mirrors=others,
+                counter=NvCounter(opener(settings.tpm)) if settings.tpm else None,
             ),
             mirror,
             clock=clock,
@@ -123,6 +129,8 @@ class Agent:
             on_note=self._note,
             on_away=lambda: self._renewal.hurry(),
         )
+        attester = attester_of(settings)
+        self._reporting = self._make_reporting(attester) if attester else None
         self._renewal = Renewal(
             self._files,
             region_url=region_address(settings),
@@ -132,6 +140,7 @@ class Agent:
             rng=self._rng,
             on_renewed=self._renewed,
             on_failed=self._note,
+            attester=attester,
         )
         self._watch = self._make_watch() if settings.sensors else None
         self._stop, self._keys_gone = asyncio.Event(), False
@@ -157,6 +166,8 @@ class Agent:
                     tasks.start_soon(self._watch.run)
                 link = AuditLink(self._settings, self._files)
                 tasks.start_soon(self._audit.run, link.bring, self._note, self._checkpoint)
+                if self._reporting is not None:
+                    tasks.start_soon(self._reporting.run)
                 if announce:
                     line = {"ready": True, "pid": os.getpid(), "node": self._settings.node}
                     os.write(1, msgspec.json.encode(line) + b"\n")
@@ -300,6 +311,25 @@ class Agent:
             on_sent=self._link.records_waiting,
             on_quarantine=self._quarantined,
             on_keys_gone=self._lose_keys,
+            on_note=self._note,
+            sealers=self._sealers(),
+        )
+
+    def _sealers(self) -> tuple[Sealer, ...]:
+        """Return what an opened lid takes from this machine's TPM, where it has one."""
+        tpm = self._settings.tpm
+        return (Sealer(opener(tpm), self._folder.sealed_key),) if tpm else ()
+
+    def _make_reporting(self, attester: Attester) -> Reporting:
+        return Reporting(
+            attester,
+            self._folder,
+            self._files,
+            url=region_address(self._settings),
+            host=self._settings.region_host,
+            clock=self._clock,
+            rng=self._rng,
+            on_change=self._quarantined,
             on_note=self._note,
         )
 

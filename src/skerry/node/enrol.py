@@ -15,11 +15,14 @@ import msgspec
 
 from skerry.base.clock import Clock
 from skerry.base.https import https_call
+from skerry.node.attester import Attester, Post
 from skerry.node.errors import JoinRefusedError, RenewalError
 from skerry.node.identity import IdentityFiles
 from skerry.schema.api import ErrorReply, IdentityReply, IdentityRequest, JoinTicket, TrustReply
+from skerry.schema.attestation import Verdict
 from skerry.spine.nats_jwt import new_user_key
 from skerry.trust.anchors import CHAIN_BYTES_MAX
+from skerry.trust.attest.errors import TpmError
 from skerry.trust.enrol import enrol_request, load_or_create_enrolment_key
 from skerry.trust.identity import create_csr, key_to_pem, new_key
 from skerry.trust.spiffe import SpiffeId
@@ -29,8 +32,17 @@ REPLY_BYTES_MAX = 2 * CHAIN_BYTES_MAX
 Document = TypeVar("Document")
 
 
-def join(files: IdentityFiles, ticket: JoinTicket, *, inference_url: str, clock: Clock) -> None:
+def join(
+    files: IdentityFiles,
+    ticket: JoinTicket,
+    *,
+    inference_url: str,
+    clock: Clock,
+    attester: Attester | None = None,
+) -> None:
     """Enrol this machine with a ticket. Safe to repeat after a crash, with the same ticket.
+
+    With an attester the machine shows first, by its TPM, what it is and what it booted.
 
     Raises `JoinRefusedError` where the region is not the one that the ticket names, or
     refuses; the state folder is then as it was.
@@ -57,6 +69,7 @@ def join(files: IdentityFiles, ticket: JoinTicket, *, inference_url: str, clock:
             inference_url=inference_url,
             token=ticket.token,
             clock=clock,
+            attester=attester,
         )
     except (OSError, http.client.HTTPException, msgspec.DecodeError, _RefusedError) as error:
         raise JoinRefusedError(ticket.region_url, str(error)) from error
@@ -70,6 +83,7 @@ def renew(
     inference_url: str,
     clock: Clock,
     name: SpiffeId | None = None,
+    attester: Attester | None = None,
 ) -> None:
     """Fetch the next certificate and login from the region; raises `RenewalError`.
 
@@ -85,7 +99,17 @@ def renew(
             inference_url=inference_url,
             token="",
             clock=clock,
+            attester=attester,
         )
+    except (OSError, http.client.HTTPException, msgspec.DecodeError, _RefusedError) as error:
+        raise RenewalError(url, str(error) or type(error).__name__) from error
+
+
+def report(attester: Attester, files: IdentityFiles, *, url: str, host: str) -> Verdict:
+    """Show the region what this machine is now; raises `RenewalError`, `TpmError`."""
+    try:
+        tls = client_context(None, files.roots.read_bytes())
+        return attester.show(str(files.load().id), _post(url, host, tls))
     except (OSError, http.client.HTTPException, msgspec.DecodeError, _RefusedError) as error:
         raise RenewalError(url, str(error) or type(error).__name__) from error
 
@@ -104,12 +128,15 @@ def _ask_identity(
     inference_url: str,
     token: str,
     clock: Clock,
+    attester: Attester | None,
 ) -> None:
     key, nats_key = new_key(), new_user_key()
+    csr_pem, tls = create_csr(key, name), client_context(None, roots_pem)
+    shown = "" if attester is None else _show(attester, name, url, host, tls, csr_pem, token)
     proof = enrol_request(
         load_or_create_enrolment_key(files.enrolment_key),
         name,
-        create_csr(key, name),
+        csr_pem,
         now_unix_s=clock.unix_s(),
         token=token,
     )
@@ -120,8 +147,10 @@ def _ask_identity(
         want_site_authority=files.wants_site_authority(now_unix_s=clock.unix_s()),
     )
     path = "/v1/join" if token else "/v1/renew"
-    tls = client_context(None, roots_pem)
-    reply = _call(url, host, tls, "POST", path, request, IdentityReply)
+    try:
+        reply = _call(url, host, tls, "POST", path, request, IdentityReply)
+    except _RefusedError as error:
+        raise _RefusedError(f"{error}{shown}") from error
     files.keep(
         reply,
         key_pem=key_to_pem(key),
@@ -129,6 +158,33 @@ def _ask_identity(
         now_unix_s=clock.unix_s(),
         joining=bool(token),
     )
+
+
+def _show(
+    attester: Attester,
+    name: SpiffeId,
+    url: str,
+    host: str,
+    tls: ssl.SSLContext,
+    csr_pem: bytes,
+    token: str,
+) -> str:
+    """Attest for a request; return what went wrong, to be told if the region then says no.
+
+    Whether it must succeed is for the region to say: a fleet may not demand it.
+    """
+    try:
+        verdict = attester.show(str(name), _post(url, host, tls), csr_pem=csr_pem, token=token)
+    except (_RefusedError, TpmError) as error:
+        return f"; before that: {error}"
+    return "" if verdict.passed else f"; its verdict: {verdict.reasons[0]}, {verdict.details[0]}"
+
+
+def _post(url: str, host: str, tls: ssl.SSLContext) -> Post:
+    def post(path: str, body: object, kind: type[Document]) -> Document:
+        return _call(url, host, tls, "POST", path, body, kind)
+
+    return post
 
 
 def _call(

@@ -136,6 +136,16 @@ class NodeFolder:
         return self.root / "quarantine.json"
 
     @property
+    def attestation(self) -> Path:
+        """When the machine last passed attestation, and how long that holds."""
+        return self.root / "attestation.json"
+
+    @property
+    def sealed_key(self) -> Path:
+        """The data-at-rest key, sealed to this machine's TPM and boot."""
+        return self.root / "sealed.json"
+
+    @property
     def tamper(self) -> Path:
         """What the tamper sensors saw, as signed events and as a raw series."""
         return self.root / "tamper"

@@ -18,6 +18,7 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.base.ids import new_boot_id
+from skerry.node.attester import attester_of
 from skerry.node.enrol import renew
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
@@ -100,6 +101,7 @@ async def _come_back(files: IdentityFiles, settings: NodeSettings, clock: Clock)
         inference_url=f"https://{settings.host}:{settings.peer_port}",
         clock=clock,
         name=name,
+        attester=attester_of(settings),
     )
     retry_s, waited_s = RETRY_S_FIRST, RETRY_S_FIRST
     while not files.identity.exists():

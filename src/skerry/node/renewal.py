@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
+from skerry.node.attester import Attester
 from skerry.node.enrol import renew
 from skerry.node.errors import RenewalError
 from skerry.node.identity import IdentityFiles, issued_by_site
@@ -44,12 +45,13 @@ class Renewal:
         rng: random.Random,
         on_renewed: OnRenewed,
         on_failed: Callable[[str], None],
+        attester: Attester | None = None,
     ) -> None:
         self._files = files
         self._url, self._host, self._inference_url = region_url, region_host, inference_url
         self._clock, self._rng = clock, rng
         self._on_renewed, self._on_failed = on_renewed, on_failed
-        self._hurry = anyio.Event()
+        self._hurry, self._attester = anyio.Event(), attester
 
     def hurry(self) -> None:
         """Renew soon: an authority above this node's certificate is being left."""
@@ -104,6 +106,7 @@ class Renewal:
             host=self._host,
             inference_url=self._inference_url,
             clock=self._clock,
+            attester=self._attester,
         )
 
     async def _alone_if_late(self) -> bool:

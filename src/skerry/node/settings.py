@@ -95,6 +95,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Bound for the memory of all loaded models together, in bytes; 0 for none."""
     upstream_hosts: tuple[str, ...] = ()
     """Hosts other than loopback that the server behind a model may be at."""
+    tpm: str = ""
+    """The machine's TPM 2.0, for example `device:/dev/tpmrm0`; empty for none."""
+    event_log: str = "/sys/kernel/security/tpm0/binary_bios_measurements"
+    """Where the firmware's event log can be read."""
     tick_s: float = 10.0
     """Longest time between two looks at the region for a new desired state, in seconds."""
     status_s: float = 2.0

@@ -35,7 +35,7 @@ class RegionAccess:
         self.gate = Gate(fleet, self._store, note=note, clock=clock)
         self._channel = AccessChannel(place.access_policy, fleet)
         self._adopt()
-        self._verified = UpdateClient(
+        self.verified = UpdateClient(
             place.verified, place.tuf_root.read_bytes(), fetch_from(mirror), clock
         )
         self._looked = False
@@ -47,17 +47,22 @@ class RegionAccess:
         """Let go of the store."""
         self._store.close()
 
-    def take_policy(self, *, changed: bool) -> None:
-        """Take the policy from the mirror where it changed, or was not looked at yet. Blocking."""
+    def take_policy(self, *, changed: bool) -> bool:
+        """Take the policy from the mirror where it changed, or was not looked at yet. Blocking.
+
+        Says whether `verified` was brought up to date.
+        """
         if not changed and self._looked:
-            return
+            return False
         try:
-            self._verified.refresh()
-            if self._channel.accept(self._verified):
+            self.verified.refresh()
+            if self._channel.accept(self.verified):
                 self._adopt()
             self._looked = True
         except SkerryError as error:
             log.error("access policy: %s", error)
+            return False
+        return True
 
     def _adopt(self) -> None:
         if self._channel.document is not None:
@@ -66,7 +71,7 @@ class RegionAccess:
     def _residency(self) -> Policy | None:
         """Return the residency policy, verified; None where there is none."""
         try:
-            data = self._verified.target_bytes(policy_target(self._fleet))
+            data = self.verified.target_bytes(policy_target(self._fleet))
             return msgspec.json.decode(data, type=Policy)
         except (SkerryError, msgspec.DecodeError):
             return None

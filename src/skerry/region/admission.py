@@ -20,6 +20,7 @@ from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.spine.https_server import CallInvalidError
 from skerry.spine.nats_jwt import ServerKit, check_user_public, issue_node
 from skerry.trust.anchors import AnchorStore
+from skerry.trust.attest.desk import Desk
 from skerry.trust.authority import Authority
 from skerry.trust.enrol import EnrolRequest, admit_join, admit_renewal, new_token
 from skerry.trust.registry import Registry
@@ -45,12 +46,14 @@ class Admission:
         clock: Clock,
         region_url: str,
         nats_url: str,
+        desk: Desk,
         note: Callable[[AuditEvent], object] = lambda _: None,
     ) -> None:
         self._settings, self._authority, self._kit = settings, authority, kit
         self._registry, self._roster, self._clock = registry, roster, clock
         self._anchors, self._tuf_root = anchors, tuf_root
-        self._region_url, self._nats_url, self._note = region_url, nats_url, note
+        self._region_url, self._nats_url = region_url, nats_url
+        self._desk, self._note = desk, note
         self._host = region_id(settings.domain, settings.region).host
 
     def ticket(self, request: TokenRequest, by: str = "") -> JoinTicket:
@@ -76,6 +79,8 @@ class Admission:
             )
         )
         token = new_token(self._registry, spiffe_id, now_unix_s=now_unix_s, life_s=request.life_s)
+        if request.ek_sha256:
+            self._desk.bind_token(token, request.ek_sha256)
         return JoinTicket(
             region_url=self._region_url,
             region_host=self._host,
@@ -99,7 +104,10 @@ class Admission:
         proof = EnrolRequest(**{name: getattr(request, name) for name in names})
         now_unix_s = self._clock.unix_s()
         decide = admit_join if joining else admit_renewal
+        token = request.token if joining else ""
+        self._desk.demand(request.spiffe_id, request.csr_pem, token)
         spiffe_id = decide(self._registry, proof, now_unix_s=now_unix_s)
+        self._desk.admitted(request.spiffe_id, request.csr_pem, token)
         ends_unix_s = min(
             now_unix_s + self._settings.certificate_life_s, self._authority().ends_unix_s
         )

@@ -23,6 +23,7 @@ from skerry.base.files import FolderLock
 from skerry.region import clones
 from skerry.region.access import RegionAccess
 from skerry.region.admission import Admission
+from skerry.region.attestation import AttestationApi, SignedReference
 from skerry.region.blob_cache import BlobCache
 from skerry.region.ends import region_ends
 from skerry.region.http_api import RegionApi
@@ -33,6 +34,7 @@ from skerry.region.settings import RegionFolder, RegionSettings, read_settings, 
 from skerry.region.signer import NodeSigner
 from skerry.region.upstream import Upstream
 from skerry.schema.api import AuthorityGrant, Health, Nudge, Refused, RegistryPush
+from skerry.schema.attestation import AttestationState, Mode
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note, unwritten
 from skerry.spine import subjects
 from skerry.spine.audit import Audit
@@ -48,6 +50,8 @@ from skerry.spine.nats_server import free_port
 from skerry.spine.relay import Relay
 from skerry.spine.served_nats import ServedNats
 from skerry.trust.anchors import AnchorStore, issuer_key_ids
+from skerry.trust.attest.desk import Desk
+from skerry.trust.attest.records import Records
 from skerry.trust.authority import Authority
 from skerry.trust.authority_change import AuthorityKeeper
 from skerry.trust.registry import SqliteRegistry
@@ -59,6 +63,8 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 CLONE_LOOK_S = 2.0
 """Time between two looks for logins that are used twice."""
+ATTESTATION_TICK_S = 10.0
+"""Longest time until a missed report is seen."""
 
 
 class Region:
@@ -82,7 +88,7 @@ class Region:
         self._nats_url = f"tls://{address}:{settings.nats_port}"
         self._note: Note = unwritten
         self._cloned: set[str] = set()
-        self._look, self._tell = anyio.Event(), anyio.Event()
+        self._look, self._tell, self._judged = anyio.Event(), anyio.Event(), anyio.Event()
         self._central_unix_s: float | None = None
         self._mirrored_unix_s: float | None = None
         self._account_jwt = self._signer.kit.account_jwt
@@ -104,6 +110,10 @@ class Region:
             stack.callback(self._registry.close)
             self._roster = Roster(place.roster)
             stack.callback(self._roster.close)
+            records = Records(place.machines)
+            stack.callback(records.close)
+            self._reference = SignedReference(place.reference, settings.fleet)
+            self._desk = Desk(records, lambda: self._reference.current, self._clock)
             self._upstream = Upstream(
                 settings.central_url, central_id(settings.domain).host, self._served.client_tls
             )
@@ -154,6 +164,7 @@ class Region:
                 region_url=self._url,
                 nats_url=self._nats_url,
                 note=audit.ledger.note_now,
+                desk=self._desk,
             )
             access = self._access = RegionAccess(
                 place, settings.fleet, self._mirror.folder, note=self._note, clock=self._clock
@@ -192,7 +203,8 @@ class Region:
                 )
             )
             papers = PapersApi(self._upstream, self._clock)
-            apis = (api, authority_api, access.api, ends, papers)
+            attestation = AttestationApi(self._desk, self._note, lambda: self._judged.set())
+            apis = (api, authority_api, access.api, ends, papers, attestation)
             self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],
@@ -207,6 +219,7 @@ class Region:
                 tasks.start_soon(self._restarting, relay.run)
                 tasks.start_soon(self._mirror_loop)
                 tasks.start_soon(self._registry_loop)
+                tasks.start_soon(self._attestation_loop)
                 tasks.start_soon(self._served.renew, rng)
                 tasks.start_soon(self._served.watch)
                 tasks.start_soon(audit.run, self._upstream.checkpoint, log.warning)
@@ -230,13 +243,20 @@ class Region:
             try:
                 changed = await to_thread.run_sync(self._mirror.refresh)
                 self._central_unix_s = self._mirrored_unix_s = self._clock.unix_s()
-                await to_thread.run_sync(partial(self._access.take_policy, changed=changed))
+                await to_thread.run_sync(partial(self._take_signed, changed=changed))
                 if changed:
                     await self._nudge_sites()
             except (SkerryError, OSError) as error:
                 log.warning("mirror: %s", error)
             with anyio.move_on_after(self._settings.mirror_tick_s):
                 await self._look.wait()
+
+    def _take_signed(self, *, changed: bool) -> None:
+        """Verify what this process itself goes by: who may do what, and what machines may boot."""
+        if self._access.take_policy(changed=changed) and self._reference.accept(
+            self._access.verified
+        ):
+            anyio.from_thread.run_sync(self._judged.set)
 
     async def _nudge_sites(self, role: str = "desired") -> None:
         """Tell every site of the region that something new can be fetched here."""
@@ -255,7 +275,7 @@ class Region:
             region=self._settings.region,
             region_url=self._url,
             nats_url=self._nats_url,
-            nodes=tuple(self._roster.nodes(bans)),
+            nodes=tuple(self._roster.nodes(bans, self._desk.stands)),
             revoked_logins=tuple(revoked),
             anchors_version=self._anchors.version,
             issuers=issuer_key_ids(self._served.identity.chain_pem),
@@ -264,8 +284,28 @@ class Region:
     def _refused(self) -> Refused:
         """Return whom nodes have to refuse: the banned, and all below what they hold."""
         banned = set(self._registry.bans())
+        silent = AttestationState.QUARANTINE
+        away = banned | {name for name, state in self._standing().items() if state is silent}
         held = self._roster.site_authorities(banned, self._clock.unix_s()) if banned else b""
-        return Refused(ids=tuple(sorted(banned)), authorities_pem=held)
+        return Refused(ids=tuple(sorted(away)), authorities_pem=held)
+
+    def _standing(self) -> dict[str, AttestationState]:
+        """Return how each node stands with its machine; empty where nothing is demanded."""
+        names = self._roster.names() if self._desk.mode is not Mode.OFF else []
+        return {name: self._desk.stands(name).state for name in names}
+
+    async def _attestation_loop(self) -> None:
+        """Tell central and the sites whenever a node stands otherwise than before."""
+        known: dict[str, AttestationState] = {}
+        while True:
+            found = await to_thread.run_sync(self._standing)
+            if found != known:
+                known = found
+                self._tell.set()
+                await self._nudge_sites("anchors")
+            with anyio.move_on_after(ATTESTATION_TICK_S):
+                await self._judged.wait()
+            self._judged = anyio.Event()
 
     async def _registry_loop(self) -> None:
         """Tell central who is here: after each change, at each tick, until it has heard."""

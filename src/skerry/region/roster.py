@@ -8,10 +8,12 @@ Units:   unix seconds.
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from skerry.base.files import PRIVATE_FILE_MODE
 from skerry.schema.api import Registration
+from skerry.schema.attestation import Stands
 from skerry.trust.spiffe import SpiffeId
 
 
@@ -82,7 +84,13 @@ class Roster:
             if SpiffeId.parse(name).host == host
         }
 
-    def nodes(self, bans: dict[str, str]) -> list[Registration]:
+    def names(self) -> list[str]:
+        """Return the id of every node."""
+        return [name for name, _, _ in self._rows()]
+
+    def nodes(
+        self, bans: dict[str, str], stands: Callable[[str], Stands] = lambda _: Stands()
+    ) -> list[Registration]:
         """Return every node, by id, as central wants to hear of it."""
         found = []
         for name, url, joined_unix_s in self._rows():
@@ -96,6 +104,7 @@ class Roster:
                     joined_unix_s=joined_unix_s,
                     banned=name in bans,
                     ban_reason=bans.get(name, ""),
+                    attestation=stands(name),
                 )
             )
         return found

@@ -3,6 +3,8 @@
     region.json      settings, as below
     keys/            authority.pem (the region's own), roots.pem, nats.json, 1.root.json
     enrolment.db     tokens, enrolment keys, bans
+    machines.db      each node's TPM and its last verdict
+    reference.json   what machines may boot, as last accepted
     roster.db        nodes, where they are reached, their live logins
     mirror/          metadata and targets carried from central
     blobs/           model bytes, each fetched once
@@ -122,6 +124,16 @@ class RegionFolder:
     def verified(self) -> Path:
         """What this process itself has verified of the mirror."""
         return self.folder / "verified"
+
+    @property
+    def machines(self) -> Path:
+        """TPMs and their last verdicts."""
+        return self.folder / "machines.db"
+
+    @property
+    def reference(self) -> Path:
+        """Reference values as last accepted."""
+        return self.folder / "reference.json"
 
     @property
     def roster(self) -> Path:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from skerry.schema.attestation import Stands
 from skerry.schema.desired import Desired
 from skerry.schema.drill import DrillRecord
 from skerry.schema.expiry import Alarm
@@ -166,6 +167,8 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     number: int | None = None
     life_s: float = 900.0
+    ek_sha256: str = ""
+    """SHA-256 (hex) of a TPM's EK certificate: only that machine may use the token."""
 
 
 class JoinTicket(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +209,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     joined_unix_s: float
     banned: bool = False
     ban_reason: str = ""
+    attestation: Stands = Stands()
+    """How it stands with its TPM; nothing where the fleet demands nothing."""
 
 
 class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
@@ -365,6 +370,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     banned: bool
     inference_url: str
     observed: Observed | None
+    attestation: Stands = Stands()
 
 
 class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,6 +58,23 @@ class Mode(StrEnum):
     REQUIRED = "required"
 
 
+class AttestationState(StrEnum):
+    """How a node stands, as its region sees it. Nothing where the fleet demands nothing."""
+
+    NONE = ""
+    NO_TPM = "no-tpm"
+    PASSED = "passed"
+    LATE = "late"
+    QUARANTINE = "quarantine"
+
+
+class Stands(msgspec.Struct, frozen=True, kw_only=True):
+    """State and the reason for it, for people."""
+
+    state: AttestationState = AttestationState.NONE
+    reason: str = ""
+
+
 class ChallengeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/attest/challenge`."""
 
@@ -107,8 +124,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     details: tuple[str, ...] = ()
     """One sentence for each reason."""
-    restricted: tuple[str, ...] = ()
-    """Data classes that need a pass, as the policy names them."""
+    report_s: float = 300.0
+    """When the next report is due."""
     holds_s: float = 0.0
     """How long a pass holds for a machine that cannot reach its region."""
 
@@ -138,9 +155,10 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """Whether Secure Boot must be on, as PCR 7's events say."""
     firmware_min: int = 0
     """Least firmware version of the TPM, as quotes carry it."""
-    restricted: tuple[str, ...] = ()
     report_s: float = 300.0
+    """Time between two reports; one missed is told, three are a quarantine."""
     holds_s: float = 30 * 86_400.0
+    """How long a pass holds for a machine that cannot reach its region."""
 
 
 def reference_target(fleet: str) -> str:

@@ -6,6 +6,7 @@
 import msgspec
 
 from skerry.schema.access import TWO_PERSON, Action
+from skerry.schema.attestation import Mode
 from skerry.schema.custody import CustodyPolicy
 from skerry.schema.tamper import TamperPolicy
 
@@ -26,6 +27,21 @@ class Updates(msgspec.Struct, frozen=True, kw_only=True):
     needs: dict[str, tuple[str, ...]] = {}
 
 
+class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+    """What machines must show before they join and renew (`skerry.schema.attestation`)."""
+
+    mode: Mode = Mode.OFF
+    makers: str = ""
+    """File, beside the fleet file, with the makers' certificates."""
+    reference: str = ""
+    """File, beside the fleet file, with reference values."""
+    files_sha256: str = ""
+    """Digest over both files, so that a change in one is a change of the fleet."""
+    secure_boot: bool = True
+    report_s: float = 300.0
+    holds_s: float = 30 * 86_400.0
+
+
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """The resolved `trust:` part of a fleet."""
 
@@ -33,3 +49,4 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     tamper: TamperPolicy = TamperPolicy()
     custody: CustodyPolicy = CustodyPolicy()
     updates: Updates = Updates()
+    attestation: Attestation = Attestation()

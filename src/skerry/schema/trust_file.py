@@ -66,6 +66,23 @@ class UpdatesFile(Authored, frozen=True, kw_only=True):
     """Model to other models that it does not work without."""
 
 
+class AttestationFile(Authored, frozen=True, kw_only=True):
+    """Whether machines must show, by a TPM 2.0, which machine they are and what they booted."""
+
+    mode: str = "off"
+    """`off`, `optional` (machines without a TPM may join, and are marked) or `required`."""
+    makers: str = ""
+    """File with certificates (PEM) of the TPM makers whose chips are taken."""
+    reference: str = ""
+    """File with the digests of what may be booted, from `skerry trust reference`."""
+    secure_boot: bool = True
+    """Whether Secure Boot must be on."""
+    report: Quantity = "5 min"
+    """Time between two reports of a node; three missed are a quarantine."""
+    holds: Quantity = "30 d"
+    """How long a pass holds for a node that cannot reach its region."""
+
+
 class TrustFile(Authored, frozen=True, kw_only=True):
     """What the fleet demands; each part is explained in `docs/reference/fleet-file.md`."""
 
@@ -73,3 +90,4 @@ class TrustFile(Authored, frozen=True, kw_only=True):
     tamper: TamperFile = TamperFile()
     custody: CustodyFile = CustodyFile()
     updates: UpdatesFile = UpdatesFile()
+    attestation: AttestationFile = AttestationFile()

@@ -68,5 +68,4 @@ def reference_of(events: Iterable[Event], roots_pem: str, *, fleet: str = "clini
         mode=Mode.REQUIRED,
         roots_pem=roots_pem,
         components=components_of(events),
-        restricted=("health",),
     )

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -36,6 +36,7 @@ from skerry.trust.attest.tpm import Tpm
 WAIT_S = 10.0
 CERTIFICATE_INDEX = {"EK-ECC256": 0x01C0000A, "EK-RSA2048": 0x01C00002}
 _PORTS = range(21_000, 31_000, 2)
+_BEGIN = datetime(2020, 1, 1, tzinfo=UTC)  # simulated clocks may stand anywhere
 _NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
@@ -102,7 +103,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Any) -> x509.Certificat
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_before(_BEGIN)
         .not_valid_after(_NEVER)
     )
 

@@ -12,13 +12,14 @@ Source:  TCG EK Credential Profile 2.5, section 3.2.
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from skerry.schema.attestation import Reason
-from skerry.trust.attest.errors import AttestationError
+from skerry.trust.attest.errors import AttestationError, ReferenceFileError
 from skerry.trust.attest.public_area import PublicArea
 
 EK_USE = x509.ObjectIdentifier("2.23.133.8.1")
@@ -49,6 +50,18 @@ def check_ek(
     _check_leaf(leaf)
     check_chain(leaf, chain[1:], roots_pem, now_unix_s=now_unix_s)
     return hashlib.sha256(chain_der[0]).hexdigest()
+
+
+def read_makers(path: Path) -> str:
+    """Read a file of makers' certificates (PEM); raises `ReferenceFileError`."""
+    try:
+        text = path.read_text()
+        x509.load_pem_x509_certificates(text.encode())
+    except OSError as error:
+        raise ReferenceFileError(str(path), f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # UnicodeDecodeError too
+        raise ReferenceFileError(str(path), f"holds no certificates: {error}") from error
+    return text
 
 
 def check_chain(

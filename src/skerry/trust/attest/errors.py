@@ -58,25 +58,13 @@ class AttestationRequiredError(AttestationError):
         return "set `tpm` in the node's settings; docs/how-to/require-a-tpm.md"
 
 
-class QuarantinedError(AttestationError):
-    """This node may not open data of this class: its last attestation failed or is too old."""
-
-    code = "E0273"
-    http_status = 503
-
-    def __init__(self, data_class: str, reason: str) -> None:
-        super().__init__(reason, f"this node opens no {data_class} data until it passes again")
-        self.args = (data_class, reason)
-        self.data_class = data_class
-
-
 class TpmError(TrustError):
     """This machine's TPM cannot be used: absent, busy, or it refused a command.
 
     On Linux the user needs access to /dev/tpmrm0 (group `tss`), and `skerry[tpm]` installed.
     """
 
-    code = "E0274"
+    code = "E0273"
     reason = "TPM"
 
     def __init__(self, did: str, why: str) -> None:
@@ -98,7 +86,7 @@ class SealLostError(TpmError):
     This is what sealing is for. Approve the machine again and let it seal anew.
     """
 
-    code = "E0275"
+    code = "E0274"
     reason = "SEAL_LOST"
 
     @property
@@ -110,7 +98,7 @@ class SealLostError(TpmError):
 class ReferenceFileError(TrustError):
     """A file of reference values or of maker roots cannot be used."""
 
-    code = "E0276"
+    code = "E0275"
     reason = "REFERENCE"
 
     def __init__(self, path: str, why: str) -> None:

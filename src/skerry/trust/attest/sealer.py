@@ -83,7 +83,7 @@ class Sealer:
                 why = "the machine booted something else, or was tampered with"
                 raise SealLostError("unsealing", why) from error
 
-    def forget(self, why: str) -> None:
+    def forget(self, why: str = "tampered with") -> None:
         """Make the sealed key useless: extend PCR 14 with the reason, then remove the file.
 
         Removing a file leaves bytes on a disk; the PCR makes sure that they open nothing until

@@ -124,6 +124,7 @@ class Tpm:
             | attribute.FIXEDPARENT
             | attribute.SENSITIVEDATAORIGIN
             | attribute.USERWITHAUTH
+            | attribute.NODA  # else a few power cuts lock it: they count as guesses
             | attribute.RESTRICTED
             | attribute.SIGN_ENCRYPT,
         )

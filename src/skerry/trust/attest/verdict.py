@@ -251,6 +251,6 @@ def _verdict(bad: Iterable[tuple[Reason, str]], reference: Reference) -> Verdict
     return Verdict(
         reasons=tuple(reason for reason, _ in found),
         details=tuple(detail for _, detail in found),
-        restricted=reference.restricted,
+        report_s=reference.report_s,
         holds_s=reference.holds_s,
     )
