@@ -10,6 +10,7 @@ never mixed with those of another, whenever the power fails.
 Errors:  OSError, where the disk is full or broken; what was active is then still active.
 """
 
+import fcntl
 import os
 import shutil
 
@@ -49,10 +50,15 @@ def point_at(folder: NodeFolder, slot: str) -> None:
 
 
 def adopt(folder: NodeFolder) -> None:
-    """Give a state folder its pointer, if it has none: `current.json` was beside it before."""
-    if folder.active.is_symlink():
-        return
-    before = folder.root / "current.json"
-    activate(folder, AcceptedDesired.load(before))
-    before.unlink(missing_ok=True)
-    shutil.rmtree(folder.root / "serving", ignore_errors=True)
+    """Give a state folder its pointer, if it has none: `current.json` was beside it before.
+
+    Worker and agent both ask for it when they start; whoever comes second waits and finds it there.
+    """
+    with (folder.root / ".adopt.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if folder.active.is_symlink():
+            return
+        before = folder.root / "current.json"
+        activate(folder, AcceptedDesired.load(before))
+        before.unlink(missing_ok=True)
+        shutil.rmtree(folder.root / "serving", ignore_errors=True)

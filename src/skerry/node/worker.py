@@ -26,6 +26,7 @@ from skerry.base.ports import free_ports, is_loopback
 from skerry.base.processes import settle
 from skerry.base.sockets import socket_address
 from skerry.learn.explainer import Explainer
+from skerry.node.activation import adopt
 from skerry.node.folder import NodeFolder
 from skerry.node.guard import Guard
 from skerry.node.identity import IdentityFiles
@@ -346,4 +347,5 @@ async def run_worker(state: Path, *, announce: bool) -> None:
         settled = with_free_ports(settings)
         if settled != settings:
             write_settings(folder.settings, settled)
+        adopt(folder)  # a node that has just joined serves nothing yet
         await Worker(folder, settled, SystemClock(), admin_socket).run(announce=announce)
