@@ -55,7 +55,7 @@ class Sealed:
 
     forgotten = 0
 
-    def forget(self) -> None:
+    def forget(self, why: str) -> None:
         self.forgotten += 1
 
 

@@ -181,7 +181,7 @@ class Agent:
                 self._watch.close()
             self._outbox.close()
             if self._keys_gone:  # a renewal that was under way may have brought another
-                forget_keys(self._files, enrolment=False, sealers=())
+                forget_keys(self._files, enrolment=False)
             self._audit.close()
         return self._keys_gone
 

@@ -22,7 +22,7 @@ _PIECE_BYTES = 64 * 1024
 class Sealer(Protocol):
     """Whoever keeps a key that is sealed to this machine and its boot."""
 
-    def forget(self) -> None:
+    def forget(self, why: str) -> None:
         """Make the sealed key unusable until people have sealed it anew."""
         ...
 
@@ -39,7 +39,9 @@ class Forgotten:
         return f"{text}; NOT gone: {', '.join(self.failed)}" if self.failed else text
 
 
-def forget_keys(files: IdentityFiles, *, enrolment: bool, sealers: Sequence[Sealer]) -> Forgotten:
+def forget_keys(
+    files: IdentityFiles, *, enrolment: bool, sealers: Sequence[Sealer] = (), why: str = ""
+) -> Forgotten:
     """Overwrite and remove the keys of a node, and have its sealers forget theirs."""
     paths = [files.identity, files.site_authority, files.login]
     if enrolment:
@@ -53,7 +55,7 @@ def forget_keys(files: IdentityFiles, *, enrolment: bool, sealers: Sequence[Seal
             failed.append(f"{path.name} ({error.strerror})")
     for sealer in sealers:
         try:
-            sealer.forget()
+            sealer.forget(why)
             gone.append("data key")
         except (SkerryError, OSError) as error:
             failed.append(f"data key ({error})")

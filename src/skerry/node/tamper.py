@@ -255,7 +255,10 @@ class TamperWatch:
             words = []
             if order.reaction is Reaction.ZERO:
                 forgotten = forget_keys(
-                    self._files, enrolment=policy.forget_enrolment, sealers=self._sealers
+                    self._files,
+                    enrolment=policy.forget_enrolment,
+                    sealers=self._sealers,
+                    why=f"{order.word} {order.sensor}",
                 )
                 keys_gone = True
                 words.append(str(forgotten))
