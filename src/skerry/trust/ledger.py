@@ -14,6 +14,8 @@ Errors:  LedgerError, LedgerFullError.
 """
 
 import asyncio
+import contextlib
+import logging
 import os
 import queue
 import secrets
@@ -37,6 +39,8 @@ from skerry.trust.ledger_store import LEDGER_FILE, LedgerStore
 from skerry.trust.ledger_tree import consistency_proof
 from skerry.trust.ledger_verify import verify_end
 
+log = logging.getLogger(__name__)
+
 GROUP_ENTRIES_MAX = 100
 GROUP_S_MAX = 0.01
 CHECKPOINT_ENTRIES = 1000
@@ -58,9 +62,11 @@ def free_bytes(folder: Path) -> int:
 
 @dataclass(slots=True)
 class _Waiting:
+    """An event on its way to the disk, and who is told how it ended: a thread, or a loop."""
+
     event: AuditEvent
     at_unix_ms: int
-    done: "Future[int]"
+    done: "Future[int] | asyncio.Future[int]"
 
 
 class Ledger:
@@ -81,7 +87,7 @@ class Ledger:
         if not store.first_key:
             store.set_first_key(str(self._key.public(store.origin)))
         self._settle_key()
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(QUEUE_ENTRIES_MAX)
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         kept = store.last_checkpoint()
         self._signed_size = kept[0] if kept else 0
         self._signed_s = clock.monotonic_s()
@@ -105,33 +111,31 @@ class Ledger:
 
     async def note(self, event: AuditEvent) -> None:
         """Write an event down; returns once it is on disk. If it raises, do not act."""
-        future = self._hand_over(event)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._hand_over(event, future)
         try:
             async with asyncio.timeout(NOTE_S_MAX):
-                await asyncio.wrap_future(future)
+                await future
         except TimeoutError:
             raise self._late() from None
 
     def note_now(self, event: AuditEvent) -> int:
         """Write an event down, from a thread that may block; returns its number."""
+        future: Future[int] = Future()
+        self._hand_over(event, future)
         try:
-            return self._hand_over(event).result(NOTE_S_MAX)
+            return future.result(NOTE_S_MAX)
         except TimeoutError:
             raise self._late() from None
 
-    def _hand_over(self, event: AuditEvent) -> "Future[int]":
-        check_room(event, self._free(self.folder), self._reserve_bytes, str(self.folder))
-        future: Future[int] = Future()
-        waiting = _Waiting(event, int(self._clock.unix_s() * MS_PER_SECOND), future)
+    def _hand_over(self, event: AuditEvent, done: "Future[int] | asyncio.Future[int]") -> None:
         if self._closed:
             raise LedgerError(str(self.folder), "the ledger is closed")
-        try:
-            self._queue.put_nowait(waiting)
-        except queue.Full:
+        if self._queue.qsize() >= QUEUE_ENTRIES_MAX:
             raise LedgerError(
                 str(self.folder), f"{QUEUE_ENTRIES_MAX} events wait for a disk that is too slow"
-            ) from None
-        return future
+            )
+        self._queue.put(_Waiting(event, int(self._clock.unix_s() * MS_PER_SECOND), done))
 
     def _late(self) -> LedgerError:
         return LedgerError(str(self.folder), f"the disk took longer than {NOTE_S_MAX:g} s")
@@ -171,24 +175,30 @@ class Ledger:
 
     def _commit(self, group: list[_Waiting]) -> None:
         """Store a group; who waits hears of it only then."""
-        bodies = [self._body(waiting) for waiting in group]
+        where = str(self.folder)
         try:
-            try:
-                numbers = self.store.append(bodies)
-            except LedgerFullError:  # the last room is for evidence, not for actions
-                if any(is_action(waiting.event) for waiting in group) or not self._give_room():
-                    raise
-                numbers = self.store.append(bodies)
+            free = self._free(self.folder)
+            for waiting in group:
+                check_room(waiting.event, free, self._reserve_bytes, where)
+            numbers = self._append(group)
         except Exception as error:
-            failure = error if isinstance(error, TrustError) else self._broken(error)
             if len(group) > 1:  # one that cannot be written must not take the others with it
                 for waiting in group:
                     self._commit([waiting])
             else:
-                group[0].done.set_exception(failure)
+                failure = error if isinstance(error, TrustError) else self._broken(error)
+                _settle([(group[0].done, failure)])
             return
-        for waiting, number in zip(group, numbers, strict=True):
-            waiting.done.set_result(number)
+        _settle([(one.done, number) for one, number in zip(group, numbers, strict=True)])
+
+    def _append(self, group: list[_Waiting]) -> list[int]:
+        bodies = [self._body(waiting) for waiting in group]
+        try:
+            return self.store.append(bodies)
+        except LedgerFullError:  # the last room is for evidence, not for actions
+            if any(is_action(waiting.event) for waiting in group) or not self._give_room():
+                raise
+            return self.store.append(bodies)
 
     def _body(self, waiting: _Waiting) -> Callable[[int], bytes]:
         def body(seq: int) -> bytes:
@@ -224,8 +234,10 @@ class Ledger:
                     self._change_key()
                 else:
                     self._sign()
-        except (TrustError, OSError):
-            return
+        except (TrustError, OSError) as error:
+            log.error("%s", error)
+        except Exception:  # the thread that writes must outlive whatever went wrong here
+            log.exception("a checkpoint failed")
 
     def _sign(self, next_key: SigningKey | None = None) -> None:
         edge = self.store.edge  # replaced whole by each group, so this one stays as it is
@@ -254,9 +266,7 @@ class Ledger:
             text="the key that signs checkpoints is replaced",
             fields={"key": public},
         )
-        waiting = _Waiting(event, int(self._clock.unix_s() * MS_PER_SECOND), Future())
-        self._commit([waiting])
-        waiting.done.result(0)
+        self._commit_own(event)
         self._sign(new)
         self._settle_key()
 
@@ -278,10 +288,14 @@ class Ledger:
     def _erase(self) -> None:
         """Note each erasure that was asked for, then do it."""
         for erasure in self.people.asked():
-            waiting = _Waiting(erasure.event(), int(self._clock.unix_s() * MS_PER_SECOND), Future())
-            self._commit([waiting])
-            waiting.done.result(0)
+            self._commit_own(erasure.event())
             self.people.erase(erasure.person)
+
+    def _commit_own(self, event: AuditEvent) -> None:
+        """Note what this thread itself is about to do."""
+        done: Future[int] = Future()
+        self._commit([_Waiting(event, int(self._clock.unix_s() * MS_PER_SECOND), done)])
+        done.result(0)
 
     # --- room -------------------------------------------------------------------------
 
@@ -310,10 +324,36 @@ class Ledger:
         while not self._queue.empty():  # who came at the very last moment
             late = self._queue.get_nowait()
             if late is not None:
-                late.done.set_exception(LedgerError(str(self.folder), "the ledger is closed"))
+                _settle([(late.done, LedgerError(str(self.folder), "the ledger is closed"))])
         self._tick()
         self.store.close()
         self.people.close()
+
+
+_Outcome = tuple["Future[int] | asyncio.Future[int]", "int | TrustError"]
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    """Tell who waits how it ended: threads at once, each loop by one call for all of its own."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for done, outcome in outcomes:
+        if isinstance(done, Future):
+            _tell([(done, outcome)])
+        else:
+            loops.setdefault(done.get_loop(), []).append((done, outcome))
+    for loop, own in loops.items():
+        with contextlib.suppress(RuntimeError):  # it has ended, and nobody waits any more
+            loop.call_soon_threadsafe(_tell, own)
+
+
+def _tell(outcomes: list[_Outcome]) -> None:
+    for done, outcome in outcomes:
+        if done.done():
+            continue
+        if isinstance(outcome, int):
+            done.set_result(outcome)
+        else:
+            done.set_exception(outcome)
 
 
 def is_action(event: AuditEvent) -> bool:
