@@ -30,6 +30,7 @@ def rows(session: pytest.Session) -> dict[str, dict[str, Any]]:
         if mark is None:
             continue
         row = found.setdefault(mark.kwargs["row"], {**mark.kwargs, "tests": []})
+        row["off"] = row["off"] | mark.kwargs["off"]
         row["tests"].append(item.nodeid)
     return found
 

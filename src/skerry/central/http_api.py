@@ -51,7 +51,7 @@ from skerry.spine.https_server import (
 from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.anchors import AnchorStore
 from skerry.trust.ledger_desk import Desk
-from skerry.trust.spiffe import Role
+from skerry.trust.spiffe import Role, SpiffeId
 
 BLOB_BYTES_MAX = 16 * 1024**3
 OPERATOR = frozenset({Role.OPERATOR})
@@ -228,8 +228,7 @@ class CentralApi:
 
     async def _put_registry(self, call: Call) -> Reply:
         push = await call.document(api.RegistryPush, bytes_max=api.JSON_BODY_BYTES_MAX)
-        wrong = [node.node for node in push.nodes if node.region != push.region]
-        if push.region != call.caller.region or wrong:
+        if not is_own_region(push, call.caller):
             raise CallRefusedError(
                 f"register nodes of {push.region!r}", str(call.caller), "that region's own process"
             )
@@ -379,3 +378,8 @@ def _by_role(upload: api.MetadataUpload) -> dict[str, bytes]:
         name.removesuffix(".json").rpartition(".")[2]: data
         for name, data in upload.metadata.items()
     }
+
+
+def is_own_region(push: api.RegistryPush, caller: SpiffeId) -> bool:
+    """Say whether a region reports itself, and nodes of its own only."""
+    return push.region == caller.region and all(node.region == push.region for node in push.nodes)

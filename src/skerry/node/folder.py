@@ -13,6 +13,7 @@ whole, so the other side reads the old one or the new one.
     releases/a, b      that, and the one before: links    agent
                        to versions, and current.json
     accepted.json      the newest that was verified       agent
+    access.json        the fleet's own access policy      agent
     committed.json     the last that passed its gate      agent
     memory.json        how far a change has come          agent
     containers.json    ports of model runtimes            agent
@@ -104,6 +105,11 @@ class NodeFolder:
     def accepted(self) -> Path:
         """The newest desired state that was verified, tried or not."""
         return self.root / "accepted.json"
+
+    @property
+    def access(self) -> Path:
+        """The fleet's own access policy as it was verified; what it forbids of data holds here."""
+        return self.root / "access.json"
 
     @property
     def current(self) -> Path:

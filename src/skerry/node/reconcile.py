@@ -42,6 +42,8 @@ from skerry.schema.model import Manifest
 from skerry.schema.observed import Observed
 from skerry.spine.blobs import BlobStore
 from skerry.trust.acceptance import AcceptedDesired, accept_desired
+from skerry.trust.access_channel import AccessChannel
+from skerry.trust.access_errors import PolicyInvalidError
 from skerry.trust.errors import (
     BundleIncomplete,
     UpdateRefused,
@@ -134,11 +136,12 @@ class Reconciler:
             if held is None and self._client.target_sha256(desired_target(self._site)) is None:
                 return  # nothing has been sealed for this site yet
             accepted = accept_desired(self._client, self._site, held=held, hardware=self._hardware)
+            self._take_access(accepted.desired.fleet)
         except UpdateUnreachable:  # the node goes on with what it has, for as long as it must
             if self._away_since_s is None:
                 self._away_since_s = self._clock.monotonic_s()
             return
-        except UpdateRefused as error:
+        except (UpdateRefused, PolicyInvalidError) as error:
             refusal = f"{error.reason}: {error}"
             if refusal != self.standing.refusal:
                 self.standing.refusal = refusal
@@ -148,6 +151,12 @@ class Reconciler:
         if accepted is not held:
             accepted.save(self._folder.accepted)
             self.standing.accepted = accepted
+
+    def _take_access(self, fleet: str) -> None:
+        """Keep a newer access policy for the worker, which prepares it and goes by it."""
+        channel = AccessChannel(self._folder.access, fleet, check=lambda _: None)
+        if channel.accept(self._client):
+            self._wake_worker()
 
     def _raise_alarms(self) -> None:
         """Tell once, and report while it lasts, that news or files may be held back."""

@@ -53,6 +53,8 @@ from skerry.serve.server import Server
 from skerry.serve.settings import ServeSettings
 from skerry.spine.journal import JournalWriter
 from skerry.trust.acceptance import AcceptedDesired
+from skerry.trust.access_channel import AccessChannel
+from skerry.trust.access_data import forbids_of
 from skerry.trust.spiffe import node_id
 from skerry.trust.tls import LiveServerContext, client_context
 
@@ -141,7 +143,9 @@ class Worker:
         accepted = AcceptedDesired.load(self._folder.current)
         if accepted is not None and self._router is not None:
             self._accepted = accepted
-            self._router.update(accepted.desired, accepted.policy)
+            access = AccessChannel(self._folder.access, accepted.desired.fleet).document
+            forbids = forbids_of(access, accepted.policy)
+            self._router.update(accepted.desired, accepted.policy, forbids=forbids)
             self._judge_rules()
 
     def _heed_quarantine(self) -> None:

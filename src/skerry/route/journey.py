@@ -22,7 +22,7 @@ from skerry.schema.desired import Peer
 from skerry.schema.oip import InferRequest
 from skerry.schema.policy import Policy
 from skerry.schema.route_trace import RouteTrace
-from skerry.trust.residency import MODEL_UNKNOWN, Refusal, ResidencyTable
+from skerry.trust.residency import MODEL_UNKNOWN, Forbids, Refusal, ResidencyTable
 
 DEADLINE_S: Final = 10.0
 """For requests that state none; a node's own model limit is stricter."""
@@ -54,11 +54,12 @@ def table_of(
     *,
     node: str,
     before: Sequence[Candidate] = (),
+    forbids: Forbids | None = None,
 ) -> Table:
     """Return new tables for a node; what is known of peers that stay is kept from `before`."""
     known = {(old.peer.node, old.peer.url): old.health for old in before}
     return Table(
-        None if policy is None else ResidencyTable(policy),
+        None if policy is None else ResidencyTable(policy, forbids),
         {tier: index for index, tier in enumerate(tier_order)},
         tuple(
             Candidate(peer, known.get((peer.node, peer.url)) or Health(peer.round_trip_ms / 1000))

@@ -50,6 +50,7 @@ from skerry.schema.oip import (
 from skerry.schema.policy import Place, Policy
 from skerry.schema.route import RouteSettings
 from skerry.schema.route_trace import RouteTrace
+from skerry.trust.residency import Forbids
 
 
 class Router:
@@ -107,7 +108,7 @@ class Router:
         self._special = self._find_special({})
         self._table = table_of(policy, tier_order, peers, standins or {}, node=node)
 
-    def update(self, desired: Desired, policy: Policy) -> None:
+    def update(self, desired: Desired, policy: Policy, *, forbids: Forbids | None = None) -> None:
         """Take new desired state and policy; requests under way are not touched."""
         standins = {model.name: model.standin for model in desired.models if model.standin}
         self._table = table_of(
@@ -117,6 +118,7 @@ class Router:
             standins,
             node=self._node,
             before=self._table.peers,
+            forbids=forbids,
         )
         self._special = self._find_special(standins)
         if self._cache is not None:

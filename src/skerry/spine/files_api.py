@@ -7,7 +7,15 @@ import re
 from pathlib import Path
 
 from skerry.spine.blobs import BlobStore
-from skerry.spine.https_server import Call, File, Handler, NotHereError, Reply
+from skerry.spine.https_server import (
+    Call,
+    CallRefusedError,
+    File,
+    Handler,
+    NotHereError,
+    Reply,
+)
+from skerry.trust import access_data
 
 _METADATA = re.compile(r"([1-9][0-9]{0,9}\.)?[a-z]{1,32}\.json")
 _TARGET = re.compile(r"([a-z0-9][a-z0-9._-]{0,127}/){0,6}[0-9a-f]{64}\.[A-Za-z0-9._-]{1,128}")
@@ -27,6 +35,8 @@ def target_name(call: Call) -> str:
     name = call.part("path")
     if not _TARGET.fullmatch(name) or ".." in name:
         raise NotHereError(f"target {name[:80]!r}")
+    if not access_data.may_read_target(call.certificate, name):
+        raise CallRefusedError(f"read {name}", str(call.certificate), "a node of that site")
     return name
 
 

@@ -7,7 +7,7 @@ Errors:  UpdateRefused subclasses and PolicyInvalidError from `AccessChannel.acc
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,20 @@ CHUNK_BYTES = 1 << 16
 
 
 class AccessChannel:
-    """The access policy of one fleet as one process has accepted it, in one file."""
+    """The access policy of one fleet as one process has accepted it, in one file.
 
-    def __init__(self, kept: Path, fleet: str) -> None:
-        self._kept, self._fleet = kept, fleet
+    `check` prepares a newer one to see whether it can be used; a node's agent, which has 60 MB,
+    leaves that to its worker.
+    """
+
+    def __init__(
+        self,
+        kept: Path,
+        fleet: str,
+        *,
+        check: Callable[[AccessPolicy], object] = check_publishable,
+    ) -> None:
+        self._kept, self._fleet, self._check = kept, fleet, check
         self.document: AccessPolicy | None = self._read()
 
     def accept(self, client: "UpdateClient") -> bool:
@@ -45,7 +55,7 @@ class AccessChannel:
             raise ReleaseBelowFloor(path, why)
         if document == self.document:
             return False
-        check_publishable(document)
+        self._check(document)
         client.raise_floor(path, document.generation)
         write_private(self._kept, msgspec.json.encode(document))
         self.document = document

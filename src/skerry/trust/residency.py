@@ -11,6 +11,7 @@ does not travel.
 Errors:  none; a `Refusal` is a value, with a reason a person can read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry.schema.policy import Policy, Stays
@@ -26,15 +27,20 @@ class Refusal:
     text: str
 
 
+Forbids = Callable[[str, str, str], Refusal | None]
+"""`forbids(data_class, origin, destination)`: what policies forbid of what the rule allows."""
+
+
 class ResidencyTable:
     """A policy, prepared: every allowed decision is two lookups in tables made once.
 
     Sites of one region share one set of destinations, so the table grows with the number of
-    sites, not with its square. It answers exactly as `may_go` and `data_class_of` do.
+    sites, not with its square. It answers exactly as `may_go` and `data_class_of` do, and
+    refuses what `forbids` forbids on top of it.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy, forbids: Forbids | None = None) -> None:
+        self._policy, self._forbids = policy, forbids
         everywhere = frozenset(policy.places)
         by_region: dict[str, set[str]] = {}
         for site, place in policy.places.items():
@@ -62,12 +68,16 @@ class ResidencyTable:
     def may_go(self, data_class: str, origin: str, destination: str) -> Refusal | None:
         """Return None if data of this class, received at `origin`, may be answered there."""
         if destination in self._destinations.get((data_class, origin), ()):
-            return None
+            return self._forbids(data_class, origin, destination) if self._forbids else None
         return may_go(self._policy, data_class, origin, destination)  # for the reason
 
     def destinations(self, data_class: str, origin: str) -> frozenset[str]:
         """Return every site that may answer; empty where nothing is known."""
-        return self._destinations.get((data_class, origin), frozenset())
+        allowed = self._destinations.get((data_class, origin), frozenset())
+        forbids = self._forbids
+        if forbids is None:
+            return allowed
+        return frozenset(site for site in allowed if forbids(data_class, origin, site) is None)
 
     @property
     def models(self) -> tuple[str, ...]:
