@@ -7,6 +7,8 @@ import pytest
 
 from skerry.base.errors import Exit
 from skerry.cli.main import run
+from skerry.testing.simulated_boot import loaded, simulated_boot
+from skerry.trust.attest.event_log import build_event_log
 
 Captured = pytest.CaptureFixture[str]
 
@@ -107,3 +109,19 @@ def test_wrong_use_is_json_too_where_json_was_asked_for(
     assert (error["code"], error["exit_code"]) == ("E0002", 2)
     assert "no" in error["text"].lower()
     assert "--help" in error["hint"]
+
+
+def test_reference_values_are_collected_from_logs_and_what_is_new_is_shown(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    events, out = simulated_boot(), tmp_path / "reference.json"
+    for name, more in (("one", []), ("two", [loaded(b"loader 2.12")])):
+        (tmp_path / name).write_bytes(build_event_log([*events, *more]))
+    words = ["trust", "reference", "--out", str(out), "--json", "--log"]
+    assert run([*words, str(tmp_path / "one")]) == Exit.DONE
+    capsys.readouterr()
+    assert run([*words, str(tmp_path / "two")]) == Exit.DONE
+    new = json.loads(capsys.readouterr().out)["new"]
+    assert {pcr: digests for pcr, digests in new.items() if digests} == {
+        "4": [loaded(b"loader 2.12").digest.hex()]
+    }
