@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.conftest import Token
 
 from skerry.base.errors import Exit
 from skerry.cli.main import run
@@ -42,6 +43,7 @@ def test_a_fleet_is_founded_once_enough_holders_signed(
 ) -> None:
     answer("correct horse a")
     assert run(["trust", "holder", "alice", "--role", "root", "--role", "models"]) == Exit.DONE
+    assert "root  " in capsys.readouterr().out
     answer("correct horse b")
     words = ["trust", "init", "--holders", "alice/holder.json,bob", "--threshold", "root=2"]
     assert run([*words, "--json"]) == Exit.DONE
@@ -109,3 +111,21 @@ def test_keys_of_a_folder_say_what_they_ask_for(tmp_path: Path) -> None:
     OfflineKeys.create(tmp_path / "open")
     OfflineKeys.create(tmp_path / "sealed", passphrase="correct horse", roles=("models",))
     assert (sealed_by(tmp_path / "open"), sealed_by(tmp_path / "sealed")) == ("", "passphrase")
+
+
+def test_a_holder_whose_keys_are_on_a_token_signs_with_a_pin(
+    clinic: Path, answer: Answer, capsys: Captured, token: Token
+) -> None:
+    answer(token.pin)
+    words = ["--module", token.module, "--token", token.label]
+    assert run(["trust", "holder", "alice", *words, "--role", "root"]) == Exit.DONE
+    answer("correct horse b")
+    holders = ["--holders", "alice/holder.json,bob", "--threshold", "root=2"]
+    assert run(["trust", "init", *holders]) == Exit.DONE
+    file = "founding/founding.signing.json"
+    answer("00000")
+    assert run(["trust", "sign", file, "--keys", "alice", "--yes"]) == Exit.FILE_INVALID
+    assert "the PIN is another" in capsys.readouterr().err
+    answer(token.pin)
+    assert run(["trust", "sign", file, "--keys", "alice", "--yes"]) == Exit.DONE
+    assert run(["trust", "publish", file, "--founding", "founding"]) == Exit.DONE

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.base.errors import SkerryError
@@ -26,6 +26,7 @@ from skerry.trust.ceremony_errors import (
     ThresholdUnreachableError,
     TooFewSignaturesError,
 )
+from skerry.trust.ceremony_keys import Holder, read_holder
 from skerry.trust.ceremony_show import changes
 from skerry.trust.errors import KeyFileError
 from skerry.trust.publisher import Publisher
@@ -201,6 +202,24 @@ def test_a_rotation_that_cannot_be_is_named(house: House, change: Rotation, why:
         house.rotate(change)
 
 
+def test_one_holder_has_one_key_of_a_role(house: House) -> None:
+    """Else somebody could slip in a second key under a colleague's name."""
+    eve = OfflineKeys.create(house.folder / "eve", holder="eve").public_holder()
+    file = house.rotate(Rotation(roles=("models",), add=eve))
+    targets: Metadata[Any] = Metadata.from_bytes(file.offered["targets"])
+    key = targets.signed.get_key(house_key_id(targets, "eve"))
+    key.unrecognized_fields["x-skerry-holder"] = "alice"
+    offered = file.offered | {"targets": targets.to_bytes()}
+    with pytest.raises(KeySharedError, match="alice is named for 2 of its keys"):
+        ceremony.check_offered(msgspec.structs.replace(file, offered=offered), house.clock.unix_s())
+
+
+def house_key_id(targets: "Metadata[Any]", holder: str) -> str:
+    keys = targets.signed.delegations.keys
+    found = [k for k, v in keys.items() if v.unrecognized_fields["x-skerry-holder"] == holder]
+    return str(found[0])
+
+
 def test_online_keys_are_replaced_while_central_runs(house: House) -> None:
     public = house.publisher.make_successors(ONLINE)
     file = house.rotate(Rotation(roles=ONLINE), online=public)
@@ -276,6 +295,21 @@ def test_names_cannot_hide_a_line(house: House) -> None:
 def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(SigningFileError):
         ceremony.read_signing(data)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    name=st.one_of(st.just("alice"), st.text(max_size=12), st.just("../../etc/x")),
+    pem=st.one_of(st.binary(max_size=60), st.just(b"-----BEGIN PUBLIC KEY-----\nAAAA\n")),
+    cut=st.integers(0, 200),
+)
+def test_a_holders_file_from_anybody_is_read_or_refused(
+    tmp_path: Path, name: str, pem: bytes, cut: int
+) -> None:
+    data = msgspec.json.encode(Holder(name=name, keys={"models": pem}))
+    (tmp_path / "holder.json").write_bytes(data[:cut] if cut < 100 else data)
+    with pytest.raises(KeyFileError):
+        read_holder(tmp_path / "holder.json")
 
 
 _VALUES = st.one_of(

@@ -46,7 +46,7 @@ def holder(
     Keys are sealed with a passphrase that is asked for, or stay on a PKCS#11 token.
     """
     from skerry.base.ids import token as check_name
-    from skerry.trust.ceremony_keys import HOLDER_FILE, TokenPlace, sealed_by
+    from skerry.trust.ceremony_keys import HOLDER_FILE, KEY_ID_SHOWN, TokenPlace, sealed_by
     from skerry.trust.roles import OfflineKeys
 
     folder = folder or Path(name)
@@ -75,12 +75,14 @@ def holder(
             folder, passphrase=secret, holder=name, roles=roles or ROLES, place=place
         )
     public = folder / HOLDER_FILE
+    ids = {role: keys.key_id(role)[:KEY_ID_SHOWN] for role in sorted(keys.public())}
     if as_json:
-        print_json(
-            "trust-holder",
-            {"name": keys.holder, "file": str(public), "roles": sorted(keys.public())},
-        )
+        print_json("trust-holder", {"name": keys.holder, "file": str(public), "keys": ids})
+    else:
+        for role, key_id in ids.items():
+            click.echo(f"{role}  {key_id}")
     say(f"{public}  public half of {keys.holder}; all else in {folder} is secret")
+    say("read these ids to the other holders: they see them again before they sign")
     say_next(
         f"skerry trust rotate ROLE --add {public}   (where the fleet is reached)"
         if again

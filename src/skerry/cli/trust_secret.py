@@ -28,7 +28,7 @@ def ask_secret(folder: Path, kind: str) -> str | None:
     """Ask for a passphrase or PIN; None where nothing is sealed."""
     if not kind:
         return None
-    return str(click.prompt(f"{kind.capitalize()} of {folder}", hide_input=True, err=True))
+    return str(click.prompt(f"{kind[0].upper()}{kind[1:]} of {folder}", hide_input=True, err=True))
 
 
 def new_passphrase(who: str) -> str:

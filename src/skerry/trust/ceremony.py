@@ -23,6 +23,7 @@ import msgspec
 
 from skerry.trust._tuf import Metadata, Signer
 from skerry.trust.ceremony_errors import NotAHolderError, SigningFileError
+from skerry.trust.ceremony_keys import add_signature
 from skerry.trust.errors import PublishError
 from skerry.trust.publish_lint import lint_delegated_once, lint_delegations, lint_keys, lint_life
 from skerry.trust.roles import OFFLINE, PATHS, lint_paths, read_metadata
@@ -178,7 +179,7 @@ def sign(file: SigningFile, signers: Mapping[str, Signer], who: str) -> SigningF
         metadata = read_metadata(role, data)
         asked = {key for _, by in _delegators(file, role) for key in _key_ids(by, role)}
         for key_id in sorted(asked & set(signers)):
-            metadata.sign(signers[key_id], append=True)
+            add_signature(metadata, signers[key_id], append=True)
             used += 1
         offered[role] = metadata.to_bytes()
     if not used:

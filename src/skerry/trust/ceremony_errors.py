@@ -43,9 +43,9 @@ class DelegatedTwiceError(PublishError):
 
 
 class KeySharedError(PublishError):
-    """One key is to sign for two roles, so whoever steals it has both.
+    """One key is to sign for two roles or count twice, or one holder to have two keys of a role.
 
-    A canary key that also signs production is the usual slip.
+    A canary key that also signs production is the usual slip: whoever steals it has both.
     """
 
     code = "E0252"

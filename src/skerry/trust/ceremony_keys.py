@@ -17,23 +17,27 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from tuf.api.exceptions import UnsignedMetadataError
 
 from skerry.base.files import private_folder, write_atomic, write_private
-from skerry.trust._tuf import CryptoSigner, Key, Signer, SSlibKey
-from skerry.trust.errors import KeyFileError
+from skerry.base.ids import IdError, token
+from skerry.trust._tuf import CryptoSigner, Key, Metadata, Signer, SSlibKey
+from skerry.trust.errors import KeyFileError, TrustError
 from skerry.trust.hsm import TokenKey, TokenSigner, create_token_key
 
 HOLDER_FILE, ANCHOR_FILE = "holder.json", "root.json"
 HOLDER_FIELD = "x-skerry-holder"
 """Names a key's holder inside metadata; beside the key, so it does not change the key's id."""
 PASSPHRASE_LENGTH_MIN = 12
+KEY_ID_SHOWN = 16
+"""Digits of a key's id that people compare: 64 bits, for 32 can be found by trying."""
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**16, 8, 1  # 64 MiB
 _STRETCHED = b"skerry-scrypt: "
 _PEM, _TOKEN = ".pem", ".token.json"
@@ -129,10 +133,10 @@ def read_key(path: Path, seal: Seal) -> Signer | None:
         raise KeyFileError(str(path), f"cannot be read: {error.strerror}") from error
     if path.name.endswith(_TOKEN):
         try:
-            token = msgspec.json.decode(data, type=TokenKey)
+            place = msgspec.json.decode(data, type=TokenKey)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise KeyFileError(str(path), f"names no token: {error}") from error
-        return TokenSigner(token, public_key(str(path), token.public_pem), seal.secret or "")
+        return TokenSigner(place, public_key(str(path), place.public_pem), seal.secret or "")
     key = _open_pem(path, data, seal)
     return CryptoSigner(key, SSlibKey.from_crypto(key.public_key()))
 
@@ -148,6 +152,16 @@ def public_key(where: str, pem: bytes, holder: str = "") -> SSlibKey:
     if holder:
         key.unrecognized_fields[HOLDER_FIELD] = holder
     return key
+
+
+def add_signature(metadata: Metadata[Any], signer: Signer, *, append: bool) -> None:
+    """Sign metadata; python-tuf wraps what a token says, and its own words come out here."""
+    try:
+        metadata.sign(signer, append=append)
+    except UnsignedMetadataError as error:
+        if isinstance(error.__cause__, TrustError):
+            raise error.__cause__ from error
+        raise KeyFileError(signer.public_key.keyid, f"did not sign: {error}") from error
 
 
 def holder_of(key: Key) -> str:
@@ -189,9 +203,10 @@ def read_holder(path: Path) -> Holder:
     """Read a holder's public file; raises `KeyFileError`."""
     try:
         holder = msgspec.json.decode(path.read_bytes(), type=Holder)
+        token("holder", holder.name)  # it becomes a folder's name, and is shown to people
     except OSError as error:
         raise KeyFileError(str(path), f"cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IdError) as error:
         raise KeyFileError(str(path), f"is no holder's file: {error}") from error
     for pem in holder.keys.values():
         public_key(str(path), pem)

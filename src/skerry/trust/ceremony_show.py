@@ -9,7 +9,7 @@ from typing import Any
 
 from skerry.trust._tuf import Metadata
 from skerry.trust.ceremony import SigningFile
-from skerry.trust.ceremony_keys import holder_of
+from skerry.trust.ceremony_keys import KEY_ID_SHOWN, holder_of
 from skerry.trust.roles import PATHS, TOP, read_metadata
 
 
@@ -57,12 +57,12 @@ def _body(role: str, after: Metadata[Any], before: Metadata[Any] | None) -> Iter
 def _keys(role: str, after: Metadata[Any], before: Metadata[Any] | None) -> Iterator[str]:
     new, old = _named(role, after), _named(role, before)
     for key_id in sorted(set(old) - set(new), key=lambda key: old[key]):
-        yield f"- key {key_id[:8]} of {old[key_id]} no longer signs {role}"
+        yield f"- key {key_id[:KEY_ID_SHOWN]} of {old[key_id]} no longer signs {role}"
     for key_id in sorted(set(new) - set(old), key=lambda key: new[key]):
-        yield f"+ key {key_id[:8]} of {new[key_id]} signs {role}"
+        yield f"+ key {key_id[:KEY_ID_SHOWN]} of {new[key_id]} signs {role}"
     for key_id in sorted(set(new) & set(old)):
         if new[key_id] != old[key_id]:
-            yield f"! key {key_id[:8]} is renamed from {old[key_id]} to {new[key_id]}"
+            yield f"! key {key_id[:KEY_ID_SHOWN]} is renamed from {old[key_id]} to {new[key_id]}"
     now = after.signed.get_delegated_role(role).threshold
     was = before.signed.get_delegated_role(role).threshold if before else None
     if now != was:

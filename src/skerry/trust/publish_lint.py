@@ -22,6 +22,7 @@ from skerry.trust.ceremony_errors import (
     LifeUnsoundError,
     ThresholdUnreachableError,
 )
+from skerry.trust.ceremony_keys import holder_of
 from skerry.trust.errors import PublishError
 from skerry.trust.roles import LIFE_S, PATHS, TOP
 
@@ -53,7 +54,9 @@ def lint_delegated_once(role: str, signed: Any) -> None:
 
 
 def lint_keys(root: Root, targets: Targets) -> None:
-    """Refuse a key that signs for two roles, and a threshold above the number of keys."""
+    """Refuse a key that signs for two roles, a holder with two keys of one, and a threshold
+    above the number of keys.
+    """
     owner: dict[str, str] = {}
     for delegator, role, named in _roles(root, targets):
         if named.threshold > len(named.keyids):
@@ -65,6 +68,11 @@ def lint_keys(root: Root, targets: Targets) -> None:
             if public in owner:
                 raise KeySharedError(role, f"its key {key_id[:8]} signs for {owner[public]} too")
             owner[public] = f"{role} as {key_id[:8]}"
+    for delegator, role, named in _roles(root, targets):
+        names = [holder_of(delegator.get_key(key_id)) for key_id in named.keyids]
+        for name in names:
+            if names.count(name) > 1:  # one person would count twice, or an impostor for them
+                raise KeySharedError(role, f"{name} is named for {names.count(name)} of its keys")
 
 
 def lint_life(role: str, metadata: Metadata[Any], now_unix_s: float) -> None:

@@ -43,6 +43,7 @@ from skerry.trust.ceremony_keys import (
     Holder,
     Seal,
     TokenPlace,
+    add_signature,
     create_keys,
     public_key,
     public_pem,
@@ -139,7 +140,7 @@ class OnlineKeys:
         signer = self._keys[role] if key_ids is None else self._of(role, key_ids)
         if signer is None:
             raise PublishError(role, "no key held here is one that is named for it")
-        metadata.sign(signer)
+        add_signature(metadata, signer, append=False)
         return metadata.to_bytes()
 
     def settle(self, role: str, key_ids: Collection[str]) -> None:
@@ -240,7 +241,7 @@ class OfflineKeys:
 
     def sign(self, role: str, metadata: Metadata[Any]) -> bytes:
         """Sign metadata with a role's key, replacing older signatures."""
-        metadata.sign(self._signer(role))
+        add_signature(metadata, self._signer(role), append=False)
         return metadata.to_bytes()
 
     def sign_models(
