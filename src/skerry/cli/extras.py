@@ -11,6 +11,7 @@ EXTRA_OF = {
     "joserfc": "central",
     "pkcs11": "hsm",
     "model_signing": "provenance",
+    "OpenSSL": "provenance",
     "tpm2_pytss": "tpm",
     "scipy": "plan",
     "jinja2": "web",

@@ -9,6 +9,7 @@ from skerry.base.errors import UsageError
 from skerry.cli.model_explain import explain
 from skerry.cli.model_folders import FLEET_FILE, fleet_folder, load_model
 from skerry.cli.model_optimize import optimize
+from skerry.cli.model_origin import check_origin, origin_lines
 from skerry.cli.model_profile import profile
 from skerry.cli.model_runtime import runtime
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
@@ -57,6 +58,8 @@ command.add_command(runtime)
 @click.option("--check", type=FILE, help="npz with an array per input, and per output if known.")
 @click.option("--tolerance", type=float, help="Largest difference to the trainer's own output.")
 @click.option("--trust-pickle", is_flag=True, help="Allow a file that runs code when loaded.")
+@click.option("--signer", type=FILE, help="Public key (PEM) whose OpenSSF signature it must have.")
+@click.option("--signature", type=FILE, help="That signature; PATH.sig or model.sig if left out.")
 @json_option
 def add(
     path: Path,
@@ -67,6 +70,8 @@ def add(
     post: tuple[str, ...],
     check: Path | None,
     trust_pickle: bool,
+    signer: Path | None,
+    signature: Path | None,
     as_json: bool,
     **stated: Any,
 ) -> None:
@@ -82,6 +87,7 @@ def add(
     from skerry.pipeline.run import check_card
 
     lock_folder = fleet_folder(repository)
+    origin = check_origin(path, signature, signer)
     if str(path) in ("magika", "magika-small") and not path.exists():
         _say_added(_add_story_model(str(path), repository, lock_folder, stated), as_json)
         return
@@ -110,6 +116,7 @@ def add(
             labels=read_labels(labels_file) if labels_file else declared.all_labels(beside),
             check_card=check_card,
             lock_folder=lock_folder,
+            origin=origin,
         ),
         as_json,
     )
@@ -149,6 +156,7 @@ def show(name: str, version: str | None, repository: Path, as_json: bool) -> Non
         ("batch", f"up to {card.max_batch}" if card.max_batch else "single requests only"),
         *((key, f"{value:g}") for key, value in card.metrics.items()),
         ("manifest", digest),
+        *origin_lines(folder),
     ]
     for key, value in rows:
         click.echo(f"{key:<16}  {value}")

@@ -7,6 +7,7 @@ import click
 
 from skerry.base.errors import UsageError
 from skerry.cli.model_folders import version_folder
+from skerry.cli.model_origin import origin_lines
 from skerry.cli.output import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def foretold(folder: Path) -> dict[str, Any]:
         why = unfit(profile, this_machine(), folder / MODEL_FILE)
         lines.append(("profile", f"not used: {why}" if why else "used"))
         lines += [("", reason) for reason in profile.reasons]
+    lines += origin_lines(folder)
     return {"lines": lines, "settings": settings, "providers": choice.providers}
 
 

@@ -18,6 +18,7 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.base.errors import Exit, SkerryError
 from skerry.client.operator import Operator
+from skerry.client.provenance import envelope_for
 from skerry.client.release import CHANNEL, ROLE, NextRelease, newest_release, next_release
 from skerry.client.signing import sign_release
 from skerry.fleet.attestation import reference_of
@@ -28,6 +29,7 @@ from skerry.schema.attestation import Mode, Reference, reference_target
 from skerry.schema.fleet import Fleet, Model
 from skerry.schema.model import Manifest, manifest_target
 from skerry.schema.policy import Policy, policy_target
+from skerry.schema.provenance import provenance_target
 from skerry.schema.release import Facts, Release, release_target
 from skerry.schema.trust import Access
 from skerry.trust.roles import OfflineKeys
@@ -89,10 +91,17 @@ def seal(
     current = central.role_metadata(ROLE)
     signed = msgspec.json.decode(current, type=_Metadata).signed.targets
     new: dict[str, bytes] = {}
+    provenance: dict[str, str] = {}
     blobs = blob_bytes = 0
     for model in fleet.models:
         data, manifest = _manifest(model, repository)
         path = manifest_target(CHANNEL, model.name, model.version)
+        if path not in signed or not signed[path].custom.provenance:
+            folder = repository / model.name / str(model.version)
+            envelope = envelope_for(folder, CHANNEL, keys)
+            if envelope is not None:
+                provenance[path] = provenance_target(CHANNEL, model.name, model.version)
+                new[provenance[path]] = envelope
         if path in signed and signed[path].hashes.sha256 == model.manifest_sha256:
             continue
         for member in manifest.members:
@@ -109,7 +118,7 @@ def seal(
     reference = _reference(fleet, repository.parent, signed, central)
     if reference is not None:
         new[reference_target(fleet.name)] = reference
-    release = _release(fleet, policy_sha256, signed, central)
+    release = _release(fleet, policy_sha256, signed, central, provenance)
     new |= release.files
     if new or release.facts:
         sign_release(
@@ -167,7 +176,11 @@ class _Metadata(msgspec.Struct):
 
 
 def _release(
-    fleet: Fleet, policy_sha256: str, signed: Mapping[str, _Target], central: Operator
+    fleet: Fleet,
+    policy_sha256: str,
+    signed: Mapping[str, _Target],
+    central: Operator,
+    provenance: Mapping[str, str],
 ) -> NextRelease:
     """Return the release that the fleet needs, beside what is signed and published now."""
     facts = {path: target.custom for path, target in signed.items()}
@@ -175,7 +188,7 @@ def _release(
     if newest:
         path = release_target(fleet.name, newest)
         last = msgspec.json.decode(central.target(path, signed[path].hashes.sha256), type=Release)
-    return next_release(fleet, policy_sha256, facts, last)
+    return next_release(fleet, policy_sha256, facts, last, provenance)
 
 
 def _manifest(model: Model, repository: Path) -> tuple[bytes, Manifest]:

@@ -40,8 +40,13 @@ def members_of(fleet: Fleet, policy_sha256: str) -> dict[str, str]:
     }
 
 
-def facts_of(fleet: Fleet, signed: Mapping[str, Facts]) -> dict[str, Facts]:
-    """Return what is to be said of each model of a fleet, on top of what is said already."""
+def facts_of(
+    fleet: Fleet, signed: Mapping[str, Facts], provenance: Mapping[str, str]
+) -> dict[str, Facts]:
+    """Return what is to be said of each model of a fleet, on top of what is said already.
+
+    `provenance` maps a model's target to that of its statement, where that is new.
+    """
     paths = {
         model.name: (manifest_target(CHANNEL, model.name, model.version), model.manifest_sha256)
         for model in fleet.models
@@ -49,7 +54,8 @@ def facts_of(fleet: Fleet, signed: Mapping[str, Facts]) -> dict[str, Facts]:
     updates = fleet.trust.updates
     return {
         path: msgspec.structs.replace(
-            signed.get(path, Facts()),
+            held := signed.get(path, Facts()),
+            provenance=provenance.get(path, held.provenance),
             hw=updates.hw.get(name, ()),
             needs={paths[other][0]: paths[other][1] for other in updates.needs.get(name, ())},
         )
@@ -58,7 +64,11 @@ def facts_of(fleet: Fleet, signed: Mapping[str, Facts]) -> dict[str, Facts]:
 
 
 def next_release(
-    fleet: Fleet, policy_sha256: str, signed: Mapping[str, Facts], last: Release | None
+    fleet: Fleet,
+    policy_sha256: str,
+    signed: Mapping[str, Facts],
+    last: Release | None,
+    provenance: Mapping[str, str] | None = None,
 ) -> NextRelease:
     """Return the release that a fleet needs.
 
@@ -67,7 +77,7 @@ def next_release(
     members = members_of(fleet, policy_sha256)
     said = {
         path: facts
-        for path, facts in facts_of(fleet, signed).items()
+        for path, facts in facts_of(fleet, signed, provenance or {}).items()
         if signed.get(path, Facts()) != facts
     }
     least = fleet.trust.updates.min_release

@@ -81,6 +81,8 @@ def policy_of(fleet: Fleet, generation: int) -> Policy:
             site.name: Place(site=site.name, region=site.region, jurisdiction=site.jurisdiction)
             for site in fleet.sites
         },
+        provenance_required=fleet.trust.provenance_required,
+        builders=fleet.trust.builders,
     )
 
 

@@ -22,7 +22,31 @@ def resolve_trust(file: FleetFile, notes: Findings) -> Trust:
         tamper=_tamper(file, notes),
         custody=_custody(file, notes),
         updates=_updates(file, notes),
+        provenance_required=_provenance_required(file, notes),
+        builders=_builders(file, notes),
     )
+
+
+def _provenance_required(file: FleetFile, notes: Findings) -> bool:
+    wish, known = file.trust.provenance, ("required", "optional")
+    if wish not in known:
+        notes.unknown(("trust", "provenance"), "demand for provenance", wish, known)
+    return wish == "required"
+
+
+def _builders(file: FleetFile, notes: Findings) -> tuple[str, ...]:
+    if not file.trust.builders:
+        return ()
+    from skerry.trust.provenance import read_builder  # takes a while, and few name any
+
+    for index, text in enumerate(file.trust.builders):
+        try:
+            read_builder(text)
+        except ValueError:
+            path = ("trust", "builders", index)
+            advice = "openssl pkey -in KEY -pubout -outform DER | base64 -w0"
+            notes.bad_value(path, "it is no public key in base64 of its DER form", advice)
+    return tuple(file.trust.builders)
 
 
 def _updates(file: FleetFile, notes: Findings) -> Updates:

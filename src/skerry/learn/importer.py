@@ -31,7 +31,7 @@ from skerry.learn.onnx_file import default_opset, has_free_first_axis, name_batc
 from skerry.learn.store import complete, put, refuse_other_bytes, staged, write_model
 from skerry.learn.trained import Trained, read_trained
 from skerry.schema.lock import read_lock, write_lock
-from skerry.schema.model import MODEL_FILE, Card, Manifest
+from skerry.schema.model import MODEL_FILE, Card, Manifest, Origin
 
 Array = NDArray[Any]
 
@@ -59,6 +59,7 @@ def add_file(
     labels: Sequence[str] = (),
     check_card: Callable[[Card], object] | None = None,
     lock_folder: Path | None = None,
+    origin: Origin | None = None,
 ) -> Added:
     """Read a model file and add it; `check_card` raises if the declared steps cannot work."""
     example = tuple(read_arrays(check).values()) if check and path.suffix in {".pt", ".pth"} else ()
@@ -73,6 +74,7 @@ def add_file(
         labels=labels,
         check_card=check_card,
         lock_folder=lock_folder,
+        origin=origin,
     )
 
 
@@ -87,6 +89,7 @@ def add_trained(
     labels: Sequence[str] = (),
     check_card: Callable[[Card], object] | None = None,
     lock_folder: Path | None = None,
+    origin: Origin | None = None,
 ) -> Added:
     """Check a model that a trainer handed over, and add it."""
     tolerance = declaration.tolerance
@@ -127,7 +130,7 @@ def add_trained(
         )
         if check_card is not None and (card.pre or card.post):
             check_card(card)
-        return put_card(folder, repository, card, lock_folder, reference, worst)
+        return put_card(folder, repository, card, lock_folder, reference, worst, origin=origin)
 
 
 def wanted_as(outputs: Sequence[Array], wanted: Sequence[Array]) -> list[Array]:
@@ -169,9 +172,11 @@ def put_card(
     reference: str,
     worst: float,
     files: Sequence[str] = (MODEL_FILE,),
+    *,
+    origin: Origin | None = None,
 ) -> Added:
     """Complete a staged model with its card, move it into its place, and pin it."""
-    manifest, digest = complete(folder, card, files)
+    manifest, digest = complete(folder, card, files, origin)
     target = repository / card.name / str(card.version)
     refuse_other_bytes(target, manifest, digest)
     if lock_folder is None:

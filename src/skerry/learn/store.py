@@ -19,7 +19,7 @@ import msgspec
 
 from skerry.base.files import sync_folder
 from skerry.learn.errors import DuplicateVersionError, UnusableModelError
-from skerry.schema.model import CARD_FILE, CHUNK_BYTES, MODEL_FILE, Card, Manifest, Member
+from skerry.schema.model import CARD_FILE, CHUNK_BYTES, MODEL_FILE, Card, Manifest, Member, Origin
 
 MANIFEST_FILE = "manifest.json"
 
@@ -41,12 +41,20 @@ def staged(repository: Path, name: str) -> Iterator[Path]:
 
 
 def complete(
-    folder: Path, card: Card, files: Sequence[str] = (MODEL_FILE,)
+    folder: Path,
+    card: Card,
+    files: Sequence[str] = (MODEL_FILE,),
+    origin: Origin | None = None,
 ) -> tuple[Manifest, str]:
     """Write card and manifest beside staged files; returns the manifest and its SHA-256."""
     _write(folder / CARD_FILE, msgspec.json.format(msgspec.json.encode(card), indent=1))
     members = tuple(member(folder, path) for path in (CARD_FILE, *files))
-    manifest = Manifest(name=card.name, version=card.version, members=members)
+    manifest = Manifest(
+        name=card.name,
+        version=card.version,
+        members=members,
+        origin=origin or msgspec.UNSET,
+    )
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     _write(folder / MANIFEST_FILE, encoded)
     sync_folder(folder)
@@ -101,6 +109,15 @@ def read_card(folder: Path) -> Card:
         return msgspec.json.decode(path.read_bytes(), type=Card)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnusableModelError(str(path), f"no readable card ({error})", "a card.json") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a version folder."""
+    path = folder / MANIFEST_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnusableModelError(str(path), f"unreadable ({error})", "a manifest") from error
 
 
 def manifest_sha256(folder: Path) -> str:

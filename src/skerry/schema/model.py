@@ -95,6 +95,13 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """SHA-256 of each chunk, in order; the last one may be shorter."""
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Who signed the model that was added, by an OpenSSF model signature that was checked then."""
+
+    signed_by: str
+    """SHA-256 of the public key's DER form, in hex."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What is signed: a model's name, version and every byte of it."""
 
@@ -102,6 +109,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int
     members: tuple[Member, ...]
+    origin: Origin | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def length_bytes(self) -> int:

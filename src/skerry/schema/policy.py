@@ -49,6 +49,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     data_classes: dict[str, Residency]
     model_classes: dict[str, tuple[str, ...]]
     places: dict[str, Place]
+    provenance_required: bool = False
+    """Whether a model without a statement of how it was made is refused."""
+    builders: tuple[str, ...] = ()
+    """Public keys, base64 of their DER; where there are any, one must have signed it."""
 
 
 def policy_target(fleet: str) -> str:

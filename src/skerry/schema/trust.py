@@ -50,3 +50,5 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     custody: CustodyPolicy = CustodyPolicy()
     updates: Updates = Updates()
     attestation: Attestation = Attestation()
+    provenance_required: bool = False
+    builders: tuple[str, ...] = ()

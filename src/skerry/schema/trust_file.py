@@ -91,3 +91,7 @@ class TrustFile(Authored, frozen=True, kw_only=True):
     custody: CustodyFile = CustodyFile()
     updates: UpdatesFile = UpdatesFile()
     attestation: AttestationFile = AttestationFile()
+    provenance: str = "optional"
+    """`required`: no site takes a model without a statement of how it was made."""
+    builders: list[str] = []
+    """Public keys, base64 of their DER; where there are any, one must have signed the statement."""

@@ -7,6 +7,7 @@ number of keys; so its log begins at warnings.
 
 import logging
 
+from securesystemslib.dsse import Envelope
 from securesystemslib.signer import (  # type: ignore[attr-defined]
     CryptoSigner,
     Key,
@@ -32,6 +33,7 @@ __all__ = [
     "CryptoSigner",
     "DelegatedRole",
     "Delegations",
+    "Envelope",
     "FetcherInterface",
     "Key",
     "MetaFile",

@@ -64,6 +64,13 @@ class AcceptedDesired(msgspec.Struct, frozen=True, kw_only=True):
             return None
 
 
+def check_provenance(client: "UpdateClient", image: "SignedTarget", policy: Policy) -> None:
+    """Refuse a model whose statement of origin is not what the fleet wants of it."""
+    from skerry.trust import provenance  # a worker reads what was accepted, and checks nothing
+
+    provenance.check_provenance(client, image, policy)
+
+
 def accept_desired(
     client: "UpdateClient",
     site: str,
@@ -108,6 +115,7 @@ def accept_desired(
         if (manifest.name, manifest.version) != (model.name, model.version):
             raise TargetUnreadable(model_path, f"it is for {manifest.name} v{manifest.version}")
         _check_members(model_path, manifest)
+        check_provenance(client, signed[model_path], policy)
         manifests[model.name] = manifest
     client.raise_floor(policy_path, policy.generation)
     client.raise_floor(path, desired.generation)
