@@ -33,35 +33,6 @@ CONTENT = b'{"a": "model"}'
 OSLO = "desired/oslo.json"
 
 
-def forge(repo: Any, role: str, edit: Callable[[Any], None], keys: Any = None) -> bytes:
-    """Sign a changed role with its own key, as a thief of that key would; version one up."""
-    metadata: Metadata[Any] = Metadata.from_bytes(repo.publisher.role_bytes(role))
-    metadata.signed.version += 1
-    edit(metadata.signed)
-    keys = keys or (repo.online if role in ("desired", "snapshot", "timestamp") else repo.offline)
-    return bytes(keys.sign(role, metadata))
-
-
-def plant(repo: Any, **roles: bytes) -> None:
-    """Serve forged roles under a snapshot and a timestamp signed with stolen online keys."""
-    files = repo.files / "metadata"
-
-    def list_roles(snapshot: Any) -> None:
-        for role, data in roles.items():
-            version = json.loads(data)["signed"]["version"]
-            snapshot.meta[f"{role}.json"] = MetaFile(version)
-            (files / f"{version}.{role}.json").write_bytes(data)
-
-    snapshot = forge(repo, "snapshot", list_roles)
-    version = json.loads(snapshot)["signed"]["version"]
-    (files / f"{version}.snapshot.json").write_bytes(snapshot)
-
-    def list_snapshot(timestamp: Timestamp) -> None:
-        timestamp.snapshot_meta = MetaFile(version)
-
-    (files / "timestamp.json").write_bytes(forge(repo, "timestamp", list_snapshot))
-
-
 @pytest.fixture
 def live(repo: Any) -> Any:
     """A repository with one model and one document."""
@@ -74,11 +45,11 @@ def test_signed_files_arrive_and_are_fetched_once(live: Any) -> None:
     client = live.client()
     assert client.refresh().changed
     assert client.target_bytes(MODEL) == CONTENT
-    live.served.clear()
+    live.mirror.served.clear()
     assert client.target_bytes(MODEL) == CONTENT
-    assert not live.served
+    assert not live.mirror.served
     assert not client.refresh().changed
-    assert live.served == ["metadata/2.root.json", "metadata/timestamp.json"]
+    assert live.mirror.served == ["metadata/2.root.json", "metadata/timestamp.json"]
 
 
 def test_an_older_timestamp_is_a_rollback(live: Any) -> None:
@@ -86,12 +57,12 @@ def test_an_older_timestamp_is_a_rollback(live: Any) -> None:
     client = live.client()
     live.publisher.publish(desired={OSLO: b"[2]"})
     client.refresh()
-    live.lie("metadata/timestamp.json", old)
+    live.mirror.lie("metadata/timestamp.json", old)
     with pytest.raises(UpdateRollback):
         client.refresh()
     with pytest.raises(UpdateUnreachable, match="not refreshed"):
         client.target_bytes(OSLO)  # a refused check hands nothing out
-    live.lies.clear()
+    live.mirror.lies.clear()
     client.refresh()
     assert client.target_bytes(OSLO) == b"[2]"
 
@@ -103,7 +74,7 @@ def test_a_stolen_timestamp_key_cannot_go_back(live: Any) -> None:
     def point_back(timestamp: Timestamp) -> None:
         timestamp.snapshot_meta = MetaFile(1)
 
-    live.lie("metadata/timestamp.json", forge(live, "timestamp", point_back))
+    live.mirror.lie("metadata/timestamp.json", live.forge("timestamp", point_back))
     with pytest.raises(UpdateRollback):
         client.refresh()
 
@@ -111,7 +82,7 @@ def test_a_stolen_timestamp_key_cannot_go_back(live: Any) -> None:
 def test_stolen_online_keys_cannot_bring_an_old_model_role_back(live: Any) -> None:
     client = live.client()
     client.refresh()
-    plant(live, models=live.first["models"])
+    live.plant(models=live.first["models"])
     with pytest.raises(UpdateRollback):
         client.refresh()
 
@@ -180,7 +151,7 @@ def test_an_expired_model_role_stops_models_only(live: Any) -> None:
 
 def test_mixed_versions_are_forged(live: Any) -> None:
     version = json.loads(live.publisher.role_bytes("models"))["signed"]["version"]
-    live.lie(f"metadata/{version}.models.json", live.first["models"])
+    live.mirror.lie(f"metadata/{version}.models.json", live.first["models"])
     client = live.client()
     client.refresh()
     with pytest.raises(UpdateForged):
@@ -190,7 +161,7 @@ def test_mixed_versions_are_forged(live: Any) -> None:
 def test_a_role_dropped_from_the_snapshot_is_forged(live: Any) -> None:
     client = live.client()
     client.refresh()
-    plant(live)
+    live.plant()
     snapshot = next((live.files / "metadata").glob("4.snapshot.json"))
     document: Metadata[Any] = Metadata.from_bytes(snapshot.read_bytes())
     del document.signed.meta["models.json"]
@@ -205,10 +176,10 @@ def test_altered_and_truncated_files_are_forged(live: Any, bad: bytes) -> None:
     client.refresh()
     (place,) = (live.files / "targets/prod/model/magika").iterdir()
     path = str(place.relative_to(live.files))
-    live.lie(path, bad)
+    live.mirror.lie(path, bad)
     with pytest.raises(TargetForged):
         client.target_bytes(MODEL)
-    live.lies.clear()
+    live.mirror.lies.clear()
     assert client.target_bytes(MODEL) == CONTENT
 
 
@@ -216,11 +187,11 @@ def test_unknown_signers_and_nonsense_are_forged(live: Any, tmp_path: Any) -> No
     client = live.client()
     client.refresh()
     other = OnlineKeys.create(tmp_path / "other")
-    live.lie("metadata/timestamp.json", forge(live, "timestamp", lambda _: None, other))
+    live.mirror.lie("metadata/timestamp.json", live.forge("timestamp", lambda _: None, other))
     with pytest.raises(UpdateForged):
         client.refresh()
     for nonsense in (b"", b"{", b"null", b'{"signed": {}, "signatures": []}', b"\xff" * 100):
-        live.lie("metadata/timestamp.json", nonsense)
+        live.mirror.lie("metadata/timestamp.json", nonsense)
         with pytest.raises(UpdateForged):
             client.refresh()
 
@@ -230,15 +201,15 @@ def test_endless_data_is_cut_off(live: Any) -> None:
         while True:
             yield b"x" * 4096
 
-    live.lies["metadata/timestamp.json"] = endless
+    live.mirror.lies["metadata/timestamp.json"] = endless
     with pytest.raises(UpdateTooLarge):
         live.client().refresh()
-    assert live.bytes_served < 50_000
-    live.lies.clear()
+    assert live.mirror.bytes_served < 50_000
+    live.mirror.lies.clear()
     client = live.client()
     client.refresh()
     (place,) = (live.files / "targets/prod/model/magika").iterdir()
-    live.lies[str(place.relative_to(live.files))] = endless
+    live.mirror.lies[str(place.relative_to(live.files))] = endless
     with pytest.raises(UpdateTooLarge):
         client.target_bytes(MODEL)
 
@@ -249,10 +220,10 @@ def test_a_trickle_is_cut_off(live: Any) -> None:
             live.clock.advance(1)
             yield b" "
 
-    live.lies["metadata/timestamp.json"] = trickle
+    live.mirror.lies["metadata/timestamp.json"] = trickle
     with pytest.raises(UpdateSlow):
         live.client().refresh()
-    assert live.bytes_served <= FILE_S_MAX + 1
+    assert live.mirror.bytes_served <= FILE_S_MAX + 1
 
 
 def test_a_dead_mirror_is_unreachable_and_not_an_attack(live: Any) -> None:
@@ -260,7 +231,7 @@ def test_a_dead_mirror_is_unreachable_and_not_an_attack(live: Any) -> None:
         raise ConnectionResetError("cut")
         yield b""
 
-    live.lies["metadata/timestamp.json"] = dead
+    live.mirror.lies["metadata/timestamp.json"] = dead
     with pytest.raises(UpdateUnreachable, match="cut"):
         live.client().refresh()
 
@@ -272,10 +243,10 @@ def test_a_canary_key_cannot_name_a_prod_path(live: Any) -> None:
     def name_it(role: Any) -> None:
         role.targets[path] = TargetFile.from_data(path, b"{}", ["sha256"])
 
-    forged = forge(live, "canary", name_it)
+    forged = live.forge("canary", name_it)
     with pytest.raises(Exception, match="not among its paths"):
         live.publisher.publish(signed={"canary": forged}, targets={path: b"{}"})
-    plant(live, canary=forged)
+    live.plant(canary=forged)
     client = live.client()
     client.refresh()
     with pytest.raises(TargetUnsigned):
@@ -292,7 +263,7 @@ def test_stolen_online_keys_cannot_sign_a_model(live: Any) -> None:
     def swap(role: Any) -> None:
         role.targets[MODEL] = TargetFile.from_data(MODEL, b"evil", ["sha256"])
 
-    plant(live, models=forge(live, "models", swap, Central()))
+    live.plant(models=live.forge("models", swap, Central()))
     client = live.client()
     client.refresh()
     with pytest.raises(UpdateForged):
@@ -307,10 +278,10 @@ def test_fast_forward_is_healed_by_new_online_keys(live: Any, tmp_path: Any) -> 
     def jump(timestamp: Timestamp) -> None:
         timestamp.version = 2**62
 
-    stolen = forge(live, "timestamp", jump)
-    live.lie("metadata/timestamp.json", stolen)
+    stolen = live.forge("timestamp", jump)
+    live.mirror.lie("metadata/timestamp.json", stolen)
     client.refresh()
-    live.lies.clear()
+    live.mirror.lies.clear()
     live.publisher.publish(desired={OSLO: b"[2]"})
     with pytest.raises(UpdateRollback):
         client.refresh()
@@ -335,10 +306,10 @@ def test_roots_rotate_in_order_and_none_is_skipped(live: Any) -> None:
             "root", live.publisher.role_bytes("root"), now_unix_s=live.clock.unix_s()
         )
         live.publisher.publish(signed={"root": root})
-    live.lie("metadata/2.root.json", (live.files / "metadata/3.root.json").read_bytes())
+    live.mirror.lie("metadata/2.root.json", (live.files / "metadata/3.root.json").read_bytes())
     with pytest.raises(UpdateRefused):
         client.refresh()
-    live.lies.clear()
+    live.mirror.lies.clear()
     client.refresh()
     assert (
         json.loads((live.folder / "node/metadata/root.json").read_bytes())["signed"]["version"] == 6
@@ -349,7 +320,7 @@ def test_a_foreign_root_is_refused(live: Any, tmp_path: Any) -> None:
     other = OfflineKeys.create(tmp_path / "thieves")
     root: Metadata[Any] = Metadata.from_bytes(live.first["root"])
     root.signed.version, root.signed.expires = 2, expiry("root", live.clock.unix_s())
-    live.lie("metadata/2.root.json", other.sign("root", root))
+    live.mirror.lie("metadata/2.root.json", other.sign("root", root))
     with pytest.raises(UpdateForged):
         live.client().refresh()
 

@@ -88,6 +88,6 @@ def test_other_bytes_under_a_known_name_are_refused(live: Any) -> None:
     client = live.client()
     client.refresh()
     timestamp = (live.files / "metadata/timestamp.json").read_bytes()
-    live.lie("metadata/timestamp.json", timestamp.replace(b'"version":', b'"version":9'))
+    live.mirror.lie("metadata/timestamp.json", timestamp.replace(b'"version":', b'"version":9'))
     with pytest.raises(UpdateForged):
         client.refresh()
