@@ -25,27 +25,38 @@ from skerry.trust.update_client import UpdateClient
 
 FLEET, SITE, DOMAIN = "clinic", "oslo", "clinic.example"
 MODEL = manifest_target("prod", "magika", 1)
+MODEL_2 = manifest_target("prod", "magika", 2)
 POLICY_PATH = policy_target(FLEET)
 DESIRED = desired_target(SITE)
-CONTENT = b"the bytes of a model"
-MANIFEST = Manifest(
-    name="magika",
-    version=1,
-    members=(
-        Member(
-            path="model.onnx",
-            sha256=hashlib.sha256(CONTENT).hexdigest(),
-            length_bytes=len(CONTENT),
-        ),
-    ),
-)
-POLICY = Policy(
-    fleet=FLEET,
-    generation=1,
-    data_classes={"health": Residency(stays=Stays.SITE)},
-    model_classes={"magika": ("health",)},
-    places={SITE: Place(site=SITE, region="eu", jurisdiction="NO")},
-)
+
+
+def content_of(version: int) -> bytes:
+    """Return the bytes of a version of the model."""
+    return b"the bytes of version %d" % version
+
+
+def manifest_of(version: int) -> bytes:
+    """Return the manifest of a version of the model."""
+    content = content_of(version)
+    member = Member(
+        path="model.onnx",
+        sha256=hashlib.sha256(content).hexdigest(),
+        length_bytes=len(content),
+    )
+    return msgspec.json.encode(Manifest(name="magika", version=version, members=(member,)))
+
+
+def policy_of(version: int) -> bytes:
+    """Return the policy that belongs to a version of the model."""
+    policy = Policy(
+        fleet=FLEET,
+        generation=version,
+        data_classes={"health": Residency(stays=Stays.SITE)},
+        model_classes={"magika": ("health",)},
+        places={SITE: Place(site=SITE, region="eu", jurisdiction="NO")},
+    )
+    return msgspec.json.encode(policy)
+
 
 Lie = Callable[[], Iterator[bytes]]
 
@@ -139,21 +150,23 @@ class SignedFleet:
 
     def release(self, **changes: Any) -> Desired:
         """Sign model and policy offline, and have central name them, as one that counts nothing."""
-        self.add({MODEL: msgspec.json.encode(MANIFEST), POLICY_PATH: msgspec.json.encode(POLICY)})
+        self.add({MODEL: manifest_of(1), POLICY_PATH: policy_of(1)})
         desired = self.desired(**changes)
         self.send(desired)
         return desired
 
     def release_bundle(
-        self, release: int, facts: Mapping[str, Facts], generation: int = 1
+        self, release: int, facts: Mapping[str, Facts], generation: int = 1, version: int = 1
     ) -> Desired:
         """Sign a release of model and policy, and have central name it, as it does."""
-        files = {MODEL: msgspec.json.encode(MANIFEST), POLICY_PATH: msgspec.json.encode(POLICY)}
+        model = manifest_target("prod", "magika", version)
+        files = {model: manifest_of(version), POLICY_PATH: policy_of(version)}
         members = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
         document = Release(fleet=FLEET, release=release, members=members)
         files[release_target(FLEET, release)] = msgspec.json.encode(document)
         self.add(files, facts={path: facts.get(path, Facts()) for path in files})
         desired = self.desired(
+            version=version,
             generation=generation,
             release=release,
             artifacts={path: statement(data, facts.get(path)) for path, data in files.items()},
@@ -161,7 +174,7 @@ class SignedFleet:
         self.send(desired)
         return desired
 
-    def desired(self, **changes: Any) -> Desired:
+    def desired(self, version: int = 1, **changes: Any) -> Desired:
         """Return the site's document, unsigned."""
         whole = Desired(
             generation=1,
@@ -174,11 +187,11 @@ class SignedFleet:
             models=(
                 DesiredModel(
                     name="magika",
-                    version=1,
-                    manifest_sha256=statement(msgspec.json.encode(MANIFEST)).sha256,
+                    version=version,
+                    manifest_sha256=statement(manifest_of(version)).sha256,
                 ),
             ),
-            policy_sha256=statement(msgspec.json.encode(POLICY)).sha256,
+            policy_sha256=statement(policy_of(version)).sha256,
             tier_order=("closet",),
             peers=(),
             gate=Gate(hold_s=1),

@@ -88,7 +88,7 @@ def accept_desired(
     sha256 = client.target_sha256(path)
     if held is not None and held.desired_sha256 == sha256 and held.desired.site == site:
         return held
-    desired = _read(client, path, Desired)
+    desired = _decoded(path, client.target_bytes(path), Desired)
     if desired.site != site:
         raise TargetUnreadable(path, f"it is for the site {desired.site}")
     _check_generation(client, path, desired.generation)
@@ -102,16 +102,18 @@ def accept_desired(
         check_needs(client, image, wanted)
     min_release = max((image.facts.min_release for image in signed.values()), default=0)
     check_release(path, desired.release, max(client.release_floor(), min_release))
+    contents = {artifact: client.target_bytes(artifact) for artifact in wanted}
     policy_path = policy_target(desired.fleet)
-    policy = _read(client, policy_path, Policy)
+    policy = _decoded(policy_path, contents[policy_path], Policy)
     _check_generation(client, policy_path, policy.generation)
     if desired.release:
         release_path = release_target(desired.fleet, desired.release)
-        check_together(path, _read(client, release_path, Release), desired)
+        release = _decoded(release_path, contents[release_path], Release)
+        check_together(path, release, desired)
     manifests: dict[str, Manifest] = {}
     for model in desired.models:
         model_path = manifest_target(model.channel, model.name, model.version)
-        manifest = _read(client, model_path, Manifest)
+        manifest = _decoded(model_path, contents[model_path], Manifest)
         if (manifest.name, manifest.version) != (model.name, model.version):
             raise TargetUnreadable(model_path, f"it is for {manifest.name} v{manifest.version}")
         _check_members(model_path, manifest)
@@ -198,8 +200,7 @@ def check_together(named_by: str, release: Release, desired: Desired) -> None:
             raise BundleMismatch(path, why)
 
 
-def _read(client: "UpdateClient", path: str, kind: type[_Document]) -> _Document:
-    data = client.target_bytes(path)
+def _decoded(path: str, data: bytes, kind: type[_Document]) -> _Document:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
