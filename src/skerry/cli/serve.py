@@ -52,6 +52,12 @@ from skerry.cli.output import json_option
     help="Authorities, PEM: clients must show a certificate of theirs.",
 )
 @click.option(
+    "--client-tokens",
+    default="",
+    metavar="FILE",
+    help="Names and token hashes: clients must show a bearer token of theirs.",
+)
+@click.option(
     "--memory-max",
     metavar="SIZE",
     help="Bound for the memory of loaded models, such as '2 GiB'; older ones give way.",
@@ -97,6 +103,7 @@ def command(
     tls_chain: str,
     tls_key: str,
     tls_client_roots: str,
+    client_tokens: str,
     memory_max: str | None,
     providers: tuple[str, ...],
     upstream_hosts: tuple[str, ...],
@@ -130,6 +137,7 @@ def command(
         tls_chain=tls_chain,
         tls_key=tls_key,
         tls_client_roots=tls_client_roots,
+        client_tokens=client_tokens,
         memory_bytes_max=_memory_bytes(memory_max),
         providers=_known(providers),
         upstream_hosts=upstream_hosts,
@@ -137,6 +145,11 @@ def command(
         trace_file=trace_file,
     )
 
+    if client_tokens and grpc_engine != "own":
+        raise UsageError(
+            f"--client-tokens with --grpc-engine {grpc_engine}",
+            "tokens are checked by skerry's own gRPC engine alone",
+        )
     count = count_of(workers)
     if count == 1:
         return serve_run.alone(settings, as_json=as_json)

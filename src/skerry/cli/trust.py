@@ -9,6 +9,7 @@ from skerry.base.errors import UsageError
 from skerry.cli.folders import folder_option, reach
 from skerry.cli.output import json_option, print_json, say, say_next
 from skerry.cli.trust_ban import ban, lift, remove
+from skerry.cli.trust_client_token import command as client_token
 from skerry.cli.trust_explain import explain
 from skerry.cli.trust_holder import holder
 from skerry.cli.trust_publish import publish
@@ -38,6 +39,7 @@ _VERBS = (
     rotate,
     renew,
     rotate_ca,
+    client_token,
     status,
     ban,
     lift,

@@ -64,6 +64,8 @@ def desired_documents(
             goals=fleet.goals,
             gate=fleet.rollout.gate,
             tamper=fleet.trust.tamper,
+            clients=fleet.trust.clients,
+            site_life_s=fleet.trust.site_life_s,
             custody=fleet.trust.custody,
         )
         for site in fleet.sites

@@ -1,9 +1,11 @@
 """The `trust:` part of the fleet file, resolved: a value for every demand."""
 
+from skerry.base.units import SECONDS_PER_DAY
 from skerry.fleet.findings import Findings
 from skerry.fleet.tables import machine_types
 from skerry.schema.access import ROLES, TWO_PERSON_ABLE, Action
 from skerry.schema.attestation import Mode
+from skerry.schema.clients import ClientPolicy, Who, is_sha256
 from skerry.schema.custody import CustodyPolicy, Signer, Step
 from skerry.schema.fleet_file import FleetFile
 from skerry.schema.tamper import Reaction, TamperPolicy
@@ -12,6 +14,9 @@ from skerry.trust.custody_errors import SignerError
 from skerry.trust.custody_sign import public_key
 
 _FILES = {"makers": "TPM makers' certificates", "reference": "reference values"}
+HOW_TO_LIST = "`skerry trust client-token NAME` makes a token and prints its hash"
+SITE_LIFE_S_MAX = 730 * SECONDS_PER_DAY
+"""A region's own authority lives for 800 days, and none outlives its issuer."""
 
 
 def resolve_trust(file: FleetFile, notes: Findings) -> Trust:
@@ -20,6 +25,14 @@ def resolve_trust(file: FleetFile, notes: Findings) -> Trust:
         access=_access(file, notes),
         attestation=_attestation(file, notes),
         tamper=_tamper(file, notes),
+        clients=_clients(file, notes),
+        site_life_s=notes.quantity(
+            file.trust.site_life,
+            "s",
+            ("trust", "site_life"),
+            low=SECONDS_PER_DAY,
+            high=SITE_LIFE_S_MAX,
+        ),
         custody=_custody(file, notes),
         updates=_updates(file, notes),
         provenance_required=_provenance_required(file, notes),
@@ -109,6 +122,21 @@ def _access(file: FleetFile, notes: Findings) -> Access:
 
 
 DEBOUNCE_S_MAX = 10.0
+
+
+def _clients(file: FleetFile, notes: Findings) -> ClientPolicy:
+    clients, path = file.trust.clients, ("trust", "clients")
+    known = tuple(who.value for who in Who)
+    if clients.who not in known:
+        notes.unknown((*path, "who"), "kind of client", clients.who, known)
+        return ClientPolicy()
+    for name, text in clients.tokens.items():
+        if not is_sha256(text):
+            notes.bad_value((*path, "tokens", name), "is no SHA-256 in hex", HOW_TO_LIST)
+    who = Who(clients.who)
+    if who is Who.TOKEN and not clients.tokens:
+        notes.bad_value((*path, "tokens"), "lists no token, so nobody could call", HOW_TO_LIST)
+    return ClientPolicy(who=who, tokens=clients.tokens, roots_pem=clients.roots)
 
 
 def _tamper(file: FleetFile, notes: Findings) -> TamperPolicy:

@@ -27,6 +27,7 @@ from skerry.base.processes import settle
 from skerry.base.sockets import socket_address
 from skerry.learn.explainer import Explainer
 from skerry.node.activation import adopt
+from skerry.node.client_doors import ClientDoors
 from skerry.node.folder import NodeFolder
 from skerry.node.guard import Guard
 from skerry.node.identity import IdentityFiles
@@ -44,6 +45,7 @@ from skerry.route import rules
 from skerry.route.away import CallPeer
 from skerry.route.peer_http import HttpPeers
 from skerry.route.router import Router
+from skerry.schema.clients import ClientPolicy
 from skerry.schema.desired import Peer
 from skerry.schema.model import Card
 from skerry.schema.oip import InferFunction, InferReply, InferRequest, Tensor
@@ -95,6 +97,7 @@ class Worker:
         self._accepted: AcceptedDesired | None = None
         self._domain = settings.domain
         self._peer_door = PeerDoor(settings.domain, clock)
+        self._clients = ClientDoors(self._files)
         self._server = self._make_server()
 
     async def run(self, *, announce: bool) -> None:
@@ -138,6 +141,7 @@ class Worker:
             identity, roots = self._files.load(), self._files.trusted_pem()
             self._client.tls = client_context(identity, roots)
             self._peer_door.refuse(frozenset(self._files.refused().ids), self._files.shut_out())
+            self._clients.renew()
             if self._server_tls is not None:
                 self._server_tls.renew(identity, roots)
         accepted = AcceptedDesired.load(self._folder.current)
@@ -147,6 +151,14 @@ class Worker:
             forbids = forbids_of(access, accepted.policy)
             self._router.update(accepted.desired, accepted.policy, forbids=forbids)
             self._judge_rules()
+
+    async def _follow_clients(self) -> None:
+        """Open the doors anew where the fleet lets in other clients than before."""
+        policy = self._accepted.desired.clients if self._accepted else self._clients.policy
+        if policy != self._clients.policy:
+            # Without an identity to show, the doors stay as they are.
+            with contextlib.suppress(SkerryError, OSError, ValueError):
+                await self._server.admit(self._clients.terms(policy))
 
     def _heed_quarantine(self) -> None:
         """Refuse restricted data from here on; where the keys are gone, forget them too."""
@@ -159,7 +171,7 @@ class Worker:
                 self._server_tls.forget()
 
     def _make_server(self) -> Server:
-        settings = self._settings
+        settings, accepted = self._settings, AcceptedDesired.load(self._folder.current)
         listeners = []
         with contextlib.suppress(
             SkerryError, OSError
@@ -196,6 +208,7 @@ class Worker:
             clock=self._clock,
             wrap=self._wrap,
             listeners=listeners,
+            clients=self._clients.terms(accepted.desired.clients if accepted else ClientPolicy()),
         )
 
     def _wrap(self, local: InferFunction) -> InferFunction:
@@ -285,6 +298,7 @@ class Worker:
             await reload.wait()
             reload.clear()
             self.read_again()
+            await self._follow_clients()
 
     async def _recheck_peers(self) -> None:
         """Cut peers whose certificate has ended, or who were banned since they came."""

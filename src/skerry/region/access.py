@@ -14,6 +14,8 @@ from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
 from skerry.region.settings import RegionFolder
 from skerry.schema.audit import Note
+from skerry.schema.clients import SITE_LIFE_S
+from skerry.schema.desired import Desired, desired_target
 from skerry.schema.policy import Policy, policy_target
 from skerry.spine.access_api import AccessApi
 from skerry.trust.access_channel import AccessChannel, fetch_from
@@ -63,6 +65,14 @@ class RegionAccess:
             log.error("access policy: %s", error)
             return False
         return True
+
+    def site_life_s(self, region: str) -> float:
+        """Return how long authorities of sites live, as this region's own document says."""
+        try:
+            data = self.verified.target_bytes(desired_target(region))
+            return msgspec.json.decode(data, type=Desired).site_life_s
+        except (SkerryError, msgspec.DecodeError):  # nothing was applied yet
+            return SITE_LIFE_S
 
     def _adopt(self) -> None:
         if self._channel.document is not None:

@@ -17,6 +17,7 @@ from skerry.region.roster import Roster
 from skerry.region.settings import RegionSettings
 from skerry.schema.api import IdentityReply, IdentityRequest, JoinTicket, TokenRequest
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
+from skerry.schema.clients import SITE_LIFE_S
 from skerry.spine.https_server import CallInvalidError
 from skerry.spine.nats_jwt import ServerKit, check_user_public, issue_node
 from skerry.trust.anchors import AnchorStore
@@ -48,12 +49,14 @@ class Admission:
         nats_url: str,
         desk: Desk,
         note: Callable[[AuditEvent], object] = lambda _: None,
+        site_life_s: Callable[[], float] = lambda: SITE_LIFE_S,
     ) -> None:
         self._settings, self._authority, self._kit = settings, authority, kit
         self._registry, self._roster, self._clock = registry, roster, clock
         self._anchors, self._tuf_root = anchors, tuf_root
         self._region_url, self._nats_url = region_url, nats_url
         self._desk, self._note = desk, note
+        self._site_life_s = site_life_s
         self._host = region_id(settings.domain, settings.region).host
 
     def ticket(self, request: TokenRequest, by: str = "") -> JoinTicket:
@@ -168,7 +171,9 @@ class Admission:
 
         Noted first: one that is out must be known, or it could not be shut out.
         """
-        authority = self._authority().issue_site(node.site, now_unix_s=now_unix_s)
+        authority = self._authority().issue_site(
+            node.site, now_unix_s=now_unix_s, life_s=self._site_life_s()
+        )
         self._roster.gave_site_authority(
             node, authority.certificate_pem, authority.ends_unix_s, now_unix_s
         )

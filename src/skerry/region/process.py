@@ -53,7 +53,7 @@ from skerry.trust.anchors import AnchorStore, issuer_key_ids
 from skerry.trust.attest.desk import Desk
 from skerry.trust.attest.records import Records
 from skerry.trust.authority import Authority
-from skerry.trust.authority_change import AuthorityKeeper
+from skerry.trust.authority_change import AuthorityHook, AuthorityKeeper
 from skerry.trust.registry import SqliteRegistry
 from skerry.trust.spiffe import central_id, region_id
 from skerry.trust.tls import CertificateError, explain_tls_error
@@ -61,6 +61,7 @@ from skerry.trust.tls import CertificateError, explain_tls_error
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+AUTHORITY_LOOK_S = 60.0
 CLONE_LOOK_S = 2.0
 """Time between two looks for logins that are used twice."""
 ATTESTATION_TICK_S = 10.0
@@ -165,6 +166,7 @@ class Region:
                 nats_url=self._nats_url,
                 note=audit.ledger.note_now,
                 desk=self._desk,
+                site_life_s=lambda: self._access.site_life_s(settings.region),
             )
             access = self._access = RegionAccess(
                 place, settings.fleet, self._mirror.folder, note=self._note, clock=self._clock
@@ -224,6 +226,8 @@ class Region:
                 tasks.start_soon(self._served.watch)
                 tasks.start_soon(audit.run, self._upstream.checkpoint, log.warning)
                 tasks.start_soon(self._clone_loop)
+                if settings.authority_command:
+                    tasks.start_soon(self._authority_loop)
                 on_ready(port, settings.nats_port)
 
     # --- signed state -----------------------------------------------------------------
@@ -412,6 +416,28 @@ class Region:
             self._account_jwt = grant.account_jwt
         await self._served.use(authority)
         self._tell.set()
+
+    async def _authority_loop(self) -> None:
+        """Let a command of the operator's own certify this authority, anew at half its life."""
+        hook = AuthorityHook(
+            self._keeper, self._settings.authority_command, self._place.authority_issuer
+        )
+        while True:
+            try:
+                if await to_thread.run_sync(hook.ask_if_due, self._clock.unix_s()):
+                    event = AuditEvent(
+                        kind=AuditKind.KEY,
+                        outcome=AuditOutcome.DONE,
+                        actor=self._settings.authority_command[0],
+                        target=f"authority {self._keeper.authority.host}",
+                        text="a certificate by the operator's own authority",
+                    )
+                    await self._note(event)
+                    await self._served.use(self._keeper.authority)
+                    self._tell.set()
+            except (SkerryError, OSError) as error:
+                log.error("%s", error)  # the authority of before goes on
+            await anyio.sleep(AUTHORITY_LOOK_S)
 
     # --- the rest ---------------------------------------------------------------------
 

@@ -57,6 +57,9 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """NATS, for nodes and for the region's own process."""
     certificate_life_s: float = 3600.0
     """How long certificates and logins of nodes and of the region itself live, in seconds."""
+    authority_command: tuple[str, ...] = ()
+    """A program and its arguments that certify this region's authority: it reads a request
+    (PEM) and writes a chain (PEM). Empty: the fleet's own root does."""
     mirror_tick_s: float = 5.0
     """Longest time between two looks at central for new signed state, in seconds."""
     push_tick_s: float = 15.0
@@ -84,6 +87,11 @@ class RegionFolder:
     def authority(self) -> Path:
         """The region's authority: issues for its nodes and for itself."""
         return self.folder / "keys" / "authority.pem"
+
+    @property
+    def authority_issuer(self) -> Path:
+        """Which command certified the authority last."""
+        return self.folder / "keys" / "authority.issuer"
 
     @property
     def roots(self) -> Path:

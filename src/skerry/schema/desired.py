@@ -7,6 +7,7 @@ signed target too, or the document is refused.
 
 import msgspec
 
+from skerry.schema.clients import SITE_LIFE_S, ClientPolicy
 from skerry.schema.custody import CustodyPolicy
 from skerry.schema.goal import GoalName
 from skerry.schema.release import Statement
@@ -78,6 +79,10 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     goals: dict[GoalName, float] = {}
     gate: Gate
     tamper: TamperPolicy = TamperPolicy()
+    clients: ClientPolicy = ClientPolicy()
+    """Who may call the inference doors."""
+    site_life_s: float = SITE_LIFE_S
+    """How long the site's own authority lives, from when it was issued."""
     custody: CustodyPolicy = CustodyPolicy()
     """Whose signature counts on a maintenance window."""
     release: int = 0

@@ -7,6 +7,7 @@ import msgspec
 
 from skerry.schema.access import TWO_PERSON, Action
 from skerry.schema.attestation import Mode
+from skerry.schema.clients import SITE_LIFE_S, ClientPolicy
 from skerry.schema.custody import CustodyPolicy
 from skerry.schema.tamper import TamperPolicy
 
@@ -47,6 +48,8 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
 
     access: Access = Access()
     tamper: TamperPolicy = TamperPolicy()
+    clients: ClientPolicy = ClientPolicy()
+    site_life_s: float = SITE_LIFE_S
     custody: CustodyPolicy = CustodyPolicy()
     updates: Updates = Updates()
     attestation: Attestation = Attestation()

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from skerry.schema.access import TWO_PERSON
 from skerry.schema.authored import Authored, Name, Quantity
+from skerry.schema.clients import Who
 from skerry.schema.tamper import Reaction
 
 
@@ -83,11 +84,25 @@ class AttestationFile(Authored, frozen=True, kw_only=True):
     """How long a pass holds for a node that cannot reach its region."""
 
 
+class ClientsFile(Authored, frozen=True, kw_only=True):
+    """Who may call the inference doors of a site."""
+
+    who: str = Who.LOOPBACK.value
+    """`loopback`, `token`, `certificate` or `open`."""
+    tokens: dict[Name, str] = {}
+    """Name of a client to the hash that `skerry trust client-token` printed."""
+    roots: str = ""
+    """Authorities (PEM) whose certificates are let in; without any, the fleet's own."""
+
+
 class TrustFile(Authored, frozen=True, kw_only=True):
     """What the fleet demands; each part is explained in `docs/reference/fleet-file.md`."""
 
     access: AccessFile = AccessFile()
     tamper: TamperFile = TamperFile()
+    clients: ClientsFile = ClientsFile()
+    site_life: Quantity = "400 d"
+    """How long a site that is cut off goes on issuing for itself."""
     custody: CustodyFile = CustodyFile()
     updates: UpdatesFile = UpdatesFile()
     attestation: AttestationFile = AttestationFile()

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from skerry.base.errors import Exit
+from skerry.base.ports import is_loopback
+from skerry.serve.client_gate import Clients, TokenGate, read_tokens
 from skerry.serve.errors import ServeError
+from skerry.serve.settings import ServeSettings
 
 
 class TlsFileError(ServeError):
@@ -80,6 +83,27 @@ class DoorTls:
             "chain": Path(self.chain).read_bytes(),
             "client_roots": Path(self.client_roots).read_bytes() if self.client_roots else None,
         }
+
+
+def door_tls(settings: ServeSettings) -> DoorTls | None:
+    """Return what the settings say of TLS; None for plain doors."""
+    if not (settings.tls_chain or settings.tls_key or settings.tls_client_roots):
+        return None
+    return DoorTls(
+        chain=settings.tls_chain, key=settings.tls_key, client_roots=settings.tls_client_roots
+    )
+
+
+def clients_of(settings: ServeSettings, tls: DoorTls | None) -> Clients:
+    """Return how the public doors of a server that stands alone are opened."""
+    tokens = settings.client_tokens
+    if tokens and tls is None and not is_loopback(settings.host):
+        raise TlsFileError(tokens, "tokens would cross the network in plain text: use TLS too")
+    return Clients(
+        http_tls=tls.context("http/1.1") if tls else None,
+        grpc_tls=tls.context("h2") if tls else None,
+        gate=TokenGate(read_tokens(Path(tokens))) if tokens else None,
+    )
 
 
 def _why(error: Exception) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skerry.base.errors import SkerryError
 from skerry.serve import h2_frames as h2
+from skerry.serve.client_gate import check_source
 from skerry.serve.errors import HttpError
 from skerry.serve.grpc_call import Call, status_of
 from skerry.serve.grpc_head import Head
@@ -65,6 +66,11 @@ class H2Connection(CallTaker):
                 self._peer_site = self._listener.authorize(transport.get_extra_info("ssl_object"))
             except SkerryError as error:
                 self.failed(H2ConnectionError(Code.INADEQUATE_SECURITY, str(error)))
+        elif self._listener.loopback_only:
+            try:
+                check_source(transport.get_extra_info("peername"))
+            except SkerryError as error:
+                self.failed(H2ConnectionError(Code.INADEQUATE_SECURITY, str(error)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; nobody reads its answers any more."""
@@ -111,6 +117,14 @@ class H2Connection(CallTaker):
             self.stop()
         for stream in list(self._streams.values()):
             self._sweep_stream(stream, now_s)
+
+    def came_by(self, listener: "Listener") -> bool:
+        """Tell whether the connection was made at this address."""
+        return self._listener is listener
+
+    def leave(self) -> None:
+        """Close after the replies that are under way."""
+        self.stop()
 
     def stop(self) -> None:
         """Tell the client to go elsewhere, answer what it has sent, then close.
@@ -243,6 +257,12 @@ class H2Connection(CallTaker):
             stream.messages = StreamInbox(self._limits.message_bytes_max)
         if flags & h2.END_STREAM:
             stream.ended = True
+        if self._listener.gate is not None:
+            try:
+                self._listener.gate.check(head.metadata.get("authorization", ""))
+            except SkerryError as error:
+                self._refuse(stream, status_of(error))
+                return
         if head.refusal is not None:
             if isinstance(head.refusal, HttpError):
                 self._refuse_as_http(stream, head.refusal)

@@ -23,6 +23,7 @@ from skerry.base.drive import Begun, begin, in_task
 from skerry.base.errors import SkerryError
 from skerry.schema.oip_http import HEADER_JSON_LENGTH
 from skerry.schema.oip_tensors import Buffer
+from skerry.serve.client_gate import check_source
 from skerry.serve.compression import COMPRESS_FROM_BYTES, decompress
 from skerry.serve.errors import HttpError, ServeError
 from skerry.serve.http_chunks import ChunkedBody
@@ -76,7 +77,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._stream: asyncio.Task[None] | None = None
         self._drained: asyncio.Event | None = None
         self._lingers_until_s: float | None = None
-        self._ended = False
+        self._ended = self._leaving = False
 
     # What the event loop calls.
 
@@ -90,6 +91,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self._listener.authorize is not None:
             try:
                 self._peer_site = self._listener.authorize(transport.get_extra_info("ssl_object"))
+            except SkerryError as error:
+                refusal = error
+        elif self._listener.loopback_only:
+            try:
+                check_source(transport.get_extra_info("peername"))
             except SkerryError as error:
                 refusal = error
         if refusal is not None:
@@ -181,6 +187,15 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self._phase == _IDLE and now_s - self._moved_s > limits.idle_s:
             self._transport.close()
 
+    def came_by(self, listener: "Listener") -> bool:
+        """Tell whether the connection was made at this address."""
+        return self._listener is listener
+
+    def leave(self) -> None:
+        """Close after the reply that is under way."""
+        self._leaving = True
+        self.stop()
+
     def recheck(self) -> None:
         """Close at once if the peer may no longer be here."""
         authorize = self._listener.authorize
@@ -247,6 +262,9 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._reader.feed(data[:end][self._reader.bytes_fed :])
             head, self._reader = self._reader.head(), None
         self._head = head
+        gate = self._listener.gate
+        if gate is not None:
+            gate.check(head.headers.get("authorization", ""), head.path)
         if head.length:
             have = len(data) - end
             if have >= head.length:
@@ -361,7 +379,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._release()
         if self._phase == _DONE:
             return
-        keep_alive = head.keep_alive and not self._door.stopping
+        keep_alive = head.keep_alive and not (self._door.stopping or self._leaving)
         if reply.stream is not None and head.method != "HEAD":
             self._stream = self._door.loop.create_task(self._send(reply, head, keep_alive))
             return
@@ -389,7 +407,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if early:
             self._since_s = self._moved_s = self._door.now_s()
             self._take(early)
-        if self._phase == _IDLE and (self._ended or self._door.stopping):
+        if self._phase == _IDLE and (self._ended or self._leaving or self._door.stopping):
             self._transport.close()
         elif self._ended and self._phase in (_HEAD, _BODY, _CHUNKS):
             self._refuse(HttpError(400, "the request ended before it was complete"))

@@ -44,6 +44,17 @@ class HttpDoor:
             self._sweeper = self.loop.create_task(self._sweep())
         return await self._listening.open(listener, lambda: HttpConnection(self, listener))
 
+    async def reopen(self, old: Listener, new: Listener) -> None:
+        """Listen on a port under other terms; who came under the old ones must come again.
+
+        What is under way there is answered first.
+        """
+        self._listening.close(new.port)
+        for connection in list(self._connections):
+            if connection.came_by(old):
+                connection.leave()
+        await self.listen(new)
+
     async def stop(self, grace_s: float) -> None:
         """Take no new connection, answer what is under way, and close."""
         self.stopping = True

@@ -12,9 +12,12 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skerry.serve.errors import PortBusyError
+
+if TYPE_CHECKING:
+    from skerry.serve.client_gate import TokenGate
 
 TLS_HANDSHAKE_S_MAX = 10.0
 BACKLOG = 512
@@ -30,7 +33,8 @@ class Listener:
     forwarded. `option` is how people set the port, for an error's hint. With `reuse_port`
     several processes of one user may listen on one port, each taking its share of new
     connections. `handle` is the open file of a Unix socket that listens already: another
-    process made it, and removes it.
+    process made it, and removes it. `gate` looks at the token of each request; `loopback_only`
+    refuses connections from other machines.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +46,8 @@ class Listener:
     option: str = "http-port"
     reuse_port: bool = False
     handle: int | None = None
+    gate: "TokenGate | None" = None
+    loopback_only: bool = False
 
 
 class Listening:
@@ -49,6 +55,7 @@ class Listening:
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
+        self._by_port: dict[int, asyncio.Server] = {}
         self._sockets_made: list[str] = []
 
     async def open(self, listener: Listener, connection: Callable[[], Any]) -> int:
@@ -68,8 +75,18 @@ class Listening:
         made = bound_socket(
             listener.host, listener.port, option=listener.option, reuse_port=listener.reuse_port
         )
-        self._servers.append(await loop.create_server(connection, sock=made, **tls))
-        return int(made.getsockname()[1])
+        server = await loop.create_server(connection, sock=made, **tls)
+        self._servers.append(server)
+        port = int(made.getsockname()[1])
+        self._by_port[port] = server
+        return port
+
+    def close(self, port: int) -> None:
+        """Take no new connection on one port; those that are open stay."""
+        server = self._by_port.pop(port, None)
+        if server is not None:
+            server.close()
+            self._servers.remove(server)
 
     def stop(self) -> None:
         """Take no new connection."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from skerry.base.clock import Clock, SystemClock
 from skerry.base.ports import is_loopback
 from skerry.schema.oip import InferFunction
-from skerry.serve.door_tls import DoorTls
+from skerry.serve.client_gate import Clients
+from skerry.serve.door_tls import clients_of, door_tls
 from skerry.serve.errors import ServeError
 from skerry.serve.grpc_door import GrpcDoor
 from skerry.serve.grpc_works import GrpcWorks
@@ -49,6 +50,7 @@ class Server:
         listeners: Sequence[Listener] = (),
         limits: HttpLimits | None = None,
         worker: "WorkerPlan | None" = None,
+        clients: Clients | None = None,
     ) -> None:
         self.settings = settings
         self.ports = Ports()
@@ -86,15 +88,9 @@ class Server:
         self._http = HttpDoor(paths, clock=self._clock, limits=limits)
         self._metrics = HttpDoor(MetricsPage(self.service), clock=self._clock)
         self._grpc: GrpcDoor | GrpcioDoor | None = None
-        self._tls = (
-            DoorTls(
-                chain=settings.tls_chain,
-                key=settings.tls_key,
-                client_roots=settings.tls_client_roots,
-            )
-            if settings.tls_chain or settings.tls_key or settings.tls_client_roots
-            else None
-        )
+        self._tls = door_tls(settings)
+        self._clients = clients or clients_of(settings, self._tls)
+        self._public: dict[str, Listener] = {}
 
     async def start(self) -> None:
         """Open every door, then load every model; ready when this returns.
@@ -129,6 +125,23 @@ class Server:
             await self._control.close()
         await self.service.repository.drain()
 
+    async def admit(self, clients: Clients) -> None:
+        """Open the public doors under other terms, on the same ports; nothing under way is lost."""
+        self._clients = clients
+        for name, tls in (("http", clients.http_tls), ("grpc", clients.grpc_tls)):
+            old = self._public.get(name)
+            door = self._http if name == "http" else self._grpc
+            if old is None or not isinstance(door, HttpDoor | GrpcDoor):
+                continue
+            new = self._public[name] = replace(
+                old,
+                port=getattr(self.ports, name),
+                ssl=tls,
+                gate=clients.gate,
+                loopback_only=clients.loopback_only,
+            )
+            await door.reopen(old, new)
+
     def recheck(self) -> None:
         """Cut connections whose peers may no longer be here, as their listeners say."""
         self._http.recheck()
@@ -137,14 +150,15 @@ class Server:
         settings = self.settings
         host = settings.host
         admin = settings.admin_over_tcp and is_loopback(host)
-        tls = self._tls
-        worker = self._worker
-        public = Listener(
+        clients, worker = self._clients, self._worker
+        public = self._public["http"] = Listener(
             host=host,
             port=settings.http_port,
             admin=admin,
-            ssl=tls.context("http/1.1") if tls else None,
+            ssl=clients.http_tls,
             reuse_port=worker is not None,
+            gate=clients.gate,
+            loopback_only=clients.loopback_only,
         )
         self.ports.http = await self._http.listen(public)
         if settings.uds is not None:  # only this user can open it, as on loopback
@@ -161,8 +175,12 @@ class Server:
                 port=settings.grpc_port,
                 admin=admin,
                 option="grpc-port",
+                ssl=clients.grpc_tls,
                 reuse_port=worker is not None,
+                gate=clients.gate,
+                loopback_only=clients.loopback_only,
             )
+            self._public["grpc"] = public
             self.ports.grpc = await self._open_grpc(public)
             if settings.grpc_uds is not None and self._grpc is not None:
                 handle = worker.grpc_uds_handle if worker is not None else None
@@ -174,7 +192,7 @@ class Server:
             works.unary.update(self._control.everywhere(works.unary))
         if self.settings.grpc_engine == "own":
             self._grpc = own = GrpcDoor(works, clock=self._clock)
-            return await own.listen(replace(public, ssl=tls.context("h2") if tls else None))
+            return await own.listen(public)
         from skerry.serve.grpcio_door import GrpcioDoor, GrpcTls  # 20 MiB that not all need
 
         self._grpc = other = GrpcioDoor(works, clock=self._clock)

@@ -28,6 +28,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """PEM file of its private key."""
     tls_client_roots: str = ""
     """PEM file of authorities; clients must then show a certificate of theirs."""
+    client_tokens: str = ""
+    """File of names and token hashes; clients must then show a bearer token of theirs."""
     admin_over_tcp: bool = True
     """Whether loopback doors take repository commands; a Unix socket always does."""
     queue_len_max: int = 1024

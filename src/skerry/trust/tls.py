@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import cast
 
 from cryptography import x509
@@ -77,14 +78,16 @@ class CertificateError(TrustError):
 
 
 def server_context(
-    identity: Identity, roots_pem: bytes, *, require_client: bool = True
+    identity: Identity, roots_pem: bytes, *, require_client: bool = True, protocol: str = ""
 ) -> ssl.SSLContext:
     """Return a context that shows the identity and checks clients against the roots.
 
     With `require_client` false a client may come without a certificate (a node that joins); one
-    that it does show is still checked.
+    that it does show is still checked. `protocol` is the one that ALPN agrees on.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if protocol:
+        context.set_alpn_protocols([protocol])
     context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
     context.num_tickets = 0
     _arm(context, identity, roots_pem)
@@ -115,11 +118,16 @@ class LiveServerContext:
     """
 
     def __init__(
-        self, identity: Identity, roots_pem: bytes, *, require_client: bool = True
+        self,
+        identity: Identity,
+        roots_pem: bytes,
+        *,
+        require_client: bool = True,
+        protocol: str = "",
     ) -> None:
         self._identity, self._roots_pem = identity, roots_pem
-        self._require_client = require_client
-        self._door = server_context(identity, roots_pem, require_client=require_client)
+        self._make = partial(server_context, require_client=require_client, protocol=protocol)
+        self._door = self._make(identity, roots_pem)
         self._shown = self._door
         self._door.sni_callback = self._choose
 
@@ -136,7 +144,7 @@ class LiveServerContext:
     def renew(self, identity: Identity, roots_pem: bytes | None = None) -> None:
         """Show another identity (and trust other roots) from the next handshake on."""
         roots_pem = roots_pem or self._roots_pem
-        shown = server_context(identity, roots_pem, require_client=self._require_client)
+        shown = self._make(identity, roots_pem)
         self._identity, self._roots_pem, self._shown = identity, roots_pem, shown
 
     def forget(self) -> None:
