@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.testing.clock import ManualClock
-from skerry.trust.ledger import Ledger, LedgerFullError, open_ledger
+from skerry.trust.ledger import Ledger, LedgerFullError, begin_again, open_ledger
 from skerry.trust.ledger_errors import LedgerError, LedgerTamperedError, LogForkError
 from skerry.trust.ledger_keys import KEY_LIFE_S
 from skerry.trust.ledger_notes import read_note
@@ -216,6 +216,25 @@ def test_a_tampered_ledger_is_put_aside_and_the_new_one_says_so(
     (aside,) = (tmp_path / "copy").glob("tampered-*")
     with pytest.raises(LedgerTamperedError):
         verify_folder(aside)
+
+
+def test_a_restored_ledger_is_put_aside_with_what_it_witnessed(whole: Path, tmp_path: Path) -> None:
+    """Going on from a backup would be a second history of one ledger."""
+    shutil.copytree(whole, tmp_path / "copy")
+    (tmp_path / "copy" / "witness.db").write_bytes(b"")
+    begin_again(tmp_path / "copy", ManualClock(), "restored from monday")
+    assert not (tmp_path / "copy" / "witness.db").exists()
+    ledger = open_ledger(tmp_path / "copy", NAME, ManualClock())
+    (first,) = ledger.store.entries(0, 10)
+    noted, _ = event_of(first.body)
+    assert (noted.kind, noted.text, noted.fields["entries"]) == (
+        AuditKind.BACKUP,
+        "restored from monday",
+        "40",
+    )
+    ledger.close()
+    (aside,) = (tmp_path / "copy").glob("restored-*")
+    assert verify_folder(aside).entries == 40
 
 
 # --- room -----------------------------------------------------------------------------

@@ -47,7 +47,7 @@ MANIFEST = "backup.json"
 MANIFEST_BYTES_MAX = 64 * 1024**2
 FILES_MAX = 1_000_000
 _FIRST = "repository/metadata/timestamp.json"
-_PASSING = (".lock", ".sock", "-wal", "-shm", "-journal", ".tmp")
+_PASSING = (".lock", "audit/reserve", ".sock", "-wal", "-shm", "-journal", ".tmp")
 _MARKS = {
     "central.json": BackupOf.CENTRAL,
     "region.json": BackupOf.REGION,

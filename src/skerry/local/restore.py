@@ -18,6 +18,7 @@ from skerry.central.store import Sealed
 from skerry.local.backup import restore_files
 from skerry.schema.backup import BackupManifest, BackupOf
 from skerry.schema.desired import Desired, desired_target
+from skerry.trust.ledger import begin_again
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys
 
@@ -49,6 +50,7 @@ def restore(
 ) -> BackupManifest:
     """Restore a backup into an empty folder; central's numbers go ahead of what nodes have seen."""
     manifest = restore_files(path, state, passphrase=passphrase)
+    begin_again(state / "audit", clock, f"restored from {path.name}")
     if manifest.of is BackupOf.CENTRAL:
         place = CentralFolder(state)
         publisher = Publisher.open(place.repository, OnlineKeys.load(place.online_keys), clock)

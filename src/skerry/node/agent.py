@@ -312,6 +312,7 @@ class Agent:
             on_quarantine=self._quarantined,
             on_keys_gone=self._lose_keys,
             on_note=self._note,
+            note=self._audit.ledger.note_soon,
             sealers=self._sealers(),
         )
 

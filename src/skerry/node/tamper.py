@@ -30,6 +30,7 @@ from skerry.node.quarantine import add_cause, lift_cause, read_quarantine
 from skerry.node.settings import NodeSettings
 from skerry.node.tamper_sensors import Message, SensorReader, WebhookDoor, read_message
 from skerry.node.upstream import region_address
+from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.schema.custody import Signer
 from skerry.schema.quarantine import QuarantineCause
 from skerry.schema.records import Event, Keep
@@ -97,7 +98,9 @@ class TamperWatch:
         on_quarantine: Callable[[], None] = lambda: None,
         on_keys_gone: Callable[[], None] = lambda: None,
         on_note: Callable[[str], None] = lambda _: None,
+        note: Callable[[AuditEvent], object] = lambda _: None,
     ) -> None:
+        self._note = note
         self._folder, self._settings, self._outbox = folder, settings, outbox
         self._demands, self._clock, self._sealers = demands, clock, tuple(sealers)
         self._on_sent, self._on_quarantine = on_sent, on_quarantine
@@ -341,6 +344,18 @@ class TamperWatch:
             )
         except TamperJournalError as error:
             self._on_note(f"{word} could not be written: {error}")
+        bad = word in (TamperWord.LID_OPEN, TamperWord.SENSOR_SILENT, TamperWord.SENSOR_FLAPPING)
+        self._note(
+            AuditEvent(
+                kind=AuditKind.TAMPER,
+                outcome=AuditOutcome.FAILED if bad else AuditOutcome.DONE,
+                actor=f"sensor {sensor.name}" if sensor else self._settings.node,
+                target=self._settings.node,
+                reason=word.value,
+                text=text,
+                fields={"window": window} if window else {},
+            )
+        )
 
     def _keep_raw(self) -> None:
         if not self._raw:

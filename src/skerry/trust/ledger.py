@@ -49,6 +49,8 @@ QUEUE_ENTRIES_MAX = 10_000
 NOTE_S_MAX = 30.0
 """A commit that takes longer counts as one that failed."""
 RESERVE_BYTES = 4 * 1024 * 1024
+TAMPERED, RESTORED = "tampered", "restored"
+"""How folders begin that hold ledgers which are not gone on with."""
 KEY_FILE, NEXT_KEY_FILE, RESERVE_FILE = "checkpoint.key", "checkpoint.next", "reserve"
 
 FreeBytes = Callable[[Path], int]
@@ -127,6 +129,13 @@ class Ledger:
             return future.result(NOTE_S_MAX)
         except TimeoutError:
             raise self._late() from None
+
+    def note_soon(self, event: AuditEvent) -> None:
+        """Write an alarm down without waiting: a reaction is not held up by a slow disk."""
+        try:
+            self._hand_over(event, Future())
+        except LedgerError as error:
+            log.error("%s: %s", event.reason or event.kind, error)
 
     def _hand_over(self, event: AuditEvent, done: "Future[int] | asyncio.Future[int]") -> None:
         if self._closed:
@@ -382,7 +391,7 @@ def open_ledger(
     private_folder(folder)
     tampered = _tampered(folder)
     if tampered is not None:
-        _put_aside(folder)
+        _put_aside(folder, TAMPERED)
     origin = f"{name.removeprefix('spiffe://')}/{secrets.token_hex(4)}"
     store = LedgerStore(folder, origin=origin)
     store.resume()
@@ -411,10 +420,38 @@ def _tampered(folder: Path) -> TrustError | None:
     return None
 
 
-def _put_aside(folder: Path) -> None:
-    """Keep a ledger that is not what it was as evidence, with the key that signed it."""
-    aside = private_folder(folder / f"tampered-{secrets.token_hex(4)}")
-    for name in (LEDGER_FILE, f"{LEDGER_FILE}-wal", f"{LEDGER_FILE}-shm", KEY_FILE):
+def begin_again(folder: Path, clock: Clock, why: str) -> None:
+    """Put a restored ledger aside, with all it witnessed, and begin a new one that says so.
+
+    Going on from a backup would be a second history: the process lived on after it was made,
+    and its witness has forgotten what it saw since.
+    """
+    if not (folder / LEDGER_FILE).exists():
+        return
+    old = LedgerStore(folder, writable=False)
+    chain, size = old.origin, old.size()
+    old.close()
+    name = chain.rpartition("/")[0]
+    _put_aside(folder, RESTORED, *(path.name for path in folder.iterdir()))
+    ledger = open_ledger(folder, name, clock)
+    ledger.note_now(
+        AuditEvent(
+            kind=AuditKind.BACKUP,
+            outcome=AuditOutcome.DONE,
+            actor=name,
+            target="audit ledger",
+            text=why,
+            fields={"chain": chain, "entries": str(size)},
+        )
+    )
+    ledger.close()
+
+
+def _put_aside(folder: Path, why: str, *further: str) -> None:
+    """Keep a ledger that is not gone on with as evidence, with the key that signed it."""
+    aside = private_folder(folder / f"{why}-{secrets.token_hex(4)}")
+    names = {LEDGER_FILE, f"{LEDGER_FILE}-wal", f"{LEDGER_FILE}-shm", KEY_FILE, *further}
+    for name in sorted(names - {aside.name}):
         path = folder / name
-        if path.exists():
+        if path.exists() and not name.startswith((TAMPERED, RESTORED)):
             path.rename(aside / name)

@@ -51,7 +51,6 @@ _CLASS: dict[AuditKind, tuple[int, int]] = {
 }
 """Each kind's class and activity."""
 _SEVERITY = {AuditOutcome.DONE: 1, AuditOutcome.REFUSED: 3, AuditOutcome.FAILED: 4}
-_LOUD = {AuditKind.TAMPER: 5, AuditKind.BREAK_GLASS: 4}
 _ENTITIES = {AuditKind.KEY: "key", AuditKind.POLICY: "policy"}
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -118,7 +117,7 @@ def body_of(
             "uid": f"{chain}/{seq}",
             "version": OCSF_VERSION,
         },
-        "severity_id": max(_SEVERITY[event.outcome], _LOUD.get(event.kind, 0)),
+        "severity_id": _severity(event),
         "status_detail": _short(event.reason),
         "status_id": 1 if class_uid == _FINDING or event.outcome is AuditOutcome.DONE else 2,
         "time": at_unix_ms,
@@ -221,6 +220,13 @@ def event_of(body: bytes) -> tuple[AuditEvent, int]:
 def sealed_of(body: bytes) -> dict[str, Any]:
     """Return the encrypted personal fields of a kept body; empty where there are none."""
     return dict(_decoder.decode(body)["unmapped"].get("personal", {}))
+
+
+def _severity(event: AuditEvent) -> int:
+    """Return OCSF's 1 (informational) to 5 (critical)."""
+    if event.kind is AuditKind.TAMPER:
+        return 3 if event.outcome is AuditOutcome.DONE else 5  # what is well again, what is not
+    return 4 if event.kind is AuditKind.BREAK_GLASS else _SEVERITY[event.outcome]
 
 
 def _target_of(document: dict[str, Any]) -> str:
