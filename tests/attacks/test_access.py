@@ -67,6 +67,7 @@ class Fleet:
         self.central = self.root.issue_central(now_unix_s=now)
         self.roots = self.root.certificate_pem
         self.noted: list[AuditEvent] = []
+        self.routes: list[Route] = []
         self._stop, self._ready = asyncio.Event(), threading.Event()
         self.urls: dict[str, tuple[str, str]] = {}
         self._folder, self._loop = folder, asyncio.new_event_loop()
@@ -103,6 +104,7 @@ class Fleet:
             apis += self._central(gate, store) if name == "central" else self._region(gate, mirror)
             identity = authority.issue_identity(host, now_unix_s=time.time())
             context = server_context(identity, self.roots, require_client=False)
+            self.routes += apis
             server = HttpsServer(apis, context, authorise=access.authorise)
             port = await server.start("127.0.0.1", 0)
             self.urls[name] = (f"https://127.0.0.1:{port}", host.host)
@@ -214,6 +216,13 @@ def test_a_region_may_register_its_own(fleet: Fleet) -> None:
     assert reply.status == 200, reply.body
     empty = msgspec.structs.replace(registry("eu", "oslo/1"), nodes=())
     assert fleet.call("central", EU, "PUT", "/v1/registry", empty).status == 200
+
+
+def test_every_call_names_what_is_asked(fleet: Fleet) -> None:
+    """A call without an action would need the right to `keys`, which hides what it does."""
+    nameless = [one.path for one in fleet.routes if one.who is not None and one.action is None]
+    assert len(fleet.routes) > 40
+    assert nameless == []
 
 
 @pytest.mark.parametrize("who", [OSLO, EU, operator_id(DOMAIN, "mallory"), None])

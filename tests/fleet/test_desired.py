@@ -7,6 +7,7 @@ import pytest
 
 from skerry.fleet.desired import desired_documents, nodes_of, policy_of
 from skerry.fleet.errors import ModelNotAddedError
+from skerry.fleet.place import misplaced
 from skerry.schema.fleet import Fleet
 
 Load = Callable[..., Fleet]
@@ -61,3 +62,17 @@ def test_the_policy_holds_every_place_and_class(clinic: Fleet) -> None:
     assert policy.places["bergen"].jurisdiction == "NO"
     assert policy.model_classes["magika"] == ("health", "internal", "public")
     assert policy.data_classes == clinic.data_classes
+
+
+def test_a_site_that_is_elsewhere_than_signed_is_named(clinic: Fleet) -> None:
+    """What is applied lies where the signed inventory says, or data is judged by the wrong law."""
+    signed = policy_of(clinic, 1)
+    assert misplaced(clinic, signed) == ""
+    moved = msgspec.structs.replace(signed.places["oslo"], jurisdiction="US")
+    other = msgspec.structs.replace(signed, places={**signed.places, "oslo": moved})
+    assert misplaced(clinic, other) == "oslo has the jurisdiction NO, and US is signed"
+    unknown = {name: place for name, place in signed.places.items() if name != "oslo"}
+    other = msgspec.structs.replace(signed, places=unknown)
+    assert misplaced(clinic, other) == "the signed policy knows no site oslo"
+    other = msgspec.structs.replace(signed, model_classes={})
+    assert "is signed" in misplaced(clinic, other)

@@ -16,12 +16,19 @@ from skerry.base.clock import Clock
 from skerry.base.ids import token
 from skerry.central.errors import UnknownFleetError
 from skerry.central.notary import Notary
-from skerry.central.publishing import access_in, action_of, check_publishing, check_signed
+from skerry.central.publishing import (
+    access_in,
+    action_of,
+    check_publishing,
+    check_signed,
+    residency_of,
+)
 from skerry.central.reports import Reports
 from skerry.central.rollout import NO_ROLLOUT, Conductor
 from skerry.central.settings import CentralSettings
 from skerry.central.store import Store, off_loop
 from skerry.fleet.desired import nodes_of
+from skerry.fleet.place import misplaced
 from skerry.schema import api
 from skerry.schema.access import Action
 from skerry.schema.attestation import Stands
@@ -48,6 +55,7 @@ from skerry.spine.https_server import (
     Reply,
     Route,
 )
+from skerry.trust.access_errors import AccessDeniedError
 from skerry.trust.access_gate import Caller, Gate
 from skerry.trust.anchors import AnchorStore
 from skerry.trust.ledger_desk import Desk
@@ -189,6 +197,10 @@ class CentralApi:
             if found != wanted:
                 raise UnknownFleetError(what, found, wanted)
         self._notary.check_signed(fleet, request.policy_sha256)
+        policy = residency_of(self._notary, fleet.name)
+        wrong = misplaced(fleet, policy) if policy else "no residency policy is signed"
+        if wrong:
+            raise AccessDeniedError(call.admitted.name, Action.APPLY, wrong)
         what = f"{fleet.name} on top of generation {request.expected_generation}"
         body = msgspec.json.encode(request)
         reply: Reply = await self._gate.act(call.admitted, Action.APPLY, what, "apply", body)

@@ -57,12 +57,12 @@ class PeopleApi:
 
     async def _login(self, call: Call) -> Reply:
         asked = await call.document(api.LoginRequest, bytes_max=IDENTITY_BODY_BYTES_MAX)
-        roles = await self._checked(asked.name, asked.password, call.address)
+        roles = await self._checked(asked.name, asked.password, call.source)
         return await self._session(asked.name, Door.PASSWORD, roles, given=())
 
     async def _password(self, call: Call) -> Reply:
         asked = await call.document(api.PasswordChange, bytes_max=IDENTITY_BODY_BYTES_MAX)
-        await self._checked(asked.name, asked.old, call.address)
+        await self._checked(asked.name, asked.old, call.source)
         await self._noted(asked.name, AuditOutcome.DONE, "", "another password of one's own")
         people, now_unix_s = self._gate.people, self._clock.unix_s()
         await to_thread.run_sync(
@@ -82,7 +82,7 @@ class PeopleApi:
                 limiter=self._hashing,
             )
         except (LoginRefusedError, LoginTooOftenError) as error:
-            await self._noted(name, AuditOutcome.REFUSED, error.reason, f"from {address}")
+            await self._noted(name, AuditOutcome.REFUSED, error.reason, str(error), address)
             raise
 
     async def _oidc_facts(self, call: Call) -> Reply:
@@ -191,7 +191,9 @@ class PeopleApi:
         await to_thread.run_sync(self._gate.tokens.revoke, token_id)
         return None
 
-    async def _noted(self, name: str, outcome: AuditOutcome, reason: str, text: str) -> None:
+    async def _noted(
+        self, name: str, outcome: AuditOutcome, reason: str, text: str, address: str = ""
+    ) -> None:
         await self._note(
             AuditEvent(
                 kind=AuditKind.LOGIN,
@@ -200,6 +202,7 @@ class PeopleApi:
                 target="central",
                 reason=reason,
                 text=text,
+                personal={"address": address} if address else {},
             )
         )
 

@@ -5,6 +5,7 @@ only if it runs there too: a stand-in that has to be fetched first is none.
 """
 
 from skerry.schema.fleet import Fleet, Kind, Model, Site
+from skerry.schema.policy import Policy
 
 
 def models_at(fleet: Fleet, site: Site) -> tuple[Model, ...]:
@@ -44,6 +45,29 @@ def fallbacks(fleet: Fleet) -> dict[str, tuple[Site, ...]]:
 def fallbacks_of(fleet: Fleet, site: Site) -> tuple[Site, ...]:
     """Return the sites that may answer for one site; for all sites, ask `fallbacks` once."""
     return fallbacks(fleet)[site.name]
+
+
+def misplaced(fleet: Fleet, policy: Policy) -> str:
+    """Say where a fleet and the signed inventory disagree; empty where they do not.
+
+    What is sealed for a site is sealed for the place that the policy knows, so that data is
+    never judged by one jurisdiction and kept in another.
+    """
+    for site in fleet.sites:
+        known = policy.places.get(site.name)
+        if known is None:
+            return f"the signed policy knows no site {site.name}"
+        for what, stated, signed in (
+            ("jurisdiction", site.jurisdiction, known.jurisdiction),
+            ("region", site.region, known.region),
+        ):
+            if stated != signed:
+                return f"{site.name} has the {what} {stated}, and {signed} is signed"
+    for model in fleet.models:
+        signed_classes = policy.model_classes.get(model.name)
+        if signed_classes != model.data_classes:
+            return f"{model.name} takes {model.data_classes}, and {signed_classes} is signed"
+    return ""
 
 
 def tier_order(fleet: Fleet, site: Site) -> tuple[str, ...]:

@@ -134,11 +134,6 @@ class Call:
         return token.strip() if kind.lower() == "bearer" else ""
 
     @property
-    def address(self) -> str:
-        """Where the call comes from."""
-        return self._request.remote or ""
-
-    @property
     def admitted(self) -> Caller:
         """Who calls, with roles, once the server's `authorise` has let them in."""
         if self._admitted is None:
