@@ -28,6 +28,7 @@ from skerry.schema.attestation import (
     Verdict,
 )
 from skerry.testing.clock import ManualClock
+from skerry.testing.paper_tpm import PaperTpm
 from skerry.testing.simulated_boot import boot, loaded, reference_of, simulated_boot
 from skerry.testing.swtpm import SoftwareTpm, TestMaker, installed
 from skerry.trust.attest.desk import Desk
@@ -39,6 +40,7 @@ from skerry.trust.attest.errors import (
     TpmError,
 )
 from skerry.trust.attest.event_log import Event, build_event_log, parse_event_log
+from skerry.trust.attest.public_area import RESTRICTED, parse_public_area
 from skerry.trust.attest.quote import qualifying_data
 from skerry.trust.attest.records import Records
 from skerry.trust.attest.sealer import Sealer
@@ -57,6 +59,15 @@ from skerry.trust.spiffe import SpiffeId
 OSLO, BERGEN = (f"spiffe://{site}.eu.clinic.example/node/1" for site in ("oslo", "bergen"))
 NOTHING = lambda *_, **__: None  # noqa: E731 - a defence that is switched off
 MAKER = TestMaker.create()
+A09 = pytest.mark.attack(
+    row="A09",
+    title="An attestation key that is not in that TPM, or may sign anything",
+    refused="ACTIVATION",
+    off={
+        "skerry.trust.attest.verdict.activation_fault": NOTHING,
+        "skerry.trust.attest.desk.check_ak": lambda data: parse_public_area(data, "the key"),
+    },
+)
 A10 = pytest.mark.attack(
     row="A10",
     title="An old quote again, and the quote of a healthy neighbour",
@@ -248,12 +259,7 @@ def test_a08_a_software_tpm_is_no_makers_in_a_production_fleet(place: Place) -> 
         place.oslo.show(OSLO)
 
 
-@pytest.mark.attack(
-    row="A09",
-    title="An attestation key that is not in that TPM, or may sign anything",
-    refused="ACTIVATION",
-    off={"skerry.trust.attest.verdict.activation_fault": NOTHING},
-)
+@A09
 def test_a09_a_key_in_another_tpm_does_not_get_past_the_credential(place: Place) -> None:
     """The EK of one machine, the key of the other; neither chip opens the credential alone."""
     with place.oslo.chip.open() as one, place.bergen.chip.open() as other:
@@ -282,6 +288,21 @@ def test_a09_a_key_in_another_tpm_does_not_get_past_the_credential(place: Place)
     assert place.desk.judge(evidence).reasons == (Reason.ACTIVATION,)
     with pytest.raises(AttestationRequiredError):
         place.desk.demand(OSLO, b"csr", "")
+
+
+@A09
+def test_a09_a_key_that_signs_whatever_it_is_given_is_no_attestation_key(place: Place) -> None:
+    """Unrestricted, it would sign a quote that was made on paper."""
+    paper = bytearray(PaperTpm().ak.encoded)
+    paper[4:8] = (int.from_bytes(paper[4:8], "big") & ~RESTRICTED).to_bytes(4, "big")
+    with place.oslo.chip.open() as tpm:
+        _, ek_public, chain = tpm.endorsement()
+    request = ChallengeRequest(
+        spiffe_id=OSLO, ek_chain_der=chain, ek_public=ek_public, ak_public=bytes(paper)
+    )
+    with pytest.raises(AttestationError) as refused:
+        place.desk.challenge(request)
+    assert (refused.value.reason, "restricted" in str(refused.value)) == ("AK_ATTRS", True)
 
 
 # --- A10: replay and relay --------------------------------------------------------------

@@ -26,6 +26,7 @@ from skerry.schema.attestation import Mode, Reference, reference_target
 from skerry.testing.simulated_boot import boot, loaded, reference_of, simulated_boot
 from skerry.testing.swtpm import SoftwareTpm, TestMaker, installed
 from skerry.trust.attest.event_log import Event, build_event_log
+from skerry.trust.attest.sealer import Sealer
 from skerry.trust.roles import OfflineKeys
 from skerry.trust.spiffe import node_id, region_id
 
@@ -157,6 +158,26 @@ def test_a_modified_boot_is_quarantined_everywhere_and_a_sound_one_ends_it(node:
     until(lambda: node.stands() == "passed", "central hears that it passed")
     take_refused(node.files, **node.where)
     assert name not in node.files.refused().ids
+
+
+def test_an_opened_lid_shows_in_the_next_report_until_the_machine_restarts(node: Node) -> None:
+    node.join()
+    Sealer(node.chip.open, node.folder.sealed_key).forget("LID_OPEN")
+    assert node.report().startswith("LOG_REPLAY: the event log does not lead to PCR 14")
+    node.starts(simulated_boot())
+    assert node.report() == ""
+
+
+def test_verdicts_are_in_the_regions_ledger(node: Node) -> None:
+    node.join()
+    node.starts(simulated_boot(secure=False))
+    node.report()
+
+    def written() -> bool:
+        data = b"".join(path.read_bytes() for path in (node.fleet.folder / "eu").rglob("*.db*"))
+        return b"SECUREBOOT_OFF" in data
+
+    until(written, "the ledger has the reason")
 
 
 def test_a_stolen_disk_renews_nothing_and_its_owner_goes_on(node: Node, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from skerry.schema.attestation import EVENT_LOG_BYTES_MAX
+from skerry.schema.attestation import EVENT_LOG_BYTES_MAX, Evidence, Reference
 from skerry.testing.paper_tpm import PaperTpm, attest
 from skerry.testing.simulated_boot import simulated_boot
 from skerry.testing.swtpm import TestMaker
@@ -27,6 +27,7 @@ from skerry.trust.attest.event_log import (
 )
 from skerry.trust.attest.public_area import parse_public_area
 from skerry.trust.attest.quote import parse_quote, signed_by
+from skerry.trust.attest.verdict import Asked, judge
 
 LIMIT_S = 0.1
 TPM, MAKER = PaperTpm(), TestMaker.create()
@@ -104,6 +105,32 @@ def test_any_bytes_for_an_ek_certificate(data: bytes) -> None:
 def test_a_log_cut_anywhere_is_shorter_or_refused(end: int) -> None:
     with contextlib.suppress(MalformedError):
         assert len(parse_event_log(LOG[:end])) < len(simulated_boot())
+
+
+@given(
+    st.one_of(st.binary(max_size=200), damaged(QUOTE)),
+    st.one_of(st.binary(max_size=200), damaged(SIGNATURE)),
+    st.one_of(st.binary(max_size=300), damaged(LOG)),
+    st.dictionaries(st.integers(-2, 40), st.binary(max_size=40), max_size=4),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_evidence_gets_a_verdict_and_passes_only_if_it_is_whole(
+    quoted: bytes, signature: bytes, log: bytes, pcrs: dict[int, bytes], signed: bool
+) -> None:
+    """Also such as a real attestation key signed, whatever is in it."""
+    asked = Asked(nonce=b"n", secret=b"s", ak=TPM.ak, age_s=1)
+    evidence = Evidence(
+        spiffe_id="x",
+        nonce=b"n",
+        secret=b"s",
+        quoted=quoted,
+        signature=TPM.sign(quoted) if signed else signature,
+        pcrs=pcrs,
+        event_log=log,
+    )
+    soon(lambda: judge(evidence, asked, Reference(fleet="clinic"), None))
+    assert not judge(evidence, asked, Reference(fleet="clinic"), None)[0].passed
 
 
 def _many(count: int) -> bytes:

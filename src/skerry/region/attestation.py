@@ -18,16 +18,20 @@ from skerry.base.errors import SkerryError
 from skerry.base.files import write_private
 from skerry.schema.attestation import (
     EVIDENCE_BODY_BYTES_MAX,
+    AttestationState,
     ChallengeRequest,
     Evidence,
     Reference,
+    Stands,
     Verdict,
     reference_target,
 )
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note
 from skerry.spine.https_server import Call, Reply, Route
+from skerry.spine.source_limit import SourceLimit
 from skerry.trust.attest.desk import Desk
 from skerry.trust.attest.errors import AttestationError
+from skerry.trust.attest.verdict import is_about_machine
 from skerry.trust.update_client import UpdateClient
 
 CHALLENGE_BODY_BYTES_MAX = 128 * 1024
@@ -67,10 +71,13 @@ class SignedReference:
 
 
 class AttestationApi:
-    """Answers machines: a challenge, a verdict. What is wrong with one is written down first."""
+    """Answers machines: a challenge, a verdict. An address that is refused too often waits."""
 
-    def __init__(self, desk: Desk, note: Note, on_verdict: Callable[[], None]) -> None:
-        self._desk, self._note, self._on_verdict = desk, note, on_verdict
+    def __init__(
+        self, desk: Desk, sources: SourceLimit, note: Note, on_verdict: Callable[[], None]
+    ) -> None:
+        self._desk, self._sources = desk, sources
+        self._note, self._on_verdict = note, on_verdict
 
     def routes(self) -> list[Route]:
         """Return both calls; who has no certificate yet may call them."""
@@ -80,25 +87,32 @@ class AttestationApi:
         ]
 
     async def _challenge(self, call: Call) -> Reply:
-        request = await call.document(ChallengeRequest, bytes_max=CHALLENGE_BODY_BYTES_MAX)
+        self._sources.check(call.source)
         try:
+            request = await call.document(ChallengeRequest, bytes_max=CHALLENGE_BODY_BYTES_MAX)
             return await to_thread.run_sync(self._desk.challenge, request)
         except AttestationError as error:
+            self._sources.count(call.source)
             await self._note(_event(request.spiffe_id, error.reason, error.detail))
+            raise
+        except SkerryError:
+            self._sources.count(call.source)
             raise
 
     async def _attest(self, call: Call) -> Reply:
+        self._sources.check(call.source)
         evidence = await call.document(Evidence, bytes_max=EVIDENCE_BODY_BYTES_MAX)
         verdict: Verdict = await to_thread.run_sync(self._desk.judge, evidence)
-        if verdict.reasons:
-            await self._note(
-                _event(evidence.spiffe_id, verdict.reasons[0], "; ".join(verdict.details))
-            )
+        if verdict.reasons and not is_about_machine(verdict):
+            self._sources.count(call.source)
+            detail = "; ".join(verdict.details)
+            await self._note(_event(evidence.spiffe_id, verdict.reasons[0], detail))
         self._on_verdict()
         return verdict
 
 
 def _event(spiffe_id: str, reason: str, text: str) -> AuditEvent:
+    """Return what is written down of evidence that is not genuine."""
     return AuditEvent(
         kind=AuditKind.ATTEST,
         outcome=AuditOutcome.REFUSED,
@@ -106,4 +120,17 @@ def _event(spiffe_id: str, reason: str, text: str) -> AuditEvent:
         target=spiffe_id[:256],
         reason=reason,
         text=text[:1024],
+    )
+
+
+def standing_event(region: str, spiffe_id: str, stands: Stands) -> AuditEvent:
+    """Return what is written down when a node stands otherwise than before."""
+    bad = stands.state in (AttestationState.QUARANTINE, AttestationState.LATE)
+    return AuditEvent(
+        kind=AuditKind.ATTEST,
+        outcome=AuditOutcome.FAILED if bad else AuditOutcome.DONE,
+        actor=region,
+        target=spiffe_id,
+        reason=stands.reason.partition(":")[0],
+        text=f"{stands.state or 'nothing demanded'}: {stands.reason}"[:1024],
     )

@@ -23,7 +23,7 @@ from skerry.base.files import FolderLock
 from skerry.region import clones
 from skerry.region.access import RegionAccess
 from skerry.region.admission import Admission
-from skerry.region.attestation import AttestationApi, SignedReference
+from skerry.region.attestation import AttestationApi, SignedReference, standing_event
 from skerry.region.blob_cache import BlobCache
 from skerry.region.ends import region_ends
 from skerry.region.http_api import RegionApi
@@ -34,7 +34,7 @@ from skerry.region.settings import RegionFolder, RegionSettings, read_settings, 
 from skerry.region.signer import NodeSigner
 from skerry.region.upstream import Upstream
 from skerry.schema.api import AuthorityGrant, Health, Nudge, Refused, RegistryPush
-from skerry.schema.attestation import AttestationState, Mode
+from skerry.schema.attestation import AttestationState, Stands
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note, unwritten
 from skerry.spine import subjects
 from skerry.spine.audit import Audit
@@ -49,6 +49,7 @@ from skerry.spine.nats_config import HubLink
 from skerry.spine.nats_server import free_port
 from skerry.spine.relay import Relay
 from skerry.spine.served_nats import ServedNats
+from skerry.spine.source_limit import SourceLimit
 from skerry.trust.anchors import AnchorStore, issuer_key_ids
 from skerry.trust.attest.desk import Desk
 from skerry.trust.attest.records import Records
@@ -88,6 +89,7 @@ class Region:
         self._url = f"https://{address}:{settings.api_port}"
         self._nats_url = f"tls://{address}:{settings.nats_port}"
         self._note: Note = unwritten
+        self._quarantined: set[str] = set()
         self._cloned: set[str] = set()
         self._look, self._tell, self._judged = anyio.Event(), anyio.Event(), anyio.Event()
         self._central_unix_s: float | None = None
@@ -205,7 +207,12 @@ class Region:
                 )
             )
             papers = PapersApi(self._upstream, self._clock)
-            attestation = AttestationApi(self._desk, self._note, lambda: self._judged.set())
+            attestation = AttestationApi(
+                self._desk,
+                SourceLimit(self._clock),
+                note=self._note,
+                on_verdict=lambda: self._judged.set(),
+            )
             apis = (api, authority_api, access.api, ends, papers, attestation)
             self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
             server = HttpsServer(
@@ -279,7 +286,7 @@ class Region:
             region=self._settings.region,
             region_url=self._url,
             nats_url=self._nats_url,
-            nodes=tuple(self._roster.nodes(bans, self._desk.stands)),
+            nodes=tuple(self._roster.nodes(bans, self._standings())),
             revoked_logins=tuple(revoked),
             anchors_version=self._anchors.version,
             issuers=issuer_key_ids(self._served.identity.chain_pem),
@@ -288,23 +295,30 @@ class Region:
     def _refused(self) -> Refused:
         """Return whom nodes have to refuse: the banned, and all below what they hold."""
         banned = set(self._registry.bans())
-        silent = AttestationState.QUARANTINE
-        away = banned | {name for name, state in self._standing().items() if state is silent}
+        away = banned | self._quarantined
         held = self._roster.site_authorities(banned, self._clock.unix_s()) if banned else b""
         return Refused(ids=tuple(sorted(away)), authorities_pem=held)
 
-    def _standing(self) -> dict[str, AttestationState]:
-        """Return how each node stands with its machine; empty where nothing is demanded."""
-        names = self._roster.names() if self._desk.mode is not Mode.OFF else []
-        return {name: self._desk.stands(name).state for name in names}
+    def _standings(self) -> dict[str, Stands]:
+        """Return how each node stands with its machine."""
+        return self._desk.standings(self._roster.names())
 
     async def _attestation_loop(self) -> None:
-        """Tell central and the sites whenever a node stands otherwise than before."""
-        known: dict[str, AttestationState] = {}
+        """Write down, and tell central and the sites, when a node stands otherwise than before."""
+        known: dict[str, Stands] = {}
         while True:
-            found = await to_thread.run_sync(self._standing)
-            if found != known:
-                known = found
+            found = await to_thread.run_sync(self._standings)
+            changes = {
+                name: stands
+                for name, stands in found.items()
+                if stands.state is not known.get(name, Stands()).state
+            }
+            silent = AttestationState.QUARANTINE
+            self._quarantined = {name for name, one in found.items() if one.state is silent}
+            known = found
+            for name, stands in changes.items():
+                await self._note(standing_event(self._settings.region, name, stands))
+            if changes:
                 self._tell.set()
                 await self._nudge_sites("anchors")
             with anyio.move_on_after(ATTESTATION_TICK_S):

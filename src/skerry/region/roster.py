@@ -8,7 +8,7 @@ Units:   unix seconds.
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 from skerry.base.files import PRIVATE_FILE_MODE
@@ -89,7 +89,7 @@ class Roster:
         return [name for name, _, _ in self._rows()]
 
     def nodes(
-        self, bans: dict[str, str], stands: Callable[[str], Stands] = lambda _: Stands()
+        self, bans: dict[str, str], stands: Mapping[str, Stands] | None = None
     ) -> list[Registration]:
         """Return every node, by id, as central wants to hear of it."""
         found = []
@@ -104,7 +104,7 @@ class Roster:
                     joined_unix_s=joined_unix_s,
                     banned=name in bans,
                     ban_reason=bans.get(name, ""),
-                    attestation=stands(name),
+                    attestation=(stands or {}).get(name, Stands()),
                 )
             )
         return found

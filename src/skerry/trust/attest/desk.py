@@ -18,7 +18,7 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from skerry.base.clock import Clock
@@ -46,7 +46,7 @@ PASS_AGE_S_MAX = 600.0
 """How long evidence that is bound to a request is good for it."""
 MISSED_LATE, MISSED_QUARANTINE = 1.5, 3.0
 """Report intervals without a report: one missed is told, three are a quarantine."""
-PENDING_MAX = 4096
+PENDING_MAX = SHOWN_MAX = 4096
 PENDING_OF_ONE_MAX = 4
 BARRED = frozenset({Reason.REVOKED_COMPONENT})
 """With these a machine gets no further certificate: it runs what must not be run."""
@@ -151,6 +151,8 @@ class Desk:
                 machine=machine,
             )
             with self._turn:
+                if len(self._shown) >= SHOWN_MAX:
+                    del self._shown[next(iter(self._shown))]
                 self._shown[hashlib.sha256(evidence.csr_pem).digest()] = shown
         return verdict
 
@@ -186,11 +188,18 @@ class Desk:
 
     def stands(self, spiffe_id: str) -> Stands:
         """Return how a node stands now."""
-        reference = self._reference()
+        return self.standings([spiffe_id])[spiffe_id]
+
+    def standings(self, spiffe_ids: Iterable[str]) -> dict[str, Stands]:
+        """Return how each of these nodes stands now."""
+        reference, now_unix_s = self._reference(), self._clock.unix_s()
         if reference.mode is Mode.OFF:
-            return Stands()
-        machine = self._records.machine(spiffe_id)
-        return standing(machine, reference, self._clock.unix_s(), self._began_unix_s)
+            return {name: Stands() for name in spiffe_ids}
+        machines = self._records.machines()
+        return {
+            name: standing(machines.get(name), reference, now_unix_s, self._began_unix_s)
+            for name in spiffe_ids
+        }
 
     def _of_request(
         self, spiffe_id: str, csr_pem: bytes, token: str, now_unix_s: float
