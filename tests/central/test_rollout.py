@@ -547,3 +547,34 @@ async def test_an_air_gapped_site_is_let_out_and_not_waited_for(room: Room) -> N
         room.obey("oslo", "region-eu")
     assert await room.phase() == "done"
     assert room.sealer.published["bergen"].generation == second
+
+
+@pytest.mark.parametrize("by", ["the node", "its papers"])
+async def test_nobody_is_sent_to_a_node_in_quarantine(room: Room, by: str) -> None:
+    out: set[str] = set()
+    room.conductor = Conductor(
+        room.store,
+        room.sealer,
+        lambda: room.reports,
+        room.note,
+        room.clock,
+        refused=lambda nodes, policy: out & set(nodes),
+    )
+    await room.apply(1, 0)
+    region = RegionStatus(region="region-eu", region_url="", nats_url="", heard_unix_s=1.0)
+    node = Registration(
+        node="oslo/1",
+        site="oslo",
+        region="region-eu",
+        inference_url="https://127.0.0.1:9",
+        joined_unix_s=1.0,
+    )
+    room.store.put_registry(region, [node])
+    await room.settle()
+    assert [peer.node for peer in room.sealer.published["oslo"].peers] == ["oslo/1"]
+    if by == "the node":
+        room.obey("oslo", quarantine="LID_OPEN: the lid")
+    else:
+        out.add("oslo/1")
+    await room.rounds(2)
+    assert room.sealer.published["oslo"].peers == ()

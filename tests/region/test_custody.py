@@ -11,13 +11,27 @@ import pytest
 from skerry.client.custody import CentralBook
 from skerry.client.operator import Operator, OperatorError
 from skerry.fleet.desired import policy_of
+from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.papers import FETCHED, Papers, take_papers
+from skerry.node.quarantine import read_quarantine
 from skerry.schema import api
+from skerry.schema.custody import Step
 from skerry.schema.policy import policy_target
 from skerry.schema.trust import Trust
-from skerry.testing.papers import MACHINE, NODE, POLICY, SIGNERS, installed
+from skerry.testing.papers import (
+    MACHINE,
+    NODE,
+    POLICY,
+    SIGNERS,
+    delivered,
+    installed,
+)
+from skerry.testing.papers import (
+    Papers as Chain,
+)
 from skerry.trust.custody import judge
+from skerry.trust.custody_sign import entry_of
 
 
 def apply_with_signers(house: Any) -> None:
@@ -58,16 +72,54 @@ def test_papers_go_from_a_signature_to_the_nodes_disk(house: Any, tmp_path: Path
         book.add("SN-1", papers.chain[-1])
 
     joined = house.join("oslo")
-    files = IdentityFiles(tmp_path / "identity")
-    files.folder.mkdir()
+    folder = NodeFolder(tmp_path / "node").make()
+    files = IdentityFiles(folder.identity)
     joined.identity.save(files.identity)
     files.roots.write_bytes(house.roots)
-    custody = tmp_path / "custody"
-    custody.mkdir()
-    take_papers(files, custody, url=house.region_url, host="region-eu.clinic.example")
-    assert Papers(custody, NODE).open_window(SIGNERS, now)
+    at_region = {"url": house.region_url, "host": "region-eu.clinic.example"}
+    assert take_papers(files, folder, **at_region) is False
+    assert Papers(folder.custody, NODE).open_window(SIGNERS, now)
+    assert not read_quarantine(folder.quarantine).causes
 
     house.central.kill()
-    (custody / FETCHED).unlink()
-    take_papers(files, custody, url=house.region_url, host="region-eu.clinic.example")
-    assert Papers(custody, NODE).open_window(SIGNERS, now)  # from the region's memory
+    (folder.custody / FETCHED).unlink()
+    take_papers(files, folder, **at_region)
+    assert Papers(folder.custody, NODE).open_window(SIGNERS, now)  # from the region's memory
+
+
+def test_broken_papers_put_a_node_into_quarantine_and_whole_ones_let_it_out(
+    house: Any, tmp_path: Path
+) -> None:
+    apply_with_signers(house)
+    joined = house.join("oslo")
+    folder = NodeFolder(tmp_path / "node").make()
+    files = IdentityFiles(folder.identity)
+    joined.identity.save(files.identity)
+    files.roots.write_bytes(house.roots)
+
+    def post(papers: Any, machine: str) -> None:
+        for signed in papers.chain:
+            house.ask("central", "POST", f"/v1/custody/{machine}", None, signed)
+
+    def look() -> str:
+        house.region.kill()  # so that it remembers nothing
+        house.region.start()
+        take_papers(files, folder, url=house.region_url, host="region-eu.clinic.example")
+        return read_quarantine(folder.quarantine).reason
+
+    assert "no chain of custody" in look()
+    post(delivered().add(Step.INSTALLED, "store", "site", place=NODE, seals_found=("S8",)), MACHINE)
+    assert "entry 3 (installed): found seals S8" in look()
+    another = Chain()
+    for signed in installed().chain:
+        entry = entry_of(signed)
+        another.add(
+            entry.step,
+            entry.giver,
+            entry.taker,
+            machine="SN-7",
+            place=entry.place,
+            seals_left=entry.seals_left,
+        )
+    post(another, "SN-7")
+    assert look() == ""

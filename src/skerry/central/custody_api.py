@@ -10,7 +10,10 @@ An entry that leaves a gap is kept, since it is evidence; one that nobody who ma
 Errors:  CustodyConflictError, CustodyFileError, SignerError, and what the audit ledger raises.
 """
 
+from collections.abc import Callable
+
 from skerry.base.ids import node_name
+from skerry.central.node_papers import NodePapers
 from skerry.central.store import Store, off_loop
 from skerry.schema.access import Action
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome, Note
@@ -35,8 +38,11 @@ READERS = frozenset({Role.REGION, Role.OPERATOR})
 class CustodyApi:
     """Answers the calls about machines' papers."""
 
-    def __init__(self, store: Store, *, note: Note) -> None:
-        self._store, self._note = store, note
+    def __init__(
+        self, store: Store, papers: NodePapers, *, note: Note, on_change: Callable[[], None]
+    ) -> None:
+        self._store, self._papers_now = store, papers
+        self._note, self._on_change = note, on_change
 
     def routes(self) -> list[Route]:
         """Return every call there is."""
@@ -58,9 +64,9 @@ class CustodyApi:
         number = call.part("number")
         if not (number.isascii() and number.isdigit() and len(number) < 8):
             raise NotHereError(call.name)
-        place = node_name(call.part("site"), int(number))
-        lines = await off_loop(self._store.custody_at, place)
-        return CustodyChain(entries=tuple(from_line(line) for line in lines))
+        node = node_name(call.part("site"), int(number))
+        verdict = await off_loop(self._papers_now.of, node, await self._policy())
+        return CustodyChain(entries=verdict.entries, quarantine=verdict.quarantine)
 
     async def _add(self, call: Call) -> Reply:
         machine = serial(call.part("machine"))
@@ -84,6 +90,8 @@ class CustodyApi:
         kept = await off_loop(self._store.add_custody, machine, entry.number, entry.place, line)
         if not kept:
             raise CustodyConflictError(machine, entry.number, entry.number + 1)
+        self._papers_now.forget()
+        self._on_change()
         return None
 
     async def _policy(self) -> CustodyPolicy:

@@ -24,6 +24,7 @@ from skerry.base.files import FolderLock
 from skerry.central.custody_api import CustodyApi
 from skerry.central.ends import central_ends
 from skerry.central.http_api import CentralApi
+from skerry.central.node_papers import NodePapers
 from skerry.central.notary import Notary
 from skerry.central.people_api import PeopleApi
 from skerry.central.publishing import adopt_published, residency_of
@@ -128,8 +129,15 @@ class Central:
 
             reports = Reports(self._store, self._clock, lambda: conductor.wake())
             checks = RingChecks(settings.checks)
+            node_papers = NodePapers(self._store)
             conductor = Conductor(
-                self._store, notary, reports.observed, self.note, self._clock, checks.ask
+                self._store,
+                notary,
+                reports.observed,
+                self.note,
+                self._clock,
+                checks.ask,
+                node_papers.refused,
             )
             await reports.load()
             await bus.subscribe(subjects.STATUS_ALL, reports.hear)
@@ -178,7 +186,9 @@ class Central:
                 gate=gate,
                 note=self._note,
             )
-            custody = CustodyApi(self._store, note=self._note)
+            custody = CustodyApi(
+                self._store, node_papers, note=self._note, on_change=conductor.wake
+            )
             apis = (api, trust_api, people, access, ExpiriesApi(self._ends), custody)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],

@@ -91,4 +91,5 @@ def _matters(old: Observed, new: Observed) -> bool:
         or old.in_sync != new.in_sync
         or old.state != new.state
         or old.reverted_generation != new.reverted_generation
+        or old.quarantine != new.quarantine
     )

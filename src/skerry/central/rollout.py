@@ -38,6 +38,7 @@ from skerry.fleet.rollout import (
 )
 from skerry.schema.api import Registration, RolloutStatus
 from skerry.schema.attestation import AttestationState
+from skerry.schema.custody import CustodyPolicy
 from skerry.schema.desired import Desired, Gate, desired_target
 from skerry.schema.fleet import Fleet, RingCheck, Rollout
 from skerry.schema.observed import Observed
@@ -177,6 +178,15 @@ Ask = Callable[[RingCheck, int, str], Awaitable[str]]
 """`ask(check, generation, ring)` returns nothing where the ring may begin, else why not."""
 
 
+Refused = Callable[[Sequence[str], CustodyPolicy], set[str]]
+"""Of these nodes, the ones whose papers keep them in quarantine; blocking."""
+
+
+def nobody_refused(nodes: Sequence[str], policy: CustodyPolicy) -> set[str]:
+    """Take every node's papers as whole: for a fleet that keeps none."""
+    return set()
+
+
 async def nobody_to_ask(check: RingCheck, generation: int, ring: str) -> str:
     """Hold every ring that wants a check: where none can be made, none has passed."""
     return "no check can be made here"
@@ -193,9 +203,11 @@ class Conductor:
         note: Note,
         clock: Clock,
         ask: Ask = nobody_to_ask,
+        refused: Refused = nobody_refused,
     ) -> None:
         self._store, self._sealer, self._reports = store, sealer, reports
         self._note, self._clock, self._ask = note, clock, ask
+        self._refused = refused
         self._check_again_s = 0.0
         self._turn = anyio.Lock()
         self._wake = anyio.Event()
@@ -493,9 +505,9 @@ class Conductor:
 
         A crash in between seals the same again, which changes nothing for anybody.
         """
-        endpoints = _endpoints(await off_loop(self._store.nodes))
         newest = await off_loop(self._store.applied)
         assert newest is not None, "a rollout is kept only after its fleet"  # noqa: S101
+        endpoints = await self._endpoints(newest.fleet)
         sites = [site.name for site in newest.fleet.sites]
         wanted = wanted_generations(state, sites)
         if self._settled == (wanted, endpoints):
@@ -535,6 +547,14 @@ class Conductor:
         self._settled = (wanted, endpoints)
         if fresh or unchanged:
             self.wake()
+
+    async def _endpoints(self, fleet: Fleet) -> dict[str, str]:
+        """Return where nodes are reached that others may send to: none in quarantine."""
+        nodes = await off_loop(self._store.nodes)
+        names = [node.node for node in nodes]
+        out = await off_loop(self._refused, names, fleet.trust.custody)
+        out |= {node for node, seen in self._reports().items() if seen.quarantine}
+        return _endpoints([node for node in nodes if node.node not in out])
 
     async def _documents(
         self, wanted: Mapping[str, int], endpoints: Mapping[str, str]

@@ -34,6 +34,7 @@ from skerry.node.folder import NodeFolder
 from skerry.node.forget import forget_keys
 from skerry.node.identity import IdentityFiles
 from skerry.node.locked import demands_of, is_locked, wait_for_identity
+from skerry.node.papers import follow_papers
 from skerry.node.quarantine import read_quarantine
 from skerry.node.reconcile import Reconciler
 from skerry.node.record_keeper import RecordKeeper
@@ -162,6 +163,7 @@ class Agent:
                 tasks.start_soon(self._renewal.run)
                 tasks.start_soon(self._hear_trust)
                 tasks.start_soon(self._reconcile)
+                tasks.start_soon(self._follow_papers)
                 if self._watch is not None:
                     tasks.start_soon(self._watch.run)
                 link = AuditLink(self._settings, self._files)
@@ -224,6 +226,7 @@ class Agent:
             rules_active=rules.active(
                 rules.judge_all(accepted.desired.rules if accepted else (), signals)
             ),
+            quarantine=read_quarantine(self._folder.quarantine).reason,
             anchors_version=self._files.anchors.version,
             issuers=issuer_key_ids(identity.chain_pem),
         )
@@ -331,6 +334,25 @@ class Agent:
             clock=self._clock,
             rng=self._rng,
             on_change=self._quarantined,
+            on_note=self._note,
+        )
+
+    async def _follow_papers(self) -> None:
+        """Fetch maintenance windows, and heed what central says of this machine's custody."""
+
+        def wanted() -> bool:
+            accepted = self._reconciler.standing.accepted
+            demanded = accepted is not None and bool(accepted.desired.custody.signers)
+            return demanded or bool(self._settings.sensors)
+
+        await follow_papers(
+            self._files,
+            self._folder,
+            url=region_address(self._settings),
+            host=self._settings.region_host,
+            clock=self._clock,
+            wanted=wanted,
+            on_quarantine=self._quarantined,
             on_note=self._note,
         )
 

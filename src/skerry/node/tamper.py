@@ -25,11 +25,10 @@ from skerry.base.units import MS_PER_SECOND
 from skerry.node.folder import NodeFolder
 from skerry.node.forget import Sealer, forget_keys
 from skerry.node.identity import IdentityFiles
-from skerry.node.papers import Papers, take_papers
+from skerry.node.papers import Papers
 from skerry.node.quarantine import add_cause, lift_cause, read_quarantine
 from skerry.node.settings import NodeSettings
 from skerry.node.tamper_sensors import Message, SensorReader, WebhookDoor, read_message
-from skerry.node.upstream import region_address
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.schema.custody import Signer
 from skerry.schema.quarantine import QuarantineCause
@@ -57,8 +56,6 @@ INBOX_S = 0.1
 """Time between two looks at what webhooks have said."""
 LOOK_S = 2.0
 """Time between two looks at papers, and between two tries to send."""
-PAPERS_S = 60.0
-"""Time between two looks at what the region has: a window is agreed on earlier than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +127,6 @@ class TamperWatch:
                 for sensor in self._settings.sensors:
                     tasks.start_soon(self._follow, sensor)
                 tasks.start_soon(self._look_around)
-                tasks.start_soon(self._fetch_papers)
         finally:
             if door is not None:
                 await anyio.to_thread.run_sync(door.close)
@@ -158,22 +154,6 @@ class TamperWatch:
         while True:
             self._tell(await anyio.to_thread.run_sync(self.look))
             await self._clock.sleep(LOOK_S)
-
-    async def _fetch_papers(self) -> None:
-        """Ask for maintenance windows now and then; without a network, what is here counts."""
-        ask = partial(
-            take_papers,
-            self._files,
-            self._folder.custody,
-            url=region_address(self._settings),
-            host=self._settings.region_host,
-        )
-        while True:
-            try:
-                await anyio.to_thread.run_sync(ask)
-            except (SkerryError, OSError) as error:
-                self._on_note(str(error))
-            await self._clock.sleep(PAPERS_S)
 
     def _tell(self, done: Done) -> None:
         if done.events:

@@ -111,6 +111,8 @@ class CustodyChain(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/custody/<machine>`: its chain; `GET /v1/papers/<node>`: entries that name it."""
 
     entries: tuple[SignedEntry, ...] = ()
+    quarantine: str = ""
+    """Why the node that they name has to stay in quarantine, by its machine's whole chain."""
 
 
 class CustodyMachines(msgspec.Struct, frozen=True, kw_only=True):

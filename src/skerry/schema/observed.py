@@ -73,6 +73,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     signals: dict[str, str | float] = {}
     """What rules read: `power.source`, `grid.carbon_g_per_kwh`, and so on."""
     rules_active: tuple[str, ...] = ()
+    quarantine: str = ""
+    """Why the node takes no restricted data; empty while it does."""
     anchors_version: int = 0
     """Which version of the fleet's trust roots the node has taken."""
     issuers: tuple[str, ...] = ()
