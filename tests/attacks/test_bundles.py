@@ -11,76 +11,36 @@ import pytest
 
 from skerry.base.units import SECONDS_PER_DAY
 from skerry.schema.bundle import BundleIndex, BundleMember
-from skerry.schema.desired import Desired, DesiredModel, Gate, desired_target
-from skerry.schema.model import Manifest, Member, manifest_target
-from skerry.schema.policy import Place, Policy, Residency, Stays, policy_target
 from skerry.spine.blobs import BlobStore
 from skerry.spine.errors import BlobMismatchError
-from skerry.testing.clock import ManualClock
+from skerry.testing.signed_fleet import SignedFleet, content_of
 from skerry.trust.bundle import Bundle, write_bundle
 from skerry.trust.bundle_check import TIMESTAMP, check_bundle, good_until_unix_s, verify
 from skerry.trust.bundle_errors import BundleElsewhere, BundleShort, BundleUnreadable
 from skerry.trust.bundle_import import take
 from skerry.trust.errors import TargetForged, UpdateExpired, UpdateForged, UpdateRollback
-from skerry.trust.publisher import Publisher
-from skerry.trust.roles import OfflineKeys, OnlineKeys
 from skerry.trust.update_client import UpdateClient
 
-ONNX = b"the bytes of a model, " * 400
-POLICY = Policy(
-    fleet="clinic",
-    generation=1,
-    data_classes={"health": Residency(stays=Stays.SITE)},
-    model_classes={"magika": ("health",)},
-    places={"oslo": Place(site="oslo", region="eu", jurisdiction="NO")},
-)
+ONNX = content_of(1)
 
 
 class Courier:
-    """Central's repository with one release, bundles made from it, and a place that takes them."""
+    """Bundles of a small signed fleet, as central would make them, and a place that takes them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.clock = folder, ManualClock()
-        self.files, self.mirror = folder / "repository", folder / "mirror"
+        self.fleet = SignedFleet.found(folder)
+        self.folder, self.clock, self.root = folder, self.fleet.clock, self.fleet.first["root"]
+        self.files, self.mirror = self.fleet.files, folder / "mirror"
         self.blobs = BlobStore(folder / "blobs")
-        self.offline = OfflineKeys.create(folder / "offline")
-        online = OnlineKeys.create(folder / "online")
-        first = self.offline.found(online.public(), now_unix_s=self.clock.unix_s())
-        self.root = first["root"]
-        self.publisher = Publisher.found(self.files, online, first, self.clock)
-        self.release(1, ONNX)
+        self.release(1)
 
-    def release(self, version: int, model: bytes) -> None:
+    def release(self, version: int) -> None:
         """Sign a model version offline, and a document online that has oslo run it."""
-        member = Member(path="model.onnx", sha256=digest(model), length_bytes=len(model))
-        manifest = msgspec.json.encode(Manifest(name="magika", version=version, members=(member,)))
-        files = {
-            manifest_target("prod", "magika", version): manifest,
-            policy_target("clinic"): msgspec.json.encode(POLICY),
-        }
-        role = self.publisher.role_bytes("models")
-        signed = self.offline.sign_models(role, files, now_unix_s=self.clock.unix_s())
-        self.publisher.publish(signed={"models": signed}, targets=files)
-        named = DesiredModel(name="magika", version=version, manifest_sha256=digest(manifest))
-        desired = Desired(
-            generation=version,
-            fleet="clinic",
-            domain="clinic.example",
-            region="eu",
-            site="oslo",
-            tier="closet",
-            jurisdiction="NO",
-            models=(named,),
-            policy_sha256=digest(files[policy_target("clinic")]),
-            tier_order=("closet",),
-            peers=(),
-            gate=Gate(hold_s=1),
-        )
-        self.publisher.publish(desired={desired_target("oslo"): msgspec.json.encode(desired)})
+        self.fleet.release_bundle(version, {}, generation=version, version=version)
 
-    def pack(self, name: str, *models: bytes, days: float = 14.0, leave_out: str = "-") -> Path:
+    def pack(self, name: str, *models: bytes, days: float = 14.0, leave_out: str = "none") -> Path:
         """Write a bundle for oslo as central would, without places that contain `leave_out`."""
-        stamp = self.publisher.stamp(days * SECONDS_PER_DAY)
+        stamp = self.fleet.publisher.stamp(days * SECONDS_PER_DAY)
         stamped = {f"metadata/{file}": data for file, data in stamp.items()}
 
         def central(place: str, _: int) -> Iterable[bytes]:
@@ -95,7 +55,7 @@ class Courier:
             snapshot_version=found.snapshot_version,
             made_at_unix_s=self.clock.unix_s(),
             good_until_unix_s=good_until_unix_s(found.files),
-            since_snapshot_version=int(leave_out != "-"),
+            since_snapshot_version=int(leave_out != "none"),
             members=(),
         )
         small = {place: data for place, data in found.files.items() if leave_out not in place}
@@ -177,7 +137,7 @@ def test_what_is_signed_for_a_stick_is_passed_by_on_the_network(courier: Courier
 
 def test_a_later_bundle_may_leave_out_what_is_here(courier: Courier) -> None:
     courier.take(courier.pack("a", ONNX))
-    courier.release(2, ONNX)  # the same bytes as another version: only documents are new
+    courier.fleet.send(courier.fleet.desired(generation=2))  # the same, sealed once more
     later = courier.pack("b", leave_out="/policy/")
     courier.take(later)
     courier.mirror = courier.folder / "a place that never got the first"
@@ -196,8 +156,8 @@ def test_a_later_bundle_may_leave_out_what_is_here(courier: Courier) -> None:
 )
 def test_u05b_an_older_bundle_is_refused_after_a_newer(courier: Courier) -> None:
     old = courier.pack("old", ONNX)
-    courier.release(2, b"newer")
-    courier.take(courier.pack("new", b"newer"))
+    courier.release(2)
+    courier.take(courier.pack("new", content_of(2)))
     with pytest.raises(UpdateRollback) as refusal:
         courier.take(old)
     assert refusal.value.reason == "UPDATE_ROLLBACK"
@@ -232,8 +192,8 @@ def test_u11b_a_bundle_without_a_model_file_switches_nothing(courier: Courier) -
     off={"skerry.trust.bundle_check.check_whole": lambda *_: None},
 )
 def test_u11b_a_file_cut_short_switches_nothing_and_the_whole_one_goes_on(courier: Courier) -> None:
-    courier.release(2, b"small")
-    path = courier.pack("a", b"small")
+    courier.release(2)
+    path = courier.pack("a", content_of(2))
     whole = path.read_bytes()
     path.write_bytes(whole[:-2000])
     with pytest.raises(BundleShort, match="blobs/"):
@@ -255,7 +215,7 @@ def _unchecked(chunks: Iterable[bytes], file: object, **_: object) -> None:
 )
 def test_u12b_a_model_file_with_other_bytes_switches_nothing(courier: Courier) -> None:
     path = courier.pack("a", ONNX)
-    path.write_bytes(path.read_bytes().replace(ONNX[:40], ONNX[:39] + b"!"))
+    path.write_bytes(path.read_bytes().replace(ONNX, ONNX[:-1] + b"!"))
     with pytest.raises(TargetForged):
         courier.check(path)
     with pytest.raises(BlobMismatchError):
