@@ -1,5 +1,7 @@
 """Access: shipped roles do their part and no more, a forbid wins, and doubt means no."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -151,3 +153,16 @@ def test_where_two_are_asked_for_two_must_be_able() -> None:
 def test_the_hash_tells_sets_apart() -> None:
     assert AccessSet(policy()).sha256 == SHIPPED.sha256
     assert AccessSet(policy(ann=("viewer",))).sha256 != SHIPPED.sha256
+
+
+def test_the_policies_of_the_how_to_page_are_taken_and_do_what_it_says() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "write-a-policy.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    text = "\n".join(block.partition("policies: |\n")[2] or block for block in blocks)
+    own = check_publishable(policy(text))
+    assert may(Action.DRILL, "operator", of=own).policies == ("no-drills",)
+    assert may(Action.STEER, "viewer", of=own, name="kim").policies == ("kim-pauses",)
+    assert not may(Action.STEER, "viewer", of=own).allowed
+    token = ask(Who("Person", "ann", frozenset({"operator"})), Action.BAN, FLEET, door=Door.TOKEN)
+    assert own.decide(token).policies == ("bans-by-certificate",)
+    assert may(Action.BAN, "operator", of=own).allowed

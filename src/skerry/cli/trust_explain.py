@@ -47,7 +47,7 @@ def explain(
     if decision:
         past = calls.decision(decision).decision
         if as_json:
-            print_json("trust-explain", past)
+            print_json("trust-decision", past)
         else:
             _tell_past(past)
         return Exit.DONE if past.allowed else Exit.REFUSED
