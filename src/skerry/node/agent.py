@@ -33,7 +33,7 @@ from skerry.node.errors import NotJoinedError
 from skerry.node.folder import NodeFolder
 from skerry.node.forget import forget_keys
 from skerry.node.identity import IdentityFiles
-from skerry.node.locked import demands_of, is_locked, wait_for_identity
+from skerry.node.locked import demands_of, is_locked, sealers_of, wait_for_identity
 from skerry.node.papers import follow_papers
 from skerry.node.quarantine import read_quarantine
 from skerry.node.reconcile import Reconciler
@@ -55,7 +55,6 @@ from skerry.spine.journal import JournalReader
 from skerry.spine.outbox import Outbox, OutboxLimits
 from skerry.trust.anchors import issuer_key_ids
 from skerry.trust.attest.nv_counter import NvCounter
-from skerry.trust.attest.sealer import Sealer
 from skerry.trust.attest.tpm import opener
 from skerry.trust.spiffe import node_id
 from skerry.trust.update_client import UpdateClient
@@ -316,13 +315,8 @@ class Agent:
             on_keys_gone=self._lose_keys,
             on_note=self._note,
             note=self._audit.ledger.note_soon,
-            sealers=self._sealers(),
+            sealers=sealers_of(self._folder, self._settings),
         )
-
-    def _sealers(self) -> tuple[Sealer, ...]:
-        """Return what an opened lid takes from this machine's TPM, where it has one."""
-        tpm = self._settings.tpm
-        return (Sealer(opener(tpm), self._folder.sealed_key),) if tpm else ()
 
     def _make_reporting(self, attester: Attester) -> Reporting:
         return Reporting(

@@ -28,6 +28,8 @@ from skerry.node.tamper import Demands, TamperWatch
 from skerry.node.upstream import region_address
 from skerry.spine.outbox import Outbox, OutboxLimits
 from skerry.trust.acceptance import AcceptedDesired
+from skerry.trust.attest.sealer import Sealer
+from skerry.trust.attest.tpm import opener
 from skerry.trust.custody import signers_of
 from skerry.trust.spiffe import node_id
 
@@ -49,6 +51,11 @@ def demands_of(accepted: AcceptedDesired | None) -> Demands:
     return Demands(accepted.desired.tamper, signers_of(accepted.desired.custody))
 
 
+def sealers_of(folder: NodeFolder, settings: NodeSettings) -> tuple[Sealer, ...]:
+    """Return what an opened lid takes from this machine's TPM, where it has one."""
+    return (Sealer(opener(settings.tpm), folder.sealed_key),) if settings.tpm else ()
+
+
 async def wait_for_identity(
     folder: NodeFolder, settings: NodeSettings, clock: Clock, *, announce: bool
 ) -> bool:
@@ -67,7 +74,13 @@ async def wait_for_identity(
     )
     accepted = AcceptedDesired.load(folder.accepted)
     watch = TamperWatch(
-        folder, settings, outbox, boot=boot, demands=lambda: demands_of(accepted), clock=clock
+        folder,
+        settings,
+        outbox,
+        boot=boot,
+        demands=lambda: demands_of(accepted),
+        clock=clock,
+        sealers=sealers_of(folder, settings),
     )
 
     async def end_on_stop() -> None:
