@@ -4,6 +4,7 @@
              certify    each authority, its key unchanged, gets a certificate under the new root,
                         and whoever hangs on the old one renews
              drop       the old root is no longer published, and is refused from then on
+    add-root            a root of somebody else is trusted beside the fleet's own
     REGION   switch     the region makes a new authority key and a new key for logins
              drop       the old authority is shut out everywhere, its login key with it
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import msgspec
 
 from skerry.base.clock import Clock
-from skerry.base.errors import Exit
+from skerry.base.errors import Exit, UsageError
 from skerry.base.files import private_folder, write_atomic, write_private
 from skerry.central.bootstrap import TrustSet
 from skerry.client.operator import Operator
@@ -31,7 +32,7 @@ from skerry.trust.anchors import AnchorChain, bundle, key_id, read_chain, sign_n
 from skerry.trust.authority import Authority
 from skerry.trust.identity import Identity, certificates_of, chain_to_pem
 
-ROOT = "root"
+ROOT, ADD_ROOT = "root", "add-root"
 
 
 class RotationError(LocalError):
@@ -89,14 +90,16 @@ class Rotation:
     clock: Clock
     passphrase: str | None = None
 
-    def go_on(self, what: str, *, stolen: bool = False) -> Standing:
+    def go_on(self, what: str, *, stolen: bool = False, root_pem: bytes = b"") -> Standing:
         """Do the next step if everybody took the last; say what was done, or who is missing.
 
-        `stolen` waits for nobody before a region's old authority is shut out: its nodes come
-        back by their enrolment keys.
+        `root_pem` is for `add-root`. `stolen` waits for nobody before a region's old authority is
+        shut out: its nodes come back by their enrolment keys.
         """
         progress = self._progress()
         if progress is None:
+            if what == ADD_ROOT:
+                return self._add_root(root_pem)
             return self._announce() if what == ROOT else self._switch(what)
         if progress.what != what:
             raise RotationError(what, progress.what)
@@ -122,7 +125,7 @@ class Rotation:
         if not self.trust.next_root.exists():
             made = Authority.create_root(old.domain, now_unix_s=self.clock.unix_s())
             made.save(self.trust.next_root, passphrase=self.passphrase)
-        roots_pem = old.certificate_pem + self._next_root().certificate_pem
+        roots_pem = old.certificate_pem + self._next_root().certificate_pem + self._others()
         version = self._publish(old, roots_pem=roots_pem)
         return self._did(
             Progress(
@@ -150,7 +153,7 @@ class Rotation:
                 if key.public_key() == chain[0].public_key():
                     Authority(chain, key).save(path)
         self._certify_operators(now_unix_s)
-        roots_pem = new.certificate_pem + old.certificate_pem
+        roots_pem = new.certificate_pem + old.certificate_pem + self._others()
         version = self._publish(new, old, roots_pem=roots_pem, leaving=(old.key_id,))
         return self._did(msgspec.structs.replace(progress, step="certify", version=version))
 
@@ -169,13 +172,31 @@ class Rotation:
 
     def _drop_root(self, progress: Progress) -> Standing:
         new = self._next_root() if self.trust.next_root.exists() else self._root()
-        version = self._publish(new, roots_pem=new.certificate_pem)
+        version = self._publish(new, roots_pem=new.certificate_pem + self._others())
         if self.trust.next_root.exists():
             retired = private_folder(self.trust.folder / "retired")
             if self.trust.root.exists():  # a crash may have come between the two
                 self.trust.root.replace(retired / f"root-{progress.old_key_id[:8]}.pem")
             self.trust.next_root.replace(self.trust.root)
         return self._did(msgspec.structs.replace(progress, step="drop", version=version))
+
+    def _add_root(self, root_pem: bytes) -> Standing:
+        root = self._root()
+        try:
+            added = chain_to_pem(certificates_of(root_pem))
+        except ValueError as error:
+            raise UsageError("the root to add cannot be read", "give it as PEM") from error
+        roots_pem = root.certificate_pem + self._others() + added
+        version = self._publish(root, roots_pem=roots_pem)
+        return self._did(
+            Progress(what=ADD_ROOT, step="add", version=version, old_key_id="", old_pem=b"")
+        )
+
+    def _others(self) -> bytes:
+        """Return the roots of somebody else that the fleet trusts beside its own."""
+        last, own = self._chain().last(), self._root().subject
+        roots = certificates_of(last.roots_pem) if last else []
+        return chain_to_pem([one for one in roots if one.subject != own])
 
     # --- a region ---------------------------------------------------------------------
 

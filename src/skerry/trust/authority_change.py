@@ -22,7 +22,7 @@ from skerry.base.files import write_private
 from skerry.trust.anchors import AnchorStore
 from skerry.trust.authority import Authority
 from skerry.trust.errors import TrustError
-from skerry.trust.identity import certificates_of, key_from_pem, key_to_pem
+from skerry.trust.identity import UNREADABLE, certificates_of, key_from_pem, key_to_pem
 from skerry.trust.spiffe import SpiffeId, central_id, node_id, region_id
 from skerry.trust.tls import CertificateError, CertificateFault, verify_identity
 
@@ -129,19 +129,26 @@ def check_authority(
     if len(chain_pem) > CHAIN_BYTES_MAX:
         raise AuthorityRefused(like.host, f"the chain has {len(chain_pem)} bytes")
     try:
-        chain = certificates_of(chain_pem)
-        key = next((one for one in keys if one.public_key() == chain[0].public_key()), None)
-        subject = chain[0].subject
-        names = chain[0].extensions.get_extension_for_class(x509.NameConstraints)
+        return _checked(certificates_of(chain_pem), keys, like, roots_pem, now_unix_s)
     except x509.ExtensionNotFound as error:
         raise AuthorityRefused(like.host, "it has no name constraints") from error
-    except (ValueError, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise AuthorityRefused(like.host, f"it cannot be read: {error}") from error
+
+
+def _checked(
+    chain: list[x509.Certificate],
+    keys: Sequence[EllipticCurvePrivateKey],
+    like: Authority,
+    roots_pem: bytes,
+    now_unix_s: float,
+) -> Authority:
+    key = next((one for one in keys if one.public_key() == chain[0].public_key()), None)
     if key is None:
         raise AuthorityRefused(like.host, "it is for another key than was asked for")
-    if subject != like.subject:
+    if chain[0].subject != like.subject:
         raise AuthorityRefused(like.host, "its subject is not that of the request")
-    if not names.critical:
+    if not chain[0].extensions.get_extension_for_class(x509.NameConstraints).critical:
         raise AuthorityRefused(like.host, "its name constraints are not marked critical")
     authority = Authority(chain, key)
     if authority.ends_unix_s - now_unix_s < LIFE_S_MIN:

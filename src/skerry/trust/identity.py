@@ -29,6 +29,8 @@ from skerry.trust.spiffe import SpiffeId, SpiffeIdError
 
 CSR_BYTES_MAX = 8192
 RENEW_JITTER_RATIO = 0.1
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+"""What the X.509 library raises for bytes that are no certificate, request or key."""
 
 
 class CsrError(TrustError):
@@ -104,7 +106,7 @@ def id_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> Spi
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         uris = []
     if len(uris) != 1:
         raise SpiffeIdError(", ".join(uris), f"exactly one URI name, found {len(uris)}")
@@ -161,7 +163,7 @@ def read_csr(csr_pem: bytes) -> tuple[EllipticCurvePublicKey, x509.Name]:
     request, public = _checked_csr(csr_pem)
     try:
         return public, request.subject
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CsrError(f"has a subject that cannot be read: {error}") from error
 
 
@@ -174,7 +176,7 @@ def _checked_csr(
         request = x509.load_pem_x509_csr(csr_pem)
         signed = request.is_signature_valid
         public = request.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise CsrError(f"cannot be read: {error}") from error
     if not isinstance(public, EllipticCurvePublicKey) or public.curve.name != "secp256r1":
         raise CsrError("is not for a P-256 key")
