@@ -98,7 +98,12 @@ class Fleet:
             gate = Gate(FLEET, access_store, note=self.note, clock=CLOCK)
             assert gate.adopt(NAMED)
             access = AccessApi(
-                gate, access_store, clock=CLOCK, policy=lambda: POLICY, tokens=name == "central"
+                gate,
+                access_store,
+                clock=CLOCK,
+                policy=lambda: POLICY,
+                tokens=name == "central",
+                audit=self._folder,
             )
             apis: list[Route] = access.routes()
             apis += self._central(gate, store) if name == "central" else self._region(gate, mirror)

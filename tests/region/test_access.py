@@ -195,6 +195,13 @@ def test_broken_glass_lifts_what_is_urgent_and_is_loud(fleet: People) -> None:
     assert "break-glass" in told.roles
 
 
+def test_the_ledger_forgets_a_person_once_two_agree(fleet: People) -> None:
+    asked = access_api.EraseRequest(person="kim", reason="asked for it")
+    waits = request_of(fleet.refusal(fleet.as_("ann", "POST", "/v1/erase", asked)))
+    assert fleet.as_("eve", "POST", "/v1/erase", asked).status == 403
+    assert fleet.as_("bo", "POST", f"/v1/requests/{waits}/approve").status == 200
+
+
 def test_why_is_told_now_and_afterwards(fleet: People) -> None:
     asked = access_api.ExplainRequest(who="eve", action="apply")
     reply = fleet.as_("eve", "POST", "/v1/explain", asked)

@@ -81,7 +81,7 @@ class PeopleApi:
                 *(name, password, address, self._clock.unix_s()),
                 limiter=self._hashing,
             )
-        except (LoginRefusedError, LoginTooOftenError) as error:
+        except LoginRefusedError as error:  # one who comes too often costs nothing, and no entry
             await self._noted(name, AuditOutcome.REFUSED, error.reason, str(error), address)
             raise
 
@@ -153,6 +153,7 @@ class PeopleApi:
         now_unix_s = self._clock.unix_s()
         if change.remove:
             await to_thread.run_sync(people.remove, change.name)
+            await to_thread.run_sync(self._gate.requests.withdraw_all, change.name)
         else:
             await to_thread.run_sync(
                 people.put, change.name, change.password, change.roles, now_unix_s

@@ -152,6 +152,7 @@ class Central:
                 clock=self._clock,
                 policy=lambda: residency_of(notary, settings.fleet),
                 tokens=True,
+                audit=place.audit,
             )
             people = PeopleApi(
                 gate,

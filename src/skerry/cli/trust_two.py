@@ -1,6 +1,7 @@
 """`skerry trust requests`, `approve`, `withdraw`, `break-glass`: what takes two; emergencies."""
 
 import datetime
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,4 +82,17 @@ def break_glass(reason: str, region: str, folder: Path) -> None:
     say(f"You hold the role break-glass until {ends:%H:%M} UTC. This is in the audit ledger.")
 
 
-VERBS = (requests, approve, withdraw, break_glass)
+@click.command("erase")
+@click.argument("person")
+@click.option("--reason", required=True, help="Why; no personal facts here.")
+@region_option
+@folder_option
+def erase(person: str, reason: str, region: str, folder: Path) -> None:
+    """Have an audit ledger forget a person's facts; it takes two, and cannot be undone."""
+    whom = hashlib.sha256(person.encode()).hexdigest()[:12]
+    say(f"Whoever approves sees {person} as person {whom}")
+    _calls(folder, region).erase(person, reason)
+    say(f"the ledger forgets {person}; its chain stays whole")
+
+
+VERBS = (requests, approve, withdraw, break_glass, erase)

@@ -89,6 +89,11 @@ class AccessCalls:
         asked = api.GlassRequest(reason=reason)
         return self._process.ask("POST", "/v1/break-glass", api.GlassReply, asked)
 
+    def erase(self, person: str, reason: str) -> None:
+        """Have the audit ledger forget a person's facts; its chain stays whole."""
+        asked = api.EraseRequest(person=person, reason=reason)
+        self._process.tell("POST", "/v1/erase", asked)
+
     def explain(self, asked: api.ExplainRequest) -> api.Explanation:
         """Ask whether somebody may do something, and why."""
         return self._process.ask("POST", "/v1/explain", api.Explanation, asked)

@@ -42,7 +42,12 @@ class RegionAccess:
         )
         self._looked = False
         self.api = AccessApi(
-            self.gate, self._store, clock=clock, policy=self._residency, tokens=False
+            self.gate,
+            self._store,
+            clock=clock,
+            policy=self._residency,
+            tokens=False,
+            audit=place.audit,
         )
 
     def close(self) -> None:

@@ -120,6 +120,13 @@ class GlassReply(msgspec.Struct, frozen=True, kw_only=True):
     ends_unix_s: float
 
 
+class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/erase`: forget the personal facts of somebody in this process's audit ledger."""
+
+    person: str
+    reason: str
+
+
 class ExplainRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/explain`: may somebody do something, and why?
 

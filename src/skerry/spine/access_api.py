@@ -3,7 +3,9 @@
 Errors:  those of `skerry.trust.access_gate`; NotHereError for an unknown decision.
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 from anyio import to_thread
@@ -14,6 +16,7 @@ from skerry.schema.access import Action
 from skerry.schema.api import IDENTITY_BODY_BYTES_MAX
 from skerry.schema.policy import Policy
 from skerry.spine.https_server import Call, CallRefusedError, NotHereError, Reply, Route
+from skerry.trust import ledger_people
 from skerry.trust.access import Verdict
 from skerry.trust.access_data import explain_data
 from skerry.trust.access_gate import Caller, Gate
@@ -34,9 +37,11 @@ class AccessApi:
         clock: Clock,
         policy: Callable[[], Policy | None],
         tokens: bool,
+        audit: Path,
     ) -> None:
         self._gate, self._store, self._clock = gate, store, clock
-        self._policy, self._tokens = policy, tokens
+        self._policy, self._tokens, self._audit = policy, tokens, audit
+        gate.performs("erase", self._perform_erase)
 
     def routes(self) -> list[Route]:
         """Return every call about access that any process answers."""
@@ -47,6 +52,7 @@ class AccessApi:
             Route("POST", "/v1/requests/{id}/approve", self._approve, PEOPLE, look),
             Route("POST", "/v1/requests/{id}/withdraw", self._withdraw, PEOPLE, look),
             Route("POST", "/v1/break-glass", self._break_glass, PEOPLE, glass),
+            Route("POST", "/v1/erase", self._erase, PEOPLE, Action.ERASE_AUDIT),
             Route("POST", "/v1/explain", self._explain, PEOPLE, look),
             Route("GET", "/v1/decisions/{id}", self._decision, PEOPLE, look),
         ]
@@ -102,6 +108,27 @@ class AccessApi:
         asked = await call.document(api.GlassRequest, bytes_max=IDENTITY_BODY_BYTES_MAX)
         ends_unix_s = await self._gate.break_glass(call.admitted, asked.reason)
         return api.GlassReply(ends_unix_s=ends_unix_s)
+
+    async def _erase(self, call: Call) -> Reply:
+        asked = await call.document(api.EraseRequest, bytes_max=IDENTITY_BODY_BYTES_MAX)
+        # The name would stay in the ledger: what says whom is a digest that both can compare.
+        whom = hashlib.sha256(asked.person.encode()).hexdigest()[:12]
+        body, what = msgspec.json.encode(asked), f"person {whom}: {asked.reason}"
+        await self._gate.act(call.admitted, Action.ERASE_AUDIT, what, "erase", body)
+        return None
+
+    async def _perform_erase(self, body: bytes, asker: Caller) -> None:
+        """Ask this process's ledger to forget a person; it does so with its next entries."""
+        asked = msgspec.json.decode(body, type=api.EraseRequest)
+
+        def erase() -> None:
+            people = ledger_people.People(self._audit)
+            try:
+                people.ask(asked.person, actor=asker.actor, reason=asked.reason)
+            finally:
+                people.close()
+
+        await to_thread.run_sync(erase)
 
     async def _explain(self, call: Call) -> Reply:
         asked = await call.document(api.ExplainRequest, bytes_max=IDENTITY_BODY_BYTES_MAX)

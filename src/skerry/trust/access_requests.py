@@ -81,6 +81,11 @@ class Requests:
         sql = "UPDATE requests SET state = ?, by = ? WHERE id = ? AND state = ?"
         return bool(self._store.change(sql, state, by, request, RequestState.WAITING))
 
+    def withdraw_all(self, who: str) -> None:
+        """End the wait of everything that somebody asked for: they are gone."""
+        sql = "UPDATE requests SET state = ?, by = ? WHERE who = ? AND state = ?"
+        self._store.change(sql, RequestState.WITHDRAWN, who, who, RequestState.WAITING)
+
     def fail(self, request: str) -> None:
         """Say that an approved request could not be carried out."""
         self._store.change("UPDATE requests SET state = ? WHERE id = ?", "failed", request)
