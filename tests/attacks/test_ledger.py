@@ -260,8 +260,7 @@ from skerry.base.clock import SystemClock
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.trust import ledger, ledger_export, ledger_keys, ledger_store
 
-folder, life, at = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-rng, steps = random.Random(life), 0
+folder, steps, at = Path(sys.argv[1]), 0, 0
 
 
 def step():
@@ -290,30 +289,36 @@ for owner, name in (
     stepped(owner, name)
 ledger.CHECKPOINT_S = 0.01
 ledger_keys.KEY_LIFE_S = 0.05
-book = ledger.open_ledger(folder / "audit", "oslo.eu.clinic.example/node/1", SystemClock())
-exporter = ledger_export.Exporter(
-    book.store, ledger_export.FileSink(folder / "out.jsonl"), folder / "cursor"
-)
 
 
-async def act(name):
+async def act(book, name):
     await book.note(AuditEvent(
         kind=AuditKind.UPDATE, outcome=AuditOutcome.DONE, actor="a", target=name
     ))
     os.write(1, f"{name}\\n".encode())  # the action itself
 
 
-async def main():
-    number = 0
+async def live(life):
+    book = ledger.open_ledger(folder / "audit", "oslo.eu.clinic.example/node/1", SystemClock())
+    exporter = ledger_export.Exporter(
+        book.store, ledger_export.FileSink(folder / "out.jsonl"), folder / "cursor"
+    )
+    rng, number = random.Random(life), 0
     while True:
         group = range(number, number + rng.randint(1, 60))
         number = group.stop
-        await asyncio.gather(*(act(f"{life}-{n}") for n in group))
+        await asyncio.gather(*(act(book, f"{life}-{n}") for n in group))
         if rng.random() < 0.5:
             exporter.turn()
 
 
-asyncio.run(main())
+for line in sys.stdin:  # each life is a process of its own, without the cost of a new Python
+    life, at = map(int, line.split())
+    pid = os.fork()
+    if not pid:
+        asyncio.run(live(life))
+    _, status = os.waitpid(pid, 0)
+    os.write(1, f"ended {status}\\n".encode())
 """
 
 
@@ -332,11 +337,19 @@ class Kept:
 def kill_points(folder: Path, points: int, seed: int) -> Kept:
     """Kill `points` lives of a process at a step of their own, then count what there is."""
     rng, acted = random.Random(seed), Counter[str]()
-    for life in range(points):
-        command = [sys.executable, "-c", CHILD, str(folder), str(life), str(rng.randint(1, 200))]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=60)
-        assert done.returncode == -signal.SIGKILL, done
-        acted.update(line for line in done.stdout.split("\n")[:-1])
+    command = [sys.executable, "-c", CHILD, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for life in range(points):
+            child.stdin.write(f"{life} {rng.randint(1, 200)}\n")
+            while not (line := child.stdout.readline().strip()).startswith("ended"):
+                assert line, "the child ended"
+                acted[line] += 1
+            assert line == f"ended {int(signal.SIGKILL)}", line
+        child.stdin.close()
     ledger = open_ledger(folder / "audit", OWNER, ManualClock(start_unix_s=time.time()))
     exporter = Exporter(ledger.store, FileSink(folder / "out.jsonl"), folder / "cursor")
     while exporter.turn():
