@@ -1,6 +1,7 @@
 """`skerry custody`: a machine's life by two people's signatures, in a folder, with no network."""
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from skerry.base.errors import Exit
 from skerry.cli.main import run
+from skerry.schema.tamper import TamperWord
+from skerry.trust.tamper_journal import TamperJournal
 
 Captured = pytest.CaptureFixture[str]
 Say = Callable[..., str]
@@ -124,3 +127,21 @@ def test_a_signature_that_is_not_the_signers_is_not_kept(say: Say) -> None:
 )
 def test_what_cannot_be_done_has_its_exit_code(say: Say, words: list[str], code: Exit) -> None:
     say(*words, code=code)
+
+
+def test_a_nodes_own_journal_is_read_and_checked_without_writing_to_it(
+    say: Say, tmp_path: Path
+) -> None:
+    journal = TamperJournal(tmp_path / "state" / "tamper", node="oslo/1", boot="b")
+    for word in (TamperWord.WATCH_STARTED, TamperWord.LID_OPEN, TamperWord.REACTED):
+        journal.append(word, at_unix_ms=1, monotonic_ms=1, sensor="lid")
+    journal.close()
+    read = ["events", "oslo/1", "--state", str(tmp_path / "state")]
+    said = say(*read)
+    assert "LID_OPEN" in said
+    assert "3 events of oslo/1, each signed, none missing" in said
+    with sqlite3.connect(tmp_path / "state" / "tamper" / "tamper.db") as base:
+        base.execute("DELETE FROM event WHERE n = 2")
+    assert "tamper event 2 is missing" in say(*read, code=Exit.REFUSED)
+    say("events", "oslo/2", "--state", str(tmp_path / "state"), code=Exit.REFUSED)
+    say("events", "oslo/1", "--state", str(tmp_path), code=Exit.REFUSED)

@@ -9,6 +9,7 @@ import click
 
 from skerry.base.errors import UsageError
 from skerry.cli.custody_book import book_option, open_book, signers
+from skerry.cli.custody_events import events
 from skerry.cli.custody_write import add, sign, window
 from skerry.cli.folders import folder_option
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
@@ -165,5 +166,5 @@ def _when(unix_s: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix_s))
 
 
-for _verb in (add, window, sign):
+for _verb in (add, window, sign, events):
     command.add_command(_verb)

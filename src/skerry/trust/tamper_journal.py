@@ -21,6 +21,7 @@ from skerry.schema.tamper import SignedTamperEvent, TamperEvent, TamperWord
 from skerry.trust.errors import TrustError
 from skerry.trust.tamper_events import EventKey, digest_of, read_event
 
+FILE = "tamper.db"
 EVENTS_MAX = 10_000
 """Events that are kept once they are sent; the oldest go first."""
 RAW_MAX = 20_000
@@ -62,7 +63,7 @@ class TamperJournal:
     """One node's tamper events. One thread at a time."""
 
     def __init__(self, folder: Path, *, node: str, boot: str) -> None:
-        self._path = private_folder(folder) / "tamper.db"
+        self._path = private_folder(folder) / FILE
         self._node, self._boot = node, boot
         with self._named():
             self._path.touch(mode=PRIVATE_FILE_MODE)
@@ -199,6 +200,20 @@ class TamperJournal:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
             raise TamperJournalError(str(self._path), str(error)) from error
+
+
+def read_journal(folder: Path) -> list[SignedTamperEvent]:
+    """Return a journal's events, oldest first, writing nothing; raises `TamperJournalError`."""
+    path = folder / FILE
+    try:
+        base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            rows = base.execute("SELECT payload, signature, anchor FROM event ORDER BY n")
+            return [_signed(*row) for row in rows]
+        finally:
+            base.close()
+    except sqlite3.Error as error:
+        raise TamperJournalError(str(path), str(error)) from error
 
 
 def _signed(payload: object, signature: object, anchor: object) -> SignedTamperEvent:
