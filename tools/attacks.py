@@ -2,8 +2,9 @@
 
     python tools/attacks.py [ROW ...]      docs/reference/attacks.md, from the rows that were run
 
-Each row is a whole run of tests/attacks with that row's defence taken out (`--without`); first
-comes one with every defence in place. Exits 1 if a test fails with its defence in place, if an
+First comes a run of tests/attacks with every defence in place, which notes who reaches which. Then
+each row's defence is taken out (`--without`), and its own tests and all that reach it run again: no
+other test can tell the difference. Exits 1 if a test fails with its defence in place, if an
 attack goes unnoticed without it, or if a test of another row fails too.
 """
 
@@ -11,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,13 @@ the named defence taken out of the code, the tests of this row fail and no other
 """
 
 
-def run(*options: str) -> dict[str, Any]:
-    """Run the attacks, and return rows and outcomes."""
+def run(*options: str, tests: Iterable[str] = (TESTS,)) -> dict[str, Any]:
+    """Run attacks, and return rows and outcomes."""
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", TESTS]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"]
         subprocess.run(
-            [*command, "-q", "--told", str(told), *options],
+            [*command, "--told", str(told), *options, *tests],
             stdout=subprocess.DEVNULL,
             check=False,
         )
@@ -44,7 +46,8 @@ def run(*options: str) -> dict[str, Any]:
 
 def without(row: str, facts: dict[str, Any]) -> str:
     """Return what happened with a row's defence off: `red`, or what is wrong with the test."""
-    seen = run("--without", row)
+    tests = {*facts["tests"], *facts["reached"]} if facts["reached"] else {TESTS}
+    seen = run("--without", row, tests=sorted(tests))
     failed = {*seen["failed"], *seen["error"]}
     own = set(facts["tests"])
     if not own & failed:
