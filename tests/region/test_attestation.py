@@ -25,6 +25,7 @@ from skerry.region.attestation import SignedReference
 from skerry.schema.attestation import Mode, Reference, reference_target
 from skerry.testing.simulated_boot import boot, loaded, reference_of, simulated_boot
 from skerry.testing.swtpm import SoftwareTpm, TestMaker, installed
+from skerry.trust.attest.errors import SealLostError
 from skerry.trust.attest.event_log import Event, build_event_log
 from skerry.trust.attest.sealer import Sealer
 from skerry.trust.roles import OfflineKeys
@@ -54,7 +55,9 @@ class Node:
 
     def __post_init__(self) -> None:
         self.folder = NodeFolder(self.fleet.folder / self.site).make()
-        self.files = IdentityFiles(self.folder.identity)
+        self.files = IdentityFiles(
+            self.folder.identity, Sealer(self.chip.open, self.folder.sealed_key)
+        )
         self.attester = Attester(self.chip.open, self.folder.root / "log")
         self.where = {"url": self.fleet.urls["eu"], "host": region_id(DOMAIN, "eu").host}
         self.starts(simulated_boot())
@@ -101,17 +104,22 @@ class Node:
 def demand(fleet: HollowFleet, reference: Reference) -> None:
     """Sign reference values offline, publish them, and wait until the region goes by them."""
     kept = fleet.folder / "eu" / "reference.json"
+
+    def generation() -> int:
+        return msgspec.json.decode(kept.read_bytes(), type=Reference).generation
+
+    wanted = generation() + 1 if kept.exists() else 1
+    newer = msgspec.structs.replace(reference, generation=wanted)
     sign_release(
         "clinic",
         "models",
-        {reference_target("clinic"): msgspec.json.encode(reference)},
+        {reference_target("clinic"): msgspec.json.encode(newer)},
         OfflineKeys.load(fleet.trust.offline),
         fleet.operator("central"),
         folder=fleet.folder,
         clock=fleet.clock,
     )
-    wanted = f'"generation":{reference.generation},'.encode()
-    until(lambda: kept.exists() and wanted in kept.read_bytes(), "the region took them")
+    until(lambda: kept.exists() and generation() == wanted, "the region took them")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +176,30 @@ def test_an_opened_lid_shows_in_the_next_report_until_the_machine_restarts(node:
     assert node.report() == ""
 
 
+def test_the_sites_authority_opens_on_this_machine_and_boot_only_and_is_replaced(
+    node: Node, tmp_path: Path
+) -> None:
+    node.join()
+    now_unix_s = node.fleet.clock.unix_s()
+    assert b"ENCRYPTED" in node.files.site_authority.read_bytes()
+    node.files.renew_alone(now_unix_s=now_unix_s)
+    with SoftwareTpm(tmp_path / "thief", MAKER) as chip:
+        stolen = IdentityFiles(node.files.folder, Sealer(chip.open, node.folder.sealed_key))
+        with pytest.raises(SealLostError):
+            stolen.renew_alone(now_unix_s=now_unix_s)
+    node.starts([*simulated_boot(), loaded(b"rogue")])
+    with pytest.raises(SealLostError):
+        node.files.renew_alone(now_unix_s=now_unix_s)
+    before = node.files.site_authority.read_bytes()
+    node.renew()  # a boot in doubt is given no other
+    assert node.files.site_authority.read_bytes() == before
+    demand(node.fleet, reference_of([*simulated_boot(), loaded(b"rogue")], MAKER.root_pem))
+    node.renew()  # an update that was announced: sealed anew, to the boot of now
+    assert node.files.site_authority.read_bytes() != before
+    node.files.renew_alone(now_unix_s=now_unix_s)
+    demand(node.fleet, reference_of(simulated_boot(), MAKER.root_pem))
+
+
 def test_verdicts_are_in_the_regions_ledger(node: Node) -> None:
     node.join()
     node.starts(simulated_boot(secure=False))
@@ -208,14 +240,14 @@ def test_optional_lets_machines_without_a_tpm_in_and_marks_them(
     fleet: HollowFleet, tmp_path: Path
 ) -> None:
     newest = reference_of(simulated_boot(), MAKER.root_pem)
-    loose = msgspec.structs.replace(newest, mode=Mode.OPTIONAL, generation=2)
+    loose = msgspec.structs.replace(newest, mode=Mode.OPTIONAL)
     demand(fleet, loose)
     with SoftwareTpm(tmp_path / "tpm", MAKER) as chip:
         plain = Node(fleet, "plain", chip)
         plain.join(tpm=False)
         until(lambda: plain.stands() == "no-tpm", "central marks it")
         plain.renew(tpm=False)
-    demand(fleet, msgspec.structs.replace(newest, generation=3))
+    demand(fleet, newest)
 
 
 class Signed:

@@ -46,7 +46,7 @@ def command(ticket_path: Path, state: Path, host: str, tpm: str, as_json: bool) 
     from skerry.node.attester import attester_of
     from skerry.node.enrol import join
     from skerry.node.folder import NodeFolder
-    from skerry.node.identity import IdentityFiles
+    from skerry.node.identity import identity_files
     from skerry.node.settings import NodeSettings, write_settings
     from skerry.node.worker import with_free_ports
     from skerry.schema.api import JoinTicket
@@ -75,7 +75,7 @@ def command(ticket_path: Path, state: Path, host: str, tpm: str, as_json: bool) 
         )
     )
     join(
-        IdentityFiles(folder.identity),
+        identity_files(folder, settings),
         ticket,
         inference_url=f"https://{host}:{settings.peer_port}",
         clock=SystemClock(),

@@ -32,7 +32,7 @@ from skerry.node.containers import Containers
 from skerry.node.errors import NotJoinedError
 from skerry.node.folder import NodeFolder
 from skerry.node.forget import forget_keys
-from skerry.node.identity import IdentityFiles
+from skerry.node.identity import IdentityFiles, identity_files
 from skerry.node.locked import demands_of, is_locked, sealers_of, wait_for_identity
 from skerry.node.papers import follow_papers
 from skerry.node.quarantine import read_quarantine
@@ -72,7 +72,7 @@ class Agent:
 
     def __init__(self, folder: NodeFolder, settings: NodeSettings, clock: Clock) -> None:
         self._folder, self._settings, self._clock = folder, settings, clock
-        self._files = IdentityFiles(folder.identity)
+        self._files = identity_files(folder, settings)
         self._boot = new_boot_id()
         name = node_id(settings.domain, settings.region, settings.site, settings.number)
         self._audit = Audit.open(folder.audit, name, settings.audit, clock)

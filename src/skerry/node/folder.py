@@ -148,7 +148,7 @@ class NodeFolder:
 
     @property
     def sealed_key(self) -> Path:
-        """The data-at-rest key, sealed to this machine's TPM and boot."""
+        """What opens the site's authority, sealed to this machine's TPM and boot."""
         return self.root / "sealed.json"
 
     @property

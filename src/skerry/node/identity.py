@@ -2,7 +2,8 @@
 
     enrolment.pem       the lasting key; proof of it brings the node back from any absence
     identity.pem        certificate chain and key, one hour, replaced at half life
-    site-authority.pem  the site's own authority: renews the certificate while cut off
+    site-authority.pem  the site's own authority: renews the certificate while cut off; where there
+                        is a TPM its key is sealed, and opens on this machine and boot only
     roots.pem           whom the node trusts
     anchors.json        the signed statements that led there
     refused.json        whom the region has banned
@@ -12,6 +13,7 @@ Everything here is private to this user. A new identity is checked as its peers 
 check it before it replaces the old one.
 """
 
+import secrets
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +22,20 @@ import msgspec
 
 from skerry.base.files import write_private
 from skerry.node.errors import NotJoinedError
+from skerry.node.folder import NodeFolder
+from skerry.node.settings import NodeSettings
 from skerry.schema.api import IdentityReply, Refused
 from skerry.spine.nats_jwt import Credentials
 from skerry.trust.anchors import AnchorStore, issuer_key_ids, key_ids, rejected
+from skerry.trust.attest.errors import TpmError
+from skerry.trust.attest.sealer import Sealer
+from skerry.trust.attest.tpm import opener
 from skerry.trust.authority import Authority
 from skerry.trust.errors import KeyFileError
-from skerry.trust.identity import Identity, certificates_of
+from skerry.trust.identity import Identity, certificates_of, seal_key_and_chain
 from skerry.trust.tls import client_context, verify_identity
+
+OPENS_BYTES = 32
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +52,8 @@ class IdentityFiles:
     """The identity folder of one node."""
 
     folder: Path
+    sealer: Sealer | None = None
+    """Keeps what opens the site's authority, where the machine has a TPM."""
 
     @property
     def enrolment_key(self) -> Path:
@@ -117,19 +128,36 @@ class IdentityFiles:
         if reply.tuf_root and not self.tuf_root.exists():
             write_private(self.tuf_root, reply.tuf_root)
         if reply.site_authority_pem:
-            write_private(self.site_authority, reply.site_authority_pem)
+            self._keep_site_authority(reply.site_authority_pem)
         login = Login(
             nats_url=reply.nats_url, nats_host=reply.nats_host, jwt=reply.nats_jwt, seed=nats_seed
         )
         write_private(self.login, msgspec.json.encode(login))
         identity.save(self.identity)
 
+    def _keep_site_authority(self, pem: bytes) -> None:
+        """Put the site's authority in place; where it cannot be sealed, the next renewal asks."""
+        if self.sealer is not None:
+            opens = secrets.token_bytes(OPENS_BYTES)
+            try:
+                self.sealer.seal(opens)
+            except TpmError:
+                return
+            pem = seal_key_and_chain(pem, opens.hex())
+        write_private(self.site_authority, pem)
+
+    def _load_site_authority(self) -> Authority:
+        """Raises `KeyFileError`; `TpmError` where the TPM does not open it."""
+        opens = None if self.sealer is None else self.sealer.unseal().hex()
+        return Authority.load(self.site_authority, passphrase=opens)
+
     def renew_alone(self, *, now_unix_s: float) -> Identity:
         """Issue the next certificate from the site's own authority: no region, no network.
 
-        Raises `KeyFileError` where this node holds no site authority.
+        Raises `KeyFileError` where this node holds no site authority, `SealLostError` where this
+        boot may not open it.
         """
-        authority = Authority.load(self.site_authority)
+        authority = self._load_site_authority()
         identity = authority.issue_identity(self.load().id, now_unix_s=now_unix_s)
         verify_identity(identity, self.trusted_pem(), now_unix_s=now_unix_s)
         identity.save(self.identity)
@@ -159,8 +187,8 @@ class IdentityFiles:
     def wants_site_authority(self, *, now_unix_s: float) -> bool:
         """Tell whether to ask for a site authority: none here, half its life over, or left."""
         try:
-            authority = Authority.load(self.site_authority)
-        except KeyFileError:
+            authority = self._load_site_authority()
+        except (KeyFileError, TpmError):
             return True
         half_s = (authority.ends_unix_s - authority.starts_unix_s) / 2
         return now_unix_s > authority.starts_unix_s + half_s or self.is_leaving(authority.chain_pem)
@@ -178,6 +206,13 @@ class IdentityFiles:
         anchors = self.anchors.anchors
         fleet_wide = key_ids(anchors.distrusted_pem) if anchors else frozenset()
         return fleet_wide | key_ids(self.refused().authorities_pem)
+
+
+def identity_files(folder: NodeFolder, settings: NodeSettings) -> IdentityFiles:
+    """Return a node's identity folder, sealing with its TPM where it has one."""
+    tpm = settings.tpm
+    sealer = Sealer(opener(tpm), folder.sealed_key) if tpm else None
+    return IdentityFiles(folder.identity, sealer)
 
 
 def issued_by_site(identity: Identity) -> bool:

@@ -21,7 +21,7 @@ from skerry.base.ids import new_boot_id
 from skerry.node.attester import attester_of
 from skerry.node.enrol import renew
 from skerry.node.folder import NodeFolder
-from skerry.node.identity import IdentityFiles
+from skerry.node.identity import IdentityFiles, identity_files
 from skerry.node.quarantine import read_quarantine
 from skerry.node.settings import NodeSettings
 from skerry.node.tamper import Demands, TamperWatch
@@ -63,7 +63,7 @@ async def wait_for_identity(
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    boot, files = new_boot_id(), IdentityFiles(folder.identity)
+    boot, files = new_boot_id(), identity_files(folder, settings)
     outbox = Outbox(
         folder.outbox,
         region=settings.region,

@@ -16,6 +16,7 @@ from skerry.region.errors import OtherRegionError
 from skerry.region.roster import Roster
 from skerry.region.settings import RegionSettings
 from skerry.schema.api import IdentityReply, IdentityRequest, JoinTicket, TokenRequest
+from skerry.schema.attestation import AttestationState
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.schema.clients import SITE_LIFE_S
 from skerry.spine.https_server import CallInvalidError
@@ -160,11 +161,17 @@ class Admission:
             nats_url=self._nats_url,
             nats_host=self._host,
             site_authority_pem=(
-                self._site_authority(spiffe_id, now_unix_s) if request.want_site_authority else b""
+                self._site_authority(spiffe_id, now_unix_s)
+                if request.want_site_authority and self._is_sound(spiffe_id)
+                else b""
             ),
             tuf_root=self._tuf_root if joining else b"",
         )
         return reply, changed
+
+    def _is_sound(self, node: SpiffeId) -> bool:
+        """Tell whether a node may hold what lets it issue: not while its machine is in doubt."""
+        return self._desk.stands(str(node)).state is not AttestationState.QUARANTINE
 
     def _site_authority(self, node: SpiffeId, now_unix_s: float) -> bytes:
         """Make an authority for a node's site: each node's own, so that a ban shuts it out alone.

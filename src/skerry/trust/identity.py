@@ -238,6 +238,13 @@ def read_key_and_chain(path: Path, passphrase: str | None) -> tuple[EllipticCurv
     return key, data[start:]
 
 
+def seal_key_and_chain(data: bytes, passphrase: str) -> bytes:
+    """Return key and chain (PEM) with the key sealed; raises `KeyFileError` for anything else."""
+    start = data.find(b"-----BEGIN CERTIFICATE-----")
+    key = key_from_pem(data[: max(start, 0)], None, "a key and its chain")
+    return key_to_pem(key, passphrase) + data[start:]
+
+
 def key_from_pem(pem: bytes, passphrase: str | None, path: str) -> EllipticCurvePrivateKey:
     """Read a P-256 key; raises `KeyFileError` with the path it came from."""
     try:
