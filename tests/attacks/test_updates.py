@@ -71,35 +71,36 @@ _check_versions, _named = floor.check_versions, acceptance.named
 def forgetting(*names: str) -> dict[str, object]:
     """What stands in place of the version checks once nobody remembers these roles' versions."""
 
-    def forget(trusted: Any) -> None:
-        known = trusted._trusted_set
-        if "timestamp" in known and "timestamp" in names:
-            known["timestamp"].version = 0
-        if "timestamp" in known and "snapshot" in names:
-            known["timestamp"].snapshot_meta.version = 0
-        for name in names:
-            if "snapshot" in known and f"{name}.json" in known["snapshot"].meta:
-                known["snapshot"].meta[f"{name}.json"].version = 0
+    def seen_before(trusted: Any, real: Callable[..., Any]) -> list[Any]:
+        """What holds the versions that a new timestamp, or a new snapshot, is compared with."""
+        held = trusted._trusted_set
+        if real is _update_snapshot:
+            listed = held["snapshot"].meta if "snapshot" in held else {}
+            return [listed[f"{name}.json"] for name in names if f"{name}.json" in listed]
+        if "timestamp" not in held:
+            return []
+        both = {"timestamp": held["timestamp"], "snapshot": held["timestamp"].snapshot_meta}
+        return [one for name, one in both.items() if name in names]
 
-    def update_timestamp(trusted: Any, data: bytes) -> Any:
-        forget(trusted)
-        return _update_timestamp(trusted, data)
+    def forgetful(real: Callable[..., Any]) -> Callable[..., Any]:
+        def update(held: Any, *given: Any, **more: Any) -> Any:
+            before = [(one, one.version) for one in seen_before(held, real)]
+            for one, _ in before:
+                one.version = 0
+            try:
+                return real(held, *given, **more)
+            finally:
+                for one, version in before:
+                    one.version = version
 
-    def update_snapshot(trusted: Any, data: bytes, trusted_data: bool = False) -> Any:
-        if "timestamp" in trusted._trusted_set:  # what the new one says stays as it is
-            kept = trusted.timestamp.snapshot_meta.version
-            forget(trusted)
-            trusted.timestamp.snapshot_meta.version = kept
-        return _update_snapshot(trusted, data, trusted_data)
+        return update
 
-    def check_versions(known: dict[str, int], found: dict[str, int]) -> None:
-        _check_versions({role: at for role, at in known.items() if role not in names}, found)
+    def check_versions(seen: dict[str, int], found: dict[str, int]) -> None:
+        _check_versions({role: at for role, at in seen.items() if role not in names}, found)
 
     return {
-        f"{TRUSTED}.update_timestamp": update_timestamp,
-        f"{TRUSTED}.update_snapshot": lambda self, data, trusted=False: update_snapshot(
-            self, data, trusted
-        ),
+        f"{TRUSTED}.update_timestamp": forgetful(_update_timestamp),
+        f"{TRUSTED}.update_snapshot": forgetful(_update_snapshot),
         "skerry.trust.update_client.check_versions": check_versions,
     }
 
