@@ -30,7 +30,7 @@ SPOOLED = 100_000
 
 
 def update_check(folder: Path, targets: int, name: str) -> None:
-    """A node's look at central when nothing changed, and its first one ever."""
+    """A node's look at central: its first ever, the next, one after a restart, after a change."""
     clock, sent = SystemClock(), [0]
     offline, online = OfflineKeys.create(folder / "offline"), OnlineKeys.create(folder / "online")
     first = offline.found(online.public(), now_unix_s=clock.unix_s())
@@ -42,18 +42,24 @@ def update_check(folder: Path, targets: int, name: str) -> None:
         sent[0] += len(content)
         yield content[:length_max]
 
-    client = UpdateClient(folder / "node", first["root"], fetch, clock)
+    def started() -> UpdateClient:
+        return UpdateClient(folder / "node", first["root"], fetch, clock)
 
-    def check() -> None:
-        client.refresh()
-        assert client.target_sha256("desired/s1.json")
+    def looks(client: UpdateClient, kind: str, times: int = 1) -> None:
+        def check() -> None:
+            client.refresh()
+            assert client.target_sha256("desired/s1.json")
 
-    cold_ms = median_ms(check, times=1, warm=0)
-    tell(f"{name}-first", cold_ms, "ms")
-    tell(f"{name}-first-bytes", sent[0] / 1000, "kB")
-    sent[0] = 0
-    tell(f"{name}-again", median_ms(check, times=20, warm=0), "ms")
-    tell(f"{name}-again-bytes", sent[0] / 20 / 1000, "kB")
+        sent[0] = 0
+        tell(f"{name}-{kind}", median_ms(check, times=times, warm=0), "ms")
+        tell(f"{name}-{kind}-bytes", sent[0] / times / 1000, "kB")
+
+    client = started()
+    looks(client, "first")
+    looks(client, "again", times=20)
+    looks(started(), "restarted")
+    publisher.publish(desired={"desired/s2.json": b"[0]"})
+    looks(client, "changed")
 
 
 def decisions() -> None:
