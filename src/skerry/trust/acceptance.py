@@ -102,7 +102,7 @@ def accept_desired(
         check_needs(client, image, wanted)
     min_release = max((image.facts.min_release for image in signed.values()), default=0)
     check_release(path, desired.release, max(client.release_floor(), min_release))
-    contents = {artifact: client.target_bytes(artifact) for artifact in wanted}
+    contents = fetch_named(client, wanted)
     policy_path = policy_target(desired.fleet)
     policy = _decoded(policy_path, contents[policy_path], Policy)
     _check_generation(client, policy_path, policy.generation)
@@ -141,6 +141,11 @@ def named(desired: Desired) -> dict[str, str]:
         said = desired.artifacts.get(path)
         wanted[path] = said.sha256 if said else ""
     return wanted
+
+
+def fetch_named(client: "UpdateClient", wanted: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the bytes of what a document names; nothing else that is signed is fetched."""
+    return {path: client.target_bytes(path) for path in wanted}
 
 
 def check_signed(

@@ -200,11 +200,7 @@ class UpdateClient:
 
     def _read(self, fetcher: "_Fetcher", target: TargetFile) -> bytes:
         data = fetcher.read(self._place_of(target), target.length)
-        try:
-            target.verify_length_and_hashes(data)
-        except tuf_errors.LengthOrHashMismatchError as error:
-            why = "its bytes are not those that were signed"
-            raise TargetForged(target.path, why) from error
+        check_bytes(target, data)
         return data
 
     def _from_any_mirror(self, what: str, read: Callable[["_Fetcher"], _Found]) -> _Found:
@@ -304,6 +300,14 @@ def asking_order(sources: int, checks: int) -> list[int]:
     turns, rest = divmod(checks, SECOND_OPINION)
     first = turns % sources if rest == 0 else 0
     return [first, *(number for number in range(sources) if number != first)]
+
+
+def check_bytes(target: TargetFile, data: bytes) -> None:
+    """Refuse fetched bytes that are not those that were signed."""
+    try:
+        target.verify_length_and_hashes(data)
+    except tuf_errors.LengthOrHashMismatchError as error:
+        raise TargetForged(target.path, "its bytes are not those that were signed") from error
 
 
 def too_long(got: int, length_max: int) -> bool:
