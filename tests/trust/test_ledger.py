@@ -255,6 +255,47 @@ def test_a_nearly_full_disk_refuses_actions_and_keeps_room_for_evidence(tmp_path
     assert verify_folder(tmp_path).entries == 4
 
 
+def test_a_disk_that_fills_up_in_between_refuses_and_leaves_a_whole_chain(tmp_path: Path) -> None:
+    """The database itself meets the end of its room, in the middle of a group."""
+    ledger = open_ledger(tmp_path, NAME, ManualClock())
+    ledger.note_now(event())
+    (pages,) = ledger.store._base.execute("PRAGMA page_count").fetchone()
+    ledger.store._base.execute(f"PRAGMA max_page_count={pages + 4}")
+
+    def fill(outcome: AuditOutcome) -> None:
+        for _ in range(100):
+            ledger.note_now(event(outcome=outcome, text="x" * 1000))
+
+    with pytest.raises(LedgerFullError):
+        fill(AuditOutcome.DONE)
+    assert (tmp_path / "reserve").exists()  # no action gets what is kept for evidence
+    with pytest.raises(LedgerFullError):
+        fill(AuditOutcome.REFUSED)
+    assert not (tmp_path / "reserve").exists()
+    ledger.store._base.execute("PRAGMA max_page_count=1000000")
+    ledger.note_now(event())
+    size = ledger.store.size()
+    ledger.close()
+    assert verify_folder(tmp_path).entries == size
+
+
+def test_an_event_that_cannot_be_written_takes_no_other_with_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skerry.trust.ledger.GROUP_S_MAX", 0.2)
+
+    async def two() -> list[object]:
+        bad = event(personal={"person": 7})  # no text, whatever its type says
+        return await asyncio.gather(
+            ledger.note(event()), ledger.note(bad), ledger.note(event()), return_exceptions=True
+        )
+
+    one, failed, other = asyncio.run(two())
+    assert (one, other) == (None, None)
+    assert isinstance(failed, LedgerError)
+    assert ledger.store.size() == 2
+
+
 # --- keys -----------------------------------------------------------------------------
 
 
