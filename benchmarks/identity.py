@@ -1,0 +1,146 @@
+"""Identities under attack and without their authority, on hollow nodes with real NATS and TLS.
+
+    python benchmarks/identity.py
+
+The storm of logins comes from this machine too and takes its share of it, so what is said of
+healthy nodes beside it is the worst case. The stampede after an authority's return is counted on
+the nodes' own schedule, 10,000 of them, with no network in it.
+"""
+
+import random
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from measured import tell
+
+from skerry.local.hollow_fleet import DOMAIN, HollowFleet, HollowNode
+from skerry.node import renewal
+from skerry.trust.authority import Authority
+from skerry.trust.spiffe import node_id
+from skerry.trust.tls import client_context, verify_identity
+
+CUTS = 10
+ENROLMENTS = 20
+STORM_S = 4.0
+STORM_THREADS = 4
+NODES = 10_000
+AWAY_S = 2 * 3600.0
+MS = 1000.0
+
+
+def p99(values: list[float]) -> float:
+    """Return the 99th percentile; of few values, the greatest."""
+    return sorted(values)[max(0, -(-len(values) * 99 // 100) - 1)]
+
+
+def revoke_to_cut(fleet: HollowFleet) -> None:
+    """From the operator's word until the connection of the banned node is gone."""
+    took_ms = []
+    for number in range(1, CUTS + 1):
+        node = fleet.node("banned", number)
+        began_s = time.monotonic()
+        fleet.operator("eu").ban(node.id.node, banned=True, reason="benchmark")
+        while node.bus is not None and node.bus.connected:
+            time.sleep(0.001)
+        took_ms.append((time.monotonic() - began_s) * MS)
+        fleet.loop.run(node.leave())
+    tell("revoke-to-cut", max(took_ms), "ms")
+
+
+def enrolment(fleet: HollowFleet) -> None:
+    """Ticket, join and first login: everything that software does when a machine joins."""
+    took_ms = []
+    for number in range(1, ENROLMENTS + 1):
+        began_s = time.monotonic()
+        fleet.node("joined", number)
+        took_ms.append((time.monotonic() - began_s) * MS)
+    tell("enrolment", statistics.median(took_ms), "ms")
+
+
+def alone(node: HollowNode) -> None:
+    """Renewals with every authority above the site away: half an hour of them, and a day."""
+    start_s, good = time.time(), 0
+    times = [start_s + step * 1800.0 for step in range(1, 49)]
+    for now_s in times:
+        identity = node.files.renew_alone(now_unix_s=now_s)
+        verify_identity(identity, node.files.trusted_pem(), now_unix_s=now_s)
+        good += 1
+    tell("renewals-alone", 100.0 * good / len(times), "%")
+    node.renew()
+
+
+def stampede() -> None:
+    """How 10,000 nodes come back after two hours without their region."""
+    seconds: Counter[int] = Counter()
+    for number in range(NODES):
+        rng = random.Random(number)
+        at_s, retry_s = 1800 * rng.uniform(0.9, 1.1), renewal.RETRY_S_FIRST
+        while at_s < AWAY_S:
+            at_s += renewal.spread_s(retry_s, rng)
+            retry_s = min(2 * retry_s, renewal.RETRY_S_MAX)
+        seconds[int(at_s - AWAY_S)] += 1
+    mean = NODES / (max(seconds) + 1)
+    tell("renew-storm-peak-over-mean", max(seconds.values()) / mean, "x")
+
+
+def login_storm(fleet: HollowFleet, node: HollowNode) -> None:
+    """Bad certificates at the highest rate this machine offers, beside one healthy node."""
+    stranger = Authority.create_root(DOMAIN, now_unix_s=time.time())
+    foreign = stranger.issue_region("eu", now_unix_s=time.time()).issue_identity(
+        node_id(DOMAIN, "eu", "oslo", 9), now_unix_s=time.time()
+    )
+    tls = client_context(foreign, node.files.trusted_pem())
+    port = int(node.url.rpartition(":")[2])
+    stop, refused = threading.Event(), Counter[str]()
+
+    def knock() -> None:
+        while not stop.is_set():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as raw:
+                try:
+                    with tls.wrap_socket(raw, server_hostname=node.host) as line:
+                        line.recv(1)  # who is let in is waited for, not closed
+                except TimeoutError:
+                    continue
+                except OSError:  # the alert, or the reset that follows on it
+                    pass
+                refused["bad"] += 1
+
+    threads = [threading.Thread(target=knock) for _ in range(STORM_THREADS)]
+    for thread in threads:
+        thread.start()
+    took_ms, began_s = [], time.monotonic()
+    while time.monotonic() - began_s < STORM_S:
+        once_s = time.monotonic()
+        node.renew()
+        took_ms.append((time.monotonic() - once_s) * MS)
+        time.sleep(0.02)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    tell("login-storm-rate", refused["bad"] / (time.monotonic() - began_s), "connects/s")
+    tell("login-storm-healthy-p99", p99(took_ms), "ms")
+
+
+def main() -> None:
+    """Measure all of it on one fleet."""
+    stampede()
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = HollowFleet(Path(folder), regions=("eu",)).start()
+        try:
+            enrolment(fleet)
+            revoke_to_cut(fleet)
+            node = fleet.node("oslo")
+            alone(node)
+            login_storm(fleet, node)
+        finally:
+            fleet.close()
+
+
+if __name__ == "__main__":
+    main()
