@@ -7,7 +7,7 @@ Errors:  PolicyInvalidError, PublishError.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -77,16 +77,23 @@ def widens(new: bytes, old: bytes) -> bool:
     """Say whether a residency policy changes what it said before, other than by adding to it."""
     try:
         now, then = (msgspec.json.decode(one, type=Policy) for one in (new, old))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return True
     return (
-        any(now.data_classes.get(name) != rule for name, rule in then.data_classes.items())
+        (then.provenance_required and not now.provenance_required)
+        or not _only_fewer(now.builders, then.builders)
+        or any(now.data_classes.get(name) != rule for name, rule in then.data_classes.items())
         or any(now.places.get(name, place) != place for name, place in then.places.items())
         or any(
             not set(now.model_classes.get(name, classes)) <= set(classes)
             for name, classes in then.model_classes.items()
         )
     )
+
+
+def _only_fewer(now: Sequence[str], then: Sequence[str]) -> bool:
+    """Say whether builders were at most taken away, while none at all lets everybody build."""
+    return not then or (bool(now) and set(now) <= set(then))
 
 
 def access_in(targets: Mapping[str, bytes], fleet: str) -> AccessPolicy | None:

@@ -104,13 +104,18 @@ def check_provenance(client: "UpdateClient", image: "SignedTarget", policy: Poli
     """Refuse a model whose statement is not the one that the fleet wants of it."""
     path = image.facts.provenance
     if not path:
-        if policy.provenance_required:
-            raise ProvenanceMissing(image.path, "nothing says how it was made")
+        check_stated(image, policy)
         return
     statement, envelope = open_statement(path, client.target_bytes(path))
     check_subject(path, statement, image.sha256)
     if policy.builders:
         check_builder(path, envelope, policy.builders)
+
+
+def check_stated(image: "SignedTarget", policy: Policy) -> None:
+    """Refuse a model that nothing is stated of, where the fleet wants a statement."""
+    if policy.provenance_required:
+        raise ProvenanceMissing(image.path, "nothing says how it was made")
 
 
 def check_subject(what: str, statement: Statement, sha256: str) -> None:
