@@ -4,7 +4,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
+from tuf.api.metadata import Metadata
 
 from skerry.client.signing import fetch_published, sign_release
 from skerry.schema.api import MetadataReply, MetadataUpload
@@ -92,6 +94,23 @@ def test_a_signature_is_never_carried_to_other_files(fleet: Any) -> None:
     assert ceremony.wanted(ceremony.read_signing(path.read_bytes()))[0].standing.signed == (
         "alice",
     )
+
+
+def test_a_file_that_came_back_changed_is_made_anew(fleet: Any) -> None:
+    """Whoever had it in hands may not slip in what the first holder never saw."""
+    path = fleet.folder / "models-2.signing.json"
+    with pytest.raises(SignaturesPendingError):
+        fleet.send(FILES)
+    file = ceremony.read_signing(path.read_bytes())
+    models: Any = Metadata.from_bytes(file.offered["models"])
+    models.signed.unrecognized_fields["x-more"] = "slipped in"
+    models.signatures.clear()
+    changed = msgspec.structs.replace(file, offered={"models": models.to_bytes()})
+    changed = ceremony.sign(changed, fleet.keys["bob"].all_signers(), "bob")
+    path.write_bytes(ceremony.write_signing(changed))
+    with pytest.raises(SignaturesPendingError, match="1 signed, 2 wanted; by alice; open: bob"):
+        fleet.send(FILES)
+    assert b"slipped in" not in ceremony.read_signing(path.read_bytes()).offered["models"]
 
 
 def test_an_operator_without_keys_prepares_the_file(fleet: Any) -> None:

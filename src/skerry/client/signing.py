@@ -64,6 +64,7 @@ def sign_release(
     now = clock.unix_s()
     fresh = release(fleet, published, role, add, facts=facts, withdraw=withdraw, now_unix_s=now)
     file = _waiting(path, fresh, role) or fresh
+    ceremony.check_offered(file, now)
     if known is not Known.FIRST_USE:  # else `skerry trust sign` has to show a fingerprint first
         try:
             file = ceremony.sign(file, keys.all_signers(), keys.holder)
@@ -75,7 +76,6 @@ def sign_release(
         write_atomic(path, ceremony.write_signing(file))
         open_ = "; ".join(str(one) for one in ceremony.wanted(file))
         raise SignaturesPendingError(str(path), open_)
-    ceremony.check_offered(file, now)
     send(central, file)
     path.unlink(missing_ok=True)
 
@@ -87,5 +87,9 @@ def _waiting(path: Path, fresh: SigningFile, role: str) -> SigningFile | None:
     file = ceremony.read_signing(path.read_bytes())
     if set(file.offered) != {role} or file.published != fresh.published:
         return None
-    there, wanted = (read_metadata(role, one.offered[role]).signed for one in (file, fresh))
-    return file if there.targets == wanted.targets and file.files == fresh.files else None
+    # Others had the file in hands: nothing but the end may differ from what is wanted here.
+    there, wanted = (
+        read_metadata(role, one.offered[role]).signed.to_dict() | {"expires": ""}
+        for one in (file, fresh)
+    )
+    return file if there == wanted and file.files == fresh.files else None
