@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -387,6 +388,50 @@ def test_the_door_takes_signed_messages_and_says_what_is_wrong_with_others(
     bench.clock.advance(1)
     bench.watch.take("door", bench.watch._reader.read(door_sensor))
     assert bench.keys == []
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00" * 2000,
+        b"POST /tamper/door HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n",
+        b"POST /tamper/door HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST /tamper/door HTTP/1.1\r\ncontent-length: \xb2\r\n\r\n",
+        b"POST /tamper/door HTTP/9.9\r\n\r\n",
+        b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"".join(b"a%d: b\r\n" % n for n in range(500)),
+    ],
+)
+def test_the_door_outlives_whatever_is_thrown_at_it(garbage: bytes) -> None:
+    heard: list[str] = []
+
+    def accept(name: str, body: bytes, signature: str) -> str:
+        heard.append(name)
+        return ""
+
+    door = WebhookDoor(0, accept)
+    try:
+        with socket.create_connection(("127.0.0.1", door.port), timeout=5) as raw:
+            raw.sendall(garbage)
+            raw.shutdown(socket.SHUT_WR)
+            while raw.recv(65536):
+                pass
+        assert heard == []
+        assert post(door.port, "/tamper/door", b"{}", "")[0] == 200
+    finally:
+        door.close()
+
+
+def test_a_sender_that_stalls_holds_others_up_for_a_second_at_most() -> None:
+    door = WebhookDoor(0, lambda *_: "")
+    try:
+        with socket.create_connection(("127.0.0.1", door.port), timeout=5) as stalled:
+            stalled.sendall(b"POST /tamper/door HTTP/1.1\r\ncontent-length: 9\r\n\r\n{")
+            started_s = time.monotonic()
+            assert post(door.port, "/tamper/door", b"{}", "")[0] == 200
+            assert time.monotonic() - started_s < 3.0
+    finally:
+        door.close()
 
 
 def test_a_short_opening_between_two_readings_is_not_missed() -> None:

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from skerry.base.clock import SystemClock
+from skerry.base.errors import Exit
+from skerry.cli.main import run
 from skerry.node.enrol import join
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.quarantine import read_quarantine
 from skerry.node.settings import NodeSettings, write_settings
 from skerry.schema import api
+from skerry.schema.context import Context, write_context
 from skerry.schema.tamper import Sensor, SignedTamperEvent
 from skerry.trust.enrol import load_or_create_enrolment_key
 from skerry.trust.tamper_events import check_events
@@ -22,7 +26,7 @@ KINDS = ["tamper.watch_started", "tamper.lid_open", "tamper.reacted", "tamper.wa
 
 
 def test_a_locked_node_comes_back_in_quarantine_and_tells_what_happened(
-    house: Any, wait_until: Any, tmp_path: Path
+    house: Any, wait_until: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = NodeFolder(tmp_path / "node").make()
     files = IdentityFiles(folder.identity)
@@ -75,6 +79,21 @@ def test_a_locked_node_comes_back_in_quarantine_and_tells_what_happened(
             return seen is not None and "LID_OPEN" in seen.quarantine
 
         wait_until(reported, "central knows that it is in quarantine")
+        context = Context(
+            fleet="clinic",
+            domain="clinic.example",
+            central_url=house.central_url,
+            region_urls={"region-eu": house.region_url},
+            identity=str(house.trust.operator("local")),
+            roots=str(house.trust.roots),
+            offline="",
+        )
+        write_context(tmp_path, context)
+        assert run(["custody", "events", "oslo/1", "--folder", str(tmp_path)]) == Exit.DONE
+        shown = capsys.readouterr()
+        assert "LID_OPEN" in shown.out
+        assert "gone: identity.pem, site-authority.pem, login.json; in quarantine" in shown.out
+        assert "each signed, none missing in between" in shown.err
     finally:
         agent.terminate()
         _, words = agent.communicate(timeout=15)
