@@ -17,8 +17,8 @@ from typing import NamedTuple
 from skerry.schema.attestation import EVENT_LOG_BYTES_MAX
 from skerry.trust.attest.errors import MalformedError
 
-EVENTS_MAX = 8192
-"""A boot writes about a hundred; a log of ten thousand is an attack on who replays it."""
+EVENTS_MAX = 4096
+"""A boot writes about a hundred; a log of thousands is an attack on who replays it."""
 PCRS = 24
 NO_ACTION, SEPARATOR = 0x00000003, 0x00000004
 EFI_VARIABLE_DRIVER_CONFIG = 0x80000001
