@@ -59,11 +59,12 @@ def test_a_file_of_hashes_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_connection_from_another_machine_is_told_by_its_address() -> None:
-    for here in (("127.0.0.1", 1), ("::1", 1, 0, 0), "", None):
-        check_source(here)
+    own = ("10.0.0.5", 8000)
+    for here in (("127.0.0.1", 1), ("::1", 1, 0, 0), ("10.0.0.5", 1), "", None):
+        check_source(here, own)
     for away in (("10.0.0.7", 1), ("fe80::1", 1, 0, 0)):
         with pytest.raises(ClientRefusedError, match="on this machine"):
-            check_source(away)
+            check_source(away, own)
 
 
 class Door:

@@ -91,9 +91,14 @@ class Clients:
     """Refuse whoever is not on this machine, whatever address the doors listen on."""
 
 
-def check_source(address: object) -> None:
-    """Raise `ClientRefusedError` for a connection from another machine."""
-    if isinstance(address, tuple) and not is_loopback(str(address[0])):
+def check_source(source: object, own: object) -> None:
+    """Raise `ClientRefusedError` for a connection from another machine; both are socket addresses.
+
+    From this machine comes what comes over loopback, or from the very address that it called.
+    """
+    if not isinstance(source, tuple) or not isinstance(own, tuple):
+        return  # a Unix socket
+    if not is_loopback(str(source[0])) and source[0] != own[0]:
         raise ClientRefusedError("only clients on this machine may call here", 403)
 
 

@@ -68,7 +68,7 @@ class H2Connection(CallTaker):
                 self.failed(H2ConnectionError(Code.INADEQUATE_SECURITY, str(error)))
         elif self._listener.loopback_only:
             try:
-                check_source(transport.get_extra_info("peername"))
+                check_source(*map(transport.get_extra_info, ("peername", "sockname")))
             except SkerryError as error:
                 self.failed(H2ConnectionError(Code.INADEQUATE_SECURITY, str(error)))
 

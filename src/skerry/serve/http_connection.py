@@ -95,7 +95,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 refusal = error
         elif self._listener.loopback_only:
             try:
-                check_source(transport.get_extra_info("peername"))
+                check_source(*map(transport.get_extra_info, ("peername", "sockname")))
             except SkerryError as error:
                 refusal = error
         if refusal is not None:
