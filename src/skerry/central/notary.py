@@ -80,7 +80,7 @@ class Notary:
         """Return what a role's metadata lists, path to digest; raises `PublishError`."""
         try:
             targets = _metadata.decode(metadata).signed.targets
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise PublishError("models", f"it cannot be read: {error}") from error
         return {path: target.hashes.sha256 for path, target in targets.items()}
 

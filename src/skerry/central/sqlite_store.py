@@ -433,5 +433,5 @@ def _record_row(envelope: Envelope) -> Row:
         else:
             labels = ("", "", "", at_unix_ms, at_unix_ms)
         return (envelope.key, envelope.kind, *labels, body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return (envelope.key, "damaged", "", "", "", at_unix_ms, at_unix_ms, body)

@@ -85,7 +85,7 @@ class Reporting:
         found = read_quarantine(self._folder.quarantine).causes.get(WHO)
         try:
             last = msgspec.json.decode(self._folder.attestation.read_bytes(), type=LastPass)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return found
         age_s = now_unix_s - last.at_unix_s
         if found is not None or 0 <= age_s <= last.holds_s:

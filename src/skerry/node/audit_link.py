@@ -36,6 +36,6 @@ class AuditLink:
 def _said(reply: HttpReply) -> str:
     try:
         error = msgspec.json.decode(reply.body, type=ErrorReply).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return f"status {reply.status}"
     return f"{error.text} [{error.code}]"

@@ -62,7 +62,7 @@ def runtime_of(node: str, model: str, version: int, folder: Path) -> Runtime | N
         settings = decode_upstream(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContainerError(str(path), str(error)) from error
     if settings.container is None:
         return None

@@ -203,7 +203,7 @@ def _call(
     if reply.status >= 400:
         try:
             said = msgspec.json.decode(reply.body, type=ErrorReply).error
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise _RefusedError(f"status {reply.status}") from None
         raise _RefusedError(f"{said.text} ({said.code})")
     return msgspec.json.decode(reply.body, type=kind)

@@ -88,7 +88,7 @@ class IdentityFiles:
         """Return whom the region has banned, as last heard."""
         try:
             return msgspec.json.decode((self.folder / "refused.json").read_bytes(), type=Refused)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return Refused()
 
     def keep_refused(self, refused: Refused) -> None:

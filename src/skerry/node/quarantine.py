@@ -26,7 +26,7 @@ def read_quarantine(path: Path) -> Quarantine:
         why = "names no reason"
     except FileNotFoundError:
         return FREE
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         found, why = FREE, f"cannot be read: {error}"
     if found.causes:
         return found

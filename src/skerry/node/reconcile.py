@@ -412,5 +412,5 @@ def _remembered(folder: NodeFolder) -> OnDisk:
     """Return the node's memory; without one it starts over, from files that are mostly here."""
     try:
         return msgspec.json.decode(folder.memory.read_bytes(), type=OnDisk)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return OnDisk()

@@ -122,5 +122,5 @@ class RecordKeeper:
     def _decode(payload: bytes) -> RequestRecord | None:
         try:
             return _decoder.decode(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None

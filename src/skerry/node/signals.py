@@ -22,7 +22,7 @@ def read_signals(path: Path) -> Signals:
         if len(data) > SIGNALS_BYTES_MAX:
             return {}
         return msgspec.json.decode(data, type=Signals)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 
 

@@ -88,7 +88,7 @@ def read_message(body: bytes, signature: str, secret: bytes, *, last_n: int) -> 
         return "the signature is not right"
     try:
         message = _message.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 'wanted {"n": 7, "open": true}'
     if not last_n < message.n <= COUNTER_MAX:
         return f"n is {message.n}, wanted more than {last_n}"

@@ -106,7 +106,7 @@ class RegionLink:
     async def _on_command(self, message: Message) -> bytes | None:
         try:
             role = msgspec.json.decode(message.payload, type=Nudge).role
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             role = ""  # whatever it was meant to say, looking does no harm
         self._on_nudge(role)
         return None

@@ -165,7 +165,7 @@ def staged(place: Path) -> Staged:
     """Return what a version folder was made from; raises `StageError` for one without marker."""
     try:
         return msgspec.json.decode((place / MARKER).read_bytes(), type=Staged)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StageError(str(place), f"is no version folder of ours: {error}") from error
 
 

@@ -90,7 +90,7 @@ class WorkerAdmin:
             connection.close()
         try:
             reply = msgspec.json.decode(content) if content else {}
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             reply = {}
         return response.status, reply
 
@@ -132,6 +132,6 @@ def worker_pid(folder: NodeFolder) -> int:
     try:
         pid = msgspec.json.decode(folder.worker.read_bytes(), type=_WorkerFile).pid
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return 0
     return pid if is_alive(pid) and {b"skerry.node", b"worker"} <= set(command) else 0

@@ -66,7 +66,7 @@ class SignedReference:
     def _read(self, fleet: str) -> Reference:
         try:
             return msgspec.json.decode(self._kept.read_bytes(), type=Reference)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return Reference(fleet=fleet, generation=0)
 
 

@@ -150,7 +150,7 @@ class Mirror:
         for path in (self.folder / "targets").glob("*/model/*/*.json"):
             try:
                 manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-            except (OSError, msgspec.DecodeError):
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 continue
             lengths |= {member.sha256: member.length_bytes for member in manifest.members}
         self._lengths = lengths
@@ -166,7 +166,7 @@ class Mirror:
 def _read(name: str, data: bytes) -> _Signed:
     try:
         return msgspec.json.decode(data, type=_Metadata).signed
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MirrorBrokenError(name, str(error)) from error
 
 

@@ -107,6 +107,6 @@ class Upstream:
 def _said(status: int, body: bytes) -> str:
     try:
         error = msgspec.json.decode(body, type=ErrorReply).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return f"status {status}"
     return f"{error.text} [{error.code}]"

@@ -39,7 +39,7 @@ def read_settings_file(
         raise wrong(str(path), f"is larger than {SETTINGS_BYTES_MAX} bytes")
     try:
         settings = msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise wrong(str(path), str(error)) from error
     for name in ports:
         port = getattr(settings, name)

@@ -200,7 +200,7 @@ class Call:
             ) from error
         try:
             return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise CallInvalidError(self.name, f"the body is no {kind.__name__}: {error}") from error
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -327,7 +327,7 @@ class LinkControl:
                 plain.sendall(msgspec.json.encode(order) + b"\n")
                 with plain.makefile("rb") as lines:
                     answer = msgspec.json.decode(lines.readline(1 << 20), type=LinkAnswer)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise LinkError(f"link control {self._control}", str(error)) from error
         if answer.error:
             raise LinkError(f"link {order.link}", answer.error)

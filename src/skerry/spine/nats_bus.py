@@ -437,7 +437,7 @@ class NatsBus:
         reply = await self._ask(subject, payload, timeout_s=timeout_s, headers={_MSG_ID: msg_id})
         try:
             answer = msgspec.json.decode(reply.data, type=_PubAck)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BusRefusedError(
                 f"to keep {msg_id}", "the answer is no acknowledgement"
             ) from error

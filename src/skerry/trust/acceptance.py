@@ -60,7 +60,7 @@ class AcceptedDesired(msgspec.Struct, frozen=True, kw_only=True):
         """Read what `save` wrote; None if there is none or it is torn."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
 
@@ -208,7 +208,7 @@ def check_together(named_by: str, release: Release, desired: Desired) -> None:
 def _decoded(path: str, data: bytes, kind: type[_Document]) -> _Document:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TargetUnreadable(path, str(error)) from error
 
 

@@ -72,7 +72,7 @@ def read_policy(data: bytes, fleet: str) -> AccessPolicy:
     """Read an access policy; raises `PolicyInvalidError` for anything else, or another fleet's."""
     try:
         document = msgspec.json.decode(data, type=AccessPolicy)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PolicyInvalidError(f"it is no access policy: {error}") from error
     if document.fleet != fleet:
         raise PolicyInvalidError(f"it is for the fleet {document.fleet!r}, wanted {fleet!r}")

@@ -235,7 +235,7 @@ def read_chain(data: bytes) -> AnchorChain:
         raise AnchorsRefused(f"it has {len(data)} bytes, wanted at most {CHAIN_BYTES_MAX}")
     try:
         chain = msgspec.json.decode(data, type=AnchorChain)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AnchorsRefused(f"it cannot be read: {error}") from error
     if len(chain.versions) > CHAIN_MAX:
         raise AnchorsRefused(f"it has {len(chain.versions)} versions, wanted at most {CHAIN_MAX}")
@@ -245,7 +245,7 @@ def read_chain(data: bytes) -> AnchorChain:
 def _body(signed: SignedAnchors) -> Anchors:
     try:
         return msgspec.json.decode(signed.body, type=Anchors)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AnchorsRefused(f"a version cannot be read: {error}") from error
 
 

@@ -68,7 +68,7 @@ def entry_of(signed: SignedEntry, where: str = "an entry") -> CustodyEntry:
         raise CustodyFileError(where, f"its type is {signed.payload_type[:80]!r}")
     try:
         return _entry.decode(signed.payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CustodyFileError(where, f"no custody entry: {error}") from error
 
 
@@ -91,7 +91,7 @@ def from_line(line: bytes, where: str = "an entry") -> SignedEntry:
         raise CustodyFileError(where, f"{len(line)} bytes, wanted at most {ENTRY_BYTES_MAX}")
     try:
         return _signed.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CustodyFileError(where, f"no signed custody entry: {error}") from error
 
 

@@ -68,7 +68,7 @@ def read_floor(folder: Path) -> Floor:
     for name in _FILES:
         try:
             copies.append(msgspec.json.decode((folder / name).read_bytes(), type=Floor))
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             continue
     if not copies:
         return Floor()

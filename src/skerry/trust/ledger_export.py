@@ -82,7 +82,7 @@ class Exporter:
     def _read(self) -> Cursor:
         try:
             found = msgspec.json.decode(self._path.read_bytes(), type=Cursor)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return Cursor(self._store.origin)
         return found if found.chain == self._store.origin else Cursor(self._store.origin)
 

@@ -94,7 +94,7 @@ def read_event(signed: SignedTamperEvent, n: int = 0) -> TamperEvent:
     """Return what was signed; raises `TamperEventsError`."""
     try:
         return _event.decode(signed.payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TamperEventsError(n, f"cannot be read: {error}") from error
 
 

@@ -56,7 +56,7 @@ def read_reference_file(path: Path) -> ReferenceFile:
         found = msgspec.json.decode(path.read_bytes(), type=ReferenceFile)
     except OSError as error:
         raise ReferenceFileError(str(path), f"cannot be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReferenceFileError(str(path), f"is no file of reference values: {error}") from error
     for digest in (*found.revoked, *(one for many in found.components.values() for one in many)):
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):

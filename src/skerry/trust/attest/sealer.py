@@ -65,7 +65,7 @@ class Sealer:
         """Return the key; raises `SealLostError` where this machine may not have it any more."""
         try:
             sealed = msgspec.json.decode(self._path.read_bytes(), type=_Sealed)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SealLostError("unsealing", f"{self._path} cannot be read") from error
         with self._open() as tpm:
             library = tpm.library
