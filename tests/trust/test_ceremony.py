@@ -136,6 +136,57 @@ def test_a_renewal_says_that_nothing_else_changes(house: House) -> None:
     house.publish(house.sign(file, "alice", "bob"))
 
 
+def _slip(role: str, edit: Any) -> Any:
+    return pytest.param(role, edit, id=f"{role}-{edit.__name__}")
+
+
+def consistent_snapshot(signed: Any) -> None:
+    signed.consistent_snapshot = False
+
+
+def unknown_field(signed: Any) -> None:
+    signed.unrecognized_fields["x"] = 1
+
+
+def spec_version(signed: Any) -> None:
+    signed.spec_version = "1.0.0"
+
+
+def threshold(signed: Any) -> None:
+    signed.roles["snapshot"].threshold = 2
+
+
+def facts(signed: Any) -> None:
+    signed.targets[MODEL].unrecognized_fields["custom"] = {"hw": []}
+
+
+def holder_name(signed: Any) -> None:
+    next(iter(signed.keys.values())).unrecognized_fields["x-skerry-holder"] = "mallory"
+
+
+@pytest.mark.parametrize(
+    ("role", "edit"),
+    [
+        _slip("root", consistent_snapshot),
+        _slip("root", threshold),
+        _slip("root", holder_name),
+        _slip("models", unknown_field),
+        _slip("models", spec_version),
+        _slip("models", facts),
+    ],
+)
+def test_nothing_that_differs_passes_unseen(house: House, role: str, edit: Any) -> None:
+    house.publish(house.sign(house.release(1), "alice", "bob"))
+    file = renewal("clinic", house.published, [role], now_unix_s=house.clock.unix_s())
+    assert "nothing but" in changes(file)[1]
+    metadata: Metadata[Any] = Metadata.from_bytes(file.offered[role])
+    edit(metadata.signed)
+    slipped = msgspec.structs.replace(file, offered={role: metadata.to_bytes()})
+    lines = changes(slipped)
+    assert len(lines) == 2
+    assert "nothing but" not in lines[1]
+
+
 def test_a_lost_key_below_the_threshold_is_replaced_by_the_others(house: House) -> None:
     dave = OfflineKeys.create(house.folder / "dave", holder="dave").public_holder()
     offline = ("root", "targets", "models", "canary")
