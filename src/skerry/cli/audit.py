@@ -135,10 +135,11 @@ def show(place: Path, kind: str, actor: str, last: int, personal: bool, as_json:
     for row in found:
         event = row["event"]
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row["at_unix_ms"] / 1000))
-        told = f"{event.text or event.target} {event.reason}".strip()
-        told += f" {row['personal']}" if "personal" in row else ""
+        told = [event.target.removeprefix("spiffe://"), event.reason, event.text]
+        told += [str(row["personal"])] if "personal" in row else []
         who = event.actor.removeprefix("spiffe://")
-        rows.append((when, row["chain"], str(row["seq"]), event.kind, event.outcome, who, told))
+        what = "; ".join(part for part in told if part)
+        rows.append((when, row["chain"], str(row["seq"]), event.kind, event.outcome, who, what))
     print_table(("UTC", "ledger", "seq", "kind", "outcome", "actor", "what"), rows)
 
 

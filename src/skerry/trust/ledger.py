@@ -285,7 +285,8 @@ class Ledger:
         new = load_key(waiting)
         if new is None:
             return
-        if any(str(new.public(self.origin)) in note for _, note in self.store.checkpoints()):
+        newest = self.store.last_checkpoint()
+        if newest is not None and str(new.public(self.origin)) in newest[1]:
             new.save(self.folder / KEY_FILE)
             self._key = new
         waiting.unlink()

@@ -118,12 +118,13 @@ def body_of(
             "version": OCSF_VERSION,
         },
         "severity_id": _severity(event),
-        "status_detail": _short(event.reason),
         "status_id": 1 if class_uid == _FINDING or event.outcome is AuditOutcome.DONE else 2,
         "time": at_unix_ms,
         "type_uid": class_uid * 100 + activity,
         "unmapped": own,
     }
+    if event.reason:
+        document["status_detail"] = _short(event.reason)
     if activity == _OTHER:
         document["activity_name"] = event.kind.value
     return canonical(document | _of_class(class_uid, event, actor, target, at_unix_ms, seq))
