@@ -37,10 +37,13 @@ def main() -> int:
     random.Random(1).shuffle(questions)
     for who in people:
         shipped.decide(ask(who, Action.LOOK, "clinic", door=Door.NONE, two_person=True))
+    began_s = time.thread_time()
     first_us = sorted(_took_us(shipped, question) for question in questions[:count])
+    cpu_us = (time.thread_time() - began_s) / count * 1e6
     again_us = sorted(_took_us(shipped, question) for question in questions[count - 1000 : count])
     tell("access-decision-p50", first_us[count // 2], "us")
     tell("access-decision-p99", first_us[count * 99 // 100], "us")
+    tell("access-decision-cpu", cpu_us, "us")
     tell("access-decision-again-p50", again_us[500], "us")
     broken = [
         Question(people[0], str(action), ("Fleet", "clinic"), context)
