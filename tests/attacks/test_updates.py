@@ -17,6 +17,7 @@ from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 
 from skerry.node import reconcile
+from skerry.node.activation import adopt
 from skerry.node.folder import NodeFolder
 from skerry.node.reconcile import BUNDLE_S_MAX, UNREACHABLE_S_MAX, Reconciler
 from skerry.schema.model import Member
@@ -735,19 +736,29 @@ def _kill_at(patch: pytest.MonkeyPatch, number: int) -> list[int]:
 def _in_place(folder: NodeFolder, slot: str) -> None:
     """What a pointer replaces: changing what is active file by file."""
     active, made = folder.active, folder.releases / slot
-    if active.is_symlink():
-        active.unlink()
-    active.mkdir(exist_ok=True)
-    shutil.rmtree(active / "serving", ignore_errors=True)
-    shutil.copytree(made / "serving", active / "serving", symlinks=True)
-    os.replace(made / "current.json", active / "current.json")
+    shutil.rmtree(active, ignore_errors=True)
+    active.mkdir()
+    for link in (made / "serving").glob("*/*"):
+        place = active / "serving" / link.parent.name
+        place.mkdir(parents=True)
+        (place / link.name).symlink_to(link.resolve())
+    if (made / "current.json").exists():
+        os.replace(made / "current.json", active / "current.json")
+
+
+def _adopt_once(folder: NodeFolder) -> None:
+    if not folder.active.exists():
+        adopt(folder)
 
 
 @pytest.mark.attack(
     row="A26",
     title="the power fails at any step of an update",
     refused="old or new, never a mix",
-    off={"skerry.node.activation.point_at": _in_place},
+    off={
+        "skerry.node.activation.point_at": _in_place,
+        "skerry.node.reconcile.adopt": _adopt_once,
+    },
 )
 def test_a26_a_power_cut_leaves_the_old_release_or_the_new_one(
     fleet: SignedFleet, monkeypatch: pytest.MonkeyPatch

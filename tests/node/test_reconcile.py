@@ -543,3 +543,43 @@ def check_rest(world: World, history: dict[int, AcceptedDesired]) -> None:
     served = {} if current is None else versions(current)
     assert world.worker.served == served == world.links()
     assert current is None or current == history[current.desired.generation]
+
+
+def test_a_folder_from_before_the_pointer_is_taken_over(world: World, accepted: Accept) -> None:
+    world.offered = accepted(1, a=1)
+    world.settle()
+    accepted(1, a=1).save(world.folder.root / "current.json")
+    world.folder.active.unlink()
+    world.new_agent()
+    assert world.links() == {"a": 1}
+    assert AcceptedDesired.load(world.folder.current) == accepted(1, a=1)
+    assert not (world.folder.root / "current.json").exists()
+
+
+def test_stale_news_is_told_once_and_reported_while_it_lasts(
+    world: World, accepted: Accept
+) -> None:
+    world.offered = accepted(1, a=1)
+    world.settle()
+    world.stale = True
+    for _ in range(3):
+        world.turn()
+    assert [kind for kind, _ in world.events].count("update.alarm") == 1
+    assert world.agent.standing.alarm.startswith("UPDATE_STALE")
+    world.stale = False
+    world.turn()
+    assert world.agent.standing.alarm == ""
+
+
+def test_the_least_release_is_raised_at_the_commit_not_before(
+    world: World, accepted: Accept
+) -> None:
+    world.offered = accepted(1, a=1)
+    world.settle()
+    world.slow.add(2)
+    world.offered = msgspec.structs.replace(accepted(2, a=2), min_release=5)
+    world.settle()
+    assert world.floor == 0  # it was taken back
+    world.offered = msgspec.structs.replace(accepted(3, a=2), min_release=6)
+    world.settle()
+    assert world.floor == 6

@@ -13,7 +13,7 @@ import pytest
 
 from skerry.spine.blobs import BlobStore
 from skerry.spine.errors import BlobFetchError, BlobMismatchError, BlobStoreFullError
-from skerry.spine.fetch import fetch_blob, fetch_file
+from skerry.spine.fetch import Chunks, fetch_blob, fetch_file
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 NAME = hashlib.sha256(DATA).hexdigest()
@@ -193,3 +193,49 @@ def test_a_small_file_is_bounded_and_its_status_is_told(source: Any, fetch: Any)
     with pytest.raises(BlobFetchError) as caught:
         get(source.url.replace("/blob", "/missing"), 1000)
     assert caught.value.status == 404
+
+
+CHUNKS = Chunks(
+    200_000,
+    tuple(
+        hashlib.sha256(DATA[at : at + 200_000]).hexdigest() for at in range(0, len(DATA), 200_000)
+    ),
+)
+
+
+def test_a_cut_download_goes_on_after_its_last_good_chunk(source: Any, fetch: Any) -> None:
+    source.stop_after = 450_000
+    with pytest.raises(BlobFetchError):
+        fetch(chunks=CHUNKS)
+    source.stop_after = 0
+    assert fetch(chunks=CHUNKS).read_bytes() == DATA
+    assert source.asked == ["", "bytes=400000-"]
+
+
+def test_a_bad_chunk_costs_that_chunk_and_the_next_source_goes_on_from_it(
+    source: Any, fetch: Any
+) -> None:
+    source.data = DATA[:650_000] + b"!" + DATA[650_001:]
+    with pytest.raises(BlobMismatchError, match="chunk 3"):
+        fetch(chunks=CHUNKS)
+    assert fetch.store.partial(NAME).stat().st_size == 600_000
+    source.data = DATA
+    assert fetch(chunks=CHUNKS).read_bytes() == DATA
+    assert source.asked[-1] == "bytes=600000-"
+
+
+def test_a_partial_file_that_rotted_is_used_up_to_the_rot(source: Any, fetch: Any) -> None:
+    fetch.store.partial(NAME).write_bytes(DATA[:250_000] + b"!" + DATA[250_001:500_000])
+    assert fetch(chunks=CHUNKS).read_bytes() == DATA
+    assert source.asked == ["bytes=200000-"]
+
+
+def test_chunks_from_a_source_that_cannot_resume_and_one_that_does_not_end(
+    source: Any, fetch: Any
+) -> None:
+    fetch.store.partial(NAME).write_bytes(DATA[:400_000])
+    source.resume, source.data = False, DATA + b"more"
+    with pytest.raises(BlobMismatchError, match="more bytes"):
+        fetch(chunks=CHUNKS)
+    source.data = DATA
+    assert fetch(chunks=CHUNKS).read_bytes() == DATA
