@@ -150,6 +150,9 @@ def test_a_machine_joins_and_renews_by_its_tpm_and_not_without(node: Node) -> No
     with pytest.raises(RenewalError, match="E0272"):
         node.renew(tpm=False)
     until(lambda: node.stands() == "passed", "central hears that it passed")
+    nodes = node.fleet.operator("central").status().nodes
+    shown = {one.site: one.attestation.ek_sha256 for one in nodes}
+    assert shown[node.site] == node.ek_sha256()
 
 
 def test_a_modified_boot_is_quarantined_everywhere_and_a_sound_one_ends_it(node: Node) -> None:

@@ -20,6 +20,8 @@ class Verdict:
 
     entries: tuple[SignedEntry, ...]
     quarantine: str
+    ek_sha256: str = ""
+    """The TPM that the machine had shown when this was judged."""
 
 
 class NodePapers:
@@ -33,25 +35,34 @@ class NodePapers:
 
     def of(self, node: str, policy: CustodyPolicy) -> Verdict:
         """Return what a node's papers say under this policy."""
-        with self._turn:
-            if policy != self._policy:
-                self._policy, self._known = policy, {}
-            if node not in self._known:
-                self._known[node] = self._judged(node, policy)
-            return self._known[node]
+        return self._of(node, policy, self._tpms().get(node, ""))
 
     def refused(self, nodes: Iterable[str], policy: CustodyPolicy) -> set[str]:
         """Return which of the nodes have to stay in quarantine."""
         if not policy.required and not policy.signers:
             return set()
-        return {node for node in nodes if self.of(node, policy).quarantine}
+        tpms = self._tpms()
+        return {node for node in nodes if self._of(node, policy, tpms.get(node, "")).quarantine}
+
+    def _of(self, node: str, policy: CustodyPolicy, ek_sha256: str) -> Verdict:
+        with self._turn:
+            if policy != self._policy:
+                self._policy, self._known = policy, {}
+            known = self._known.get(node)
+            if known is None or known.ek_sha256 != ek_sha256:
+                known = self._known[node] = self._judged(node, policy, ek_sha256)
+            return known
+
+    def _tpms(self) -> dict[str, str]:
+        """Return the TPM that each node attested with, by its EK certificate."""
+        return {one.node: one.attestation.ek_sha256 for one in self._store.nodes()}
 
     def forget(self) -> None:
         """An entry was added: judge anew."""
         with self._turn:
             self._known = {}
 
-    def _judged(self, node: str, policy: CustodyPolicy) -> Verdict:
+    def _judged(self, node: str, policy: CustodyPolicy, ek_sha256: str) -> Verdict:
         entries = tuple(from_line(line) for line in self._store.custody_at(node))
         chain: list[SignedEntry] = []
         for signed in reversed(entries):
@@ -60,5 +71,5 @@ class NodePapers:
                 chain = [from_line(line) for line in self._store.custody(entry.machine)]
                 break
         custody = judge(chain, signers_of(policy)) if chain else None
-        refusal = quarantine_reason(custody, policy, node=node)
-        return Verdict(entries, refusal.text if refusal else "")
+        refusal = quarantine_reason(custody, policy, node=node, ek_sha256=ek_sha256)
+        return Verdict(entries, refusal.text if refusal else "", ek_sha256)

@@ -73,6 +73,8 @@ class Stands(msgspec.Struct, frozen=True, kw_only=True):
 
     state: AttestationState = AttestationState.NONE
     reason: str = ""
+    ek_sha256: str = ""
+    """SHA-256 (hex) of its TPM's EK certificate, where it showed one."""
 
 
 class ChallengeRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -252,15 +252,15 @@ def standing(
             return Stands(state=AttestationState.QUARANTINE, reason=str(Reason.REQUIRED))
         return Stands(state=AttestationState.NO_TPM)
     if machine.reasons:
-        reason = f"{machine.reasons[0]}: {machine.detail}"
-        return Stands(state=AttestationState.QUARANTINE, reason=reason)
-    since_s = now_unix_s - max(machine.seen_unix_s, began_unix_s)
-    reason = f"{Reason.STALE}: no report for {since_s:.0f} s"
-    if since_s >= MISSED_QUARANTINE * reference.report_s:
-        return Stands(state=AttestationState.QUARANTINE, reason=reason)
-    if since_s >= MISSED_LATE * reference.report_s:
-        return Stands(state=AttestationState.LATE, reason=reason)
-    return Stands(state=AttestationState.PASSED)
+        state, reason = AttestationState.QUARANTINE, f"{machine.reasons[0]}: {machine.detail}"
+    else:
+        since_s = now_unix_s - max(machine.seen_unix_s, began_unix_s)
+        state, reason = AttestationState.PASSED, ""
+        if since_s >= MISSED_LATE * reference.report_s:
+            state, reason = AttestationState.LATE, f"{Reason.STALE}: no report for {since_s:.0f} s"
+        if since_s >= MISSED_QUARANTINE * reference.report_s:
+            state = AttestationState.QUARANTINE
+    return Stands(state=state, reason=reason, ek_sha256=machine.ek_sha256)
 
 
 def is_other(known: Machine, ek_sha256: str) -> bool:
