@@ -125,6 +125,7 @@ def test_a_view_that_only_a_neighbour_finds_forked_is_an_alarm_too(tmp_path: Pat
 
 
 def test_neighbours_are_of_other_sites_and_at_most_two() -> None:
+    assert neighbours_of("a.r/node/1", []) == []
     owners = ["a.r/node/1", "a.r/node/2", "b.r/node/1", "b.r/node/2", "c.r/node/1", "d.r/node/1"]
     assert neighbours_of("a.r/node/1", owners) == ["b.r/node/1", "c.r/node/1"]
     assert neighbours_of("d.r/node/1", owners) == ["a.r/node/1", "b.r/node/1"]

@@ -272,7 +272,7 @@ class CentralApi:
     # --- audit ------------------------------------------------------------------------
 
     async def _checkpoint(self, call: Call) -> Reply:
-        push = await call.document(CheckpointPush, bytes_max=api.JSON_BODY_BYTES_MAX)
+        push = await call.document(CheckpointPush, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
         return await self._desk.push(str(call.caller).removeprefix("spiffe://"), push)
 
     # --- looking ----------------------------------------------------------------------

@@ -148,7 +148,7 @@ class RegionApi:
         return await to_thread.run_sync(self._admission.ticket, request, call.admitted.actor)
 
     async def _checkpoint(self, call: Call) -> Reply:
-        push = await call.document(CheckpointPush, bytes_max=api.JSON_BODY_BYTES_MAX)
+        push = await call.document(CheckpointPush, bytes_max=api.IDENTITY_BODY_BYTES_MAX)
         return await self._desk.push(str(call.caller).removeprefix("spiffe://"), push)
 
     async def _nodes(self, call: Call) -> Reply:

@@ -7,6 +7,7 @@ it holds for that is in memory: after a restart the next calls fill it again.
 A checkpoint that a witness refuses is an alarm in this process's own ledger, told once.
 """
 
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +24,7 @@ from skerry.trust.ledger_witness import Witness, WitnessBehindError
 
 NEIGHBOURS = 2
 LINES_MAX = 8
+BROUGHT_MAX = 16
 OWNERS_MAX = 100_000
 
 
@@ -42,6 +44,10 @@ class Desk:
     def __init__(self, witness: Witness | None, note: Note, clock: Clock, *, name: str) -> None:
         self._witness, self._note, self._clock, self._name = witness, note, clock, name
         self._owners: dict[str, _Owner] = {}
+        self._names: list[str] = []
+        """Of all owners, sorted."""
+        self._brought: dict[str, set[str]] = {}
+        """For each witness, whose checkpoints came with a proof for it."""
         self._told: set[tuple[str, str]] = set()
 
     async def push(self, owner: str, push: CheckpointPush) -> CheckpointReply:
@@ -69,7 +75,7 @@ class Desk:
         held = self._owners.get(owner)
         waiting = held.signatures if held and held.chain == checkpoint.origin else []
         if held is not None or len(self._owners) < OWNERS_MAX:
-            self._owners[owner] = _Owner(push, checkpoint.origin, checkpoint.size)
+            self._hold(owner, _Owner(push, checkpoint.origin, checkpoint.size))
         await self._take_verdicts(owner, push)
         return CheckpointReply(
             known_size=checkpoint.size,
@@ -78,11 +84,21 @@ class Desk:
             neighbours=tuple(self._for_witness(owner)),
         )
 
+    def _hold(self, owner: str, new: _Owner) -> None:
+        held = self._owners.get(owner)
+        if held is None:
+            insort(self._names, owner)
+        for witness in held.push.for_witnesses if held else ():
+            self._brought.get(witness, set()).discard(owner)
+        for witness in new.push.for_witnesses:
+            self._brought.setdefault(witness, set()).add(owner)
+        self._owners[owner] = new
+
     async def _take_verdicts(self, witness: str, push: CheckpointPush) -> None:
         """Keep a neighbour's signatures for whom they are about; an alarm where it refused."""
-        for held in self._owners.values():
-            line = push.cosigned.get(held.chain)
-            if line and len(held.signatures) < LINES_MAX and line not in held.signatures:
+        for chain, line in list(push.cosigned.items())[:LINES_MAX]:
+            held = self._owners.get(chain.rpartition("/")[0])
+            if held and held.chain == chain and len(held.signatures) < LINES_MAX:
                 held.signatures.append(line)
         for chain, reason in list(push.refused.items())[:LINES_MAX]:
             owner = chain.rpartition("/")[0]
@@ -92,8 +108,10 @@ class Desk:
 
     def _awaited(self, owner: str, chain: str, size: int) -> dict[str, int]:
         """Say which neighbours still have to see an owner's newest checkpoint."""
-        found = {}
-        for witness in neighbours_of(owner, list(self._owners)):
+        found: dict[str, int] = {}
+        if owner not in self._owners:
+            return found
+        for witness in neighbours_of(owner, self._names):
             seen = self._owners[witness].push.seen.get(chain, 0)
             brought = self._owners[owner].push.for_witnesses.get(witness)
             if seen < size and (brought is None or brought.old_size != seen):
@@ -103,12 +121,15 @@ class Desk:
     def _for_witness(self, witness: str) -> list[Brought]:
         """Return the checkpoints that a neighbour is to see and has the proof for."""
         seen = self._owners[witness].push.seen if witness in self._owners else {}
-        return [
-            Brought(owner=owner, note=held.push.note, key=held.push.key, proof=proof)
-            for owner, held in self._owners.items()
-            if (proof := held.push.for_witnesses.get(witness)) is not None
-            and proof.old_size == seen.get(held.chain, 0) != held.size
-        ]
+        found = []
+        for owner in sorted(self._brought.get(witness, ())):
+            held = self._owners[owner]
+            proof = held.push.for_witnesses[witness]
+            if proof.old_size == seen.get(held.chain, 0) != held.size:
+                found.append(
+                    Brought(owner=owner, note=held.push.note, key=held.push.key, proof=proof)
+                )
+        return found[:BROUGHT_MAX]
 
     async def _alarm(self, owner: str, witness: str, reason: str, text: str) -> None:
         if (owner, reason) in self._told:
@@ -126,16 +147,21 @@ class Desk:
         )
 
 
-def neighbours_of(owner: str, owners: Sequence[str]) -> list[str]:
-    """Return who witnesses for an owner: the next two by name, none of its own site."""
-    site = owner.partition("/")[0]
-    others = sorted(other for other in owners if other.partition("/")[0] != site)
-    after = [other for other in others if other > owner]
-    before = [other for other in others if other <= owner]
+def neighbours_of(owner: str, names: Sequence[str]) -> list[str]:
+    """Return who witnesses for an owner: of the next two sites, the first by name each.
+
+    `names` is sorted; after its end it goes on from its start.
+    """
     found: dict[str, str] = {}
-    for other in [*after, *before]:  # one of each site is enough
-        found.setdefault(other.partition("/")[0], other)
-    return list(found.values())[:NEIGHBOURS]
+    start, own = bisect_right(names, owner), owner.partition("/")[0]
+    for step in range(len(names)):
+        other = names[(start + step) % len(names)]
+        site = other.partition("/")[0]
+        if site != own:
+            found.setdefault(site, other)
+        if len(found) == NEIGHBOURS:
+            break
+    return list(found.values())
 
 
 def hashes_of(proof: Proof) -> list[bytes]:
