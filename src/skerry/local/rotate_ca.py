@@ -17,6 +17,7 @@ Errors:  OperatorError and OperatorUnreachableError (nothing of that step is los
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -194,9 +195,14 @@ class Rotation:
 
     def _others(self) -> bytes:
         """Return the roots of somebody else that the fleet trusts beside its own."""
-        last, own = self._chain().last(), self._root().subject
+        last, progress = self._chain().last(), self._progress()
+        own = {progress.old_key_id} if progress else set()
+        own |= {Authority.load(path, passphrase=self.passphrase).key_id for path in self._held()}
         roots = certificates_of(last.roots_pem) if last else []
-        return chain_to_pem([one for one in roots if one.subject != own])
+        return chain_to_pem([one for one in roots if key_id(one) not in own])
+
+    def _held(self) -> list[Path]:
+        return [path for path in (self.trust.root, self.trust.next_root) if path.exists()]
 
     # --- a region ---------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from skerry.schema.api import Refused, TrustReply
 from skerry.trust.anchors import CHAIN_BYTES_MAX
 from skerry.trust.tls import unchecked_context
 
+NOT_FOUND = 404
+
 
 def take_roots(files: IdentityFiles, *, url: str) -> bool:
     """Take newer roots where there are any; say whether anything changed."""
@@ -39,6 +41,8 @@ def take_refused(files: IdentityFiles, *, url: str, host: str) -> bool:
     """Take the region's list of whom to refuse; say whether it changed."""
     try:
         reply = https_call("GET", url, "/v1/refused", tls=files.client_tls(), name=host)
+        if reply.status == NOT_FOUND:  # a region one version older, which bans by itself only
+            return False
         refused = msgspec.json.decode(_whole(reply, url), type=Refused)
     except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
         raise RenewalError(url, str(error) or type(error).__name__) from error
