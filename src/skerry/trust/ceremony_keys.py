@@ -165,9 +165,15 @@ def add_signature(metadata: Metadata[Any], signer: Signer, *, append: bool) -> N
 
 
 def holder_of(key: Key) -> str:
-    """Return who holds a key, as its metadata says; the start of its id where it does not."""
+    """Return who holds a key, as its metadata says; the start of its id where no name is there.
+
+    A name that could not be a holder's, and might move a cursor, counts as none.
+    """
     name = key.unrecognized_fields.get(HOLDER_FIELD)
-    return name if isinstance(name, str) else key.keyid[:8]
+    try:
+        return token("holder", name) if isinstance(name, str) else key.keyid[:KEY_ID_SHOWN]
+    except IdError:
+        return key.keyid[:KEY_ID_SHOWN]
 
 
 def public_pem(signer: Signer) -> bytes:
