@@ -59,9 +59,15 @@ from skerry.trust.spiffe import SpiffeId
 OSLO, BERGEN = (f"spiffe://{site}.eu.clinic.example/node/1" for site in ("oslo", "bergen"))
 NOTHING = lambda *_, **__: None  # noqa: E731 - a defence that is switched off
 MAKER = TestMaker.create()
+A07 = pytest.mark.attack(
+    row="A07",
+    title="a join token stolen, replayed, or kept for too long",
+    refused="TOKEN_BOUND",
+    off={"skerry.trust.attest.desk.same_key": lambda *_: True},
+)
 A09 = pytest.mark.attack(
     row="A09",
-    title="An attestation key that is not in that TPM, or may sign anything",
+    title="an attestation key that is not in that TPM, or may sign anything",
     refused="ACTIVATION",
     off={
         "skerry.trust.attest.verdict.activation_fault": NOTHING,
@@ -70,7 +76,7 @@ A09 = pytest.mark.attack(
 )
 A10 = pytest.mark.attack(
     row="A10",
-    title="An old quote again, and the quote of a healthy neighbour",
+    title="an old quote again, and the quote of a healthy neighbour",
     refused="NONCE",
     off={
         "skerry.trust.attest.verdict.nonce_fault": NOTHING,
@@ -79,7 +85,7 @@ A10 = pytest.mark.attack(
 )
 A11 = pytest.mark.attack(
     row="A11",
-    title="A modified boot: something unknown was extended into PCR 4",
+    title="a modified boot: something unknown was extended into PCR 4",
     refused="UNKNOWN_COMPONENT",
     off={"skerry.trust.attest.verdict.unknown_components": lambda *_: []},
 )
@@ -172,7 +178,7 @@ def place(chips: list[SoftwareTpm], tmp_path: Path) -> Iterator[Place]:
 
 @pytest.mark.attack(
     row="A01",
-    title="A stolen disk in other hardware: the folder of a node, another TPM",
+    title="a stolen disk in other hardware: the folder of a node, another TPM",
     refused="IDENTITY_CLONED",
     off={"skerry.trust.attest.desk.is_other": lambda *_: False},
 )
@@ -194,12 +200,7 @@ def test_a01_a_stolen_disk_in_other_hardware_gets_nothing_and_harms_nobody(place
 # --- A7: the join token -----------------------------------------------------------------
 
 
-@pytest.mark.attack(
-    row="A07",
-    title="A join token stolen, replayed, or kept for too long",
-    refused="TOKEN_BOUND",
-    off={"skerry.trust.attest.desk.same_key": lambda *_: True},
-)
+@A07
 def test_a07_a_token_bound_to_a_tpm_is_of_no_use_to_another(place: Place) -> None:
     with place.oslo.chip.open() as tpm:
         certificate = tpm.endorsement()[2][0]
@@ -212,6 +213,7 @@ def test_a07_a_token_bound_to_a_tpm_is_of_no_use_to_another(place: Place) -> Non
         place.desk.demand(OSLO, csr, "token")
 
 
+@A07
 def test_a07_evidence_for_one_request_or_token_is_none_for_another(place: Place) -> None:
     assert place.oslo.show(OSLO, csr_pem=b"csr", token="token").passed
     for csr, token in ((b"other", "token"), (b"csr", "other"), (b"csr", "")):
@@ -221,6 +223,7 @@ def test_a07_evidence_for_one_request_or_token_is_none_for_another(place: Place)
         place.desk.demand(BERGEN, b"csr", "token")
 
 
+@A07
 def test_a07_a_token_works_once_for_15_minutes_and_again_for_the_same_key(tmp_path: Path) -> None:
     registry, name = SqliteRegistry(tmp_path / "enrolment.db"), SpiffeId.parse(OSLO)
 
@@ -244,7 +247,7 @@ def test_a07_a_token_works_once_for_15_minutes_and_again_for_the_same_key(tmp_pa
 
 @pytest.mark.attack(
     row="A08",
-    title="A TPM that no listed maker made: software where hardware is wanted",
+    title="a TPM that no listed maker made: software where hardware is wanted",
     refused="EK_UNTRUSTED",
     off={"skerry.trust.attest.ek_certificate.check_chain": NOTHING},
 )
@@ -362,7 +365,7 @@ def test_a11_a_modified_machine_cannot_join(place: Place) -> None:
 
 @pytest.mark.attack(
     row="A12",
-    title="An old, vulnerable boot loader, properly signed, Secure Boot on",
+    title="an old, vulnerable boot loader, properly signed, Secure Boot on",
     refused="REVOKED_COMPONENT",
     off={"skerry.trust.attest.verdict.revoked_components": lambda *_: []},
 )
@@ -405,7 +408,7 @@ def _logs(events: list[Event]) -> dict[str, bytes]:
 
 @pytest.mark.attack(
     row="A13",
-    title="A forged event log: dropped, altered, added, truncated, endless",
+    title="a forged event log: dropped, altered, added, truncated, endless",
     refused="LOG_REPLAY",
     off={
         "skerry.trust.attest.verdict.replay_fault": NOTHING,
