@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
@@ -119,6 +120,9 @@ def test_a_view_that_only_a_neighbour_finds_forked_is_an_alarm_too(tmp_path: Pat
         refused={fleet.senders[NODES[1]].ledger.origin: "LOG_FORK"},
     )
     asyncio.run(fleet.desk.push(bern, push))
+    asyncio.run(fleet.desk.push(bern, push))  # again: it is told once
+    made_up = {fleet.senders[NODES[1]].ledger.origin: "MADE_UP", "nobody.x/node/1/0": "LOG_FORK"}
+    asyncio.run(fleet.desk.push(bern, msgspec.structs.replace(push, refused=made_up)))
     (alarm,) = fleet.alarms
     assert (alarm.actor, alarm.target, alarm.reason) == (bern, NODES[1], "LOG_FORK")
     fleet.end()

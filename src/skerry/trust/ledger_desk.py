@@ -25,6 +25,7 @@ from skerry.trust.ledger_witness import Witness, WitnessBehindError
 NEIGHBOURS = 2
 LINES_MAX = 8
 BROUGHT_MAX = 16
+REFUSALS = frozenset({LogForkError.reason, CheckpointError.reason})
 OWNERS_MAX = 100_000
 
 
@@ -48,7 +49,7 @@ class Desk:
         """Of all owners, sorted."""
         self._brought: dict[str, set[str]] = {}
         """For each witness, whose checkpoints came with a proof for it."""
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str, str]] = set()
 
     async def push(self, owner: str, push: CheckpointPush) -> CheckpointReply:
         """Witness what an owner brings; raises `LogForkError` or `CheckpointError`."""
@@ -102,9 +103,11 @@ class Desk:
                 held.signatures.append(line)
         for chain, reason in list(push.refused.items())[:LINES_MAX]:
             owner = chain.rpartition("/")[0]
-            if owner in self._owners:
+            # Whoever is no neighbour has seen nothing, and other words would fill this ledger.
+            asked = owner in self._owners and witness in neighbours_of(owner, self._names)
+            if asked and reason in REFUSALS:
                 text = f"{witness} would not sign the ledger of {owner}"
-                await self._alarm(owner, witness, reason[:40], text)
+                await self._alarm(owner, witness, reason, text)
 
     def _awaited(self, owner: str, chain: str, size: int) -> dict[str, int]:
         """Say which neighbours still have to see an owner's newest checkpoint."""
@@ -132,9 +135,9 @@ class Desk:
         return found[:BROUGHT_MAX]
 
     async def _alarm(self, owner: str, witness: str, reason: str, text: str) -> None:
-        if (owner, reason) in self._told:
+        if (owner, witness, reason) in self._told:
             return
-        self._told.add((owner, reason))
+        self._told.add((owner, witness, reason))
         await self._note(
             AuditEvent(
                 kind=AuditKind.TAMPER,
