@@ -1,6 +1,7 @@
 """Papers on their way: an operator adds them at central, a node gets them from its region."""
 
 import hashlib
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from skerry.base.errors import Exit
+from skerry.cli.main import run
 from skerry.client.custody import CentralBook
 from skerry.client.operator import Operator, OperatorError
 from skerry.fleet.desired import policy_of
@@ -15,7 +18,9 @@ from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.papers import FETCHED, Papers, take_papers
 from skerry.node.quarantine import read_quarantine
+from skerry.region.settings import RegionFolder
 from skerry.schema import api
+from skerry.schema.context import Context, write_context
 from skerry.schema.custody import Step
 from skerry.schema.policy import policy_target
 from skerry.schema.trust import Trust
@@ -32,6 +37,8 @@ from skerry.testing.papers import (
 )
 from skerry.trust.custody import judge
 from skerry.trust.custody_sign import entry_of
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "clinic" / "fleet.yaml"
 
 
 def apply_with_signers(house: Any) -> None:
@@ -123,3 +130,37 @@ def test_broken_papers_put_a_node_into_quarantine_and_whole_ones_let_it_out(
         )
     post(another, "SN-7")
     assert look() == ""
+
+
+def test_a_ticket_is_for_the_tpm_of_the_factory_record(
+    house: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apply_with_signers(house)
+    for signed in delivered().add(Step.INSTALLED, "store", "site", seals_found=("S8",)).chain:
+        house.ask("central", "POST", f"/v1/custody/{MACHINE}", None, signed)
+    context = Context(
+        fleet="clinic",
+        domain="clinic.example",
+        central_url=house.central_url,
+        region_urls={"region-eu": house.region_url},
+        identity=str(house.trust.operator("local")),
+        roots=str(house.trust.roots),
+        offline="",
+    )
+    write_context(tmp_path, context)
+    text = EXAMPLE.read_text()
+    signers = "".join(
+        f'      - {{name: {one.name}, key: "{one.key}", may: [{", ".join(one.may)}]}}\n'
+        for one in POLICY.signers
+    )
+    trust = f"trust:\n  custody:\n    signers:\n{signers}links:"
+    (tmp_path / "fleet.yaml").write_text(text.replace("links:", trust, 1))
+    where = ["--folder", str(tmp_path), "--out", str(tmp_path / "ticket.json")]
+    ask = ["trust", "ticket", "oslo/1", "--machine"]
+    assert run([*ask, MACHINE, *where]) == Exit.DONE
+    said = capsys.readouterr().err
+    assert "CUSTODY_BROKEN: entry 3 (installed): found seals S8" in said
+    registry = sqlite3.connect(RegionFolder(house.region.state).machines)
+    assert ("ab" * 32,) in registry.execute("SELECT ek_sha256 FROM token_keys").fetchall()
+    registry.close()
+    assert run([*ask, "SN-9", *where]) == Exit.WRONG_USE

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skerry.base.errors import UsageError
 from skerry.cli.folders import reach
+from skerry.cli.output import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from skerry.schema.custody import Signer
+    from skerry.schema.custody import CustodyPolicy, Signer
     from skerry.trust.custody_book import Book
 
 
@@ -40,3 +42,21 @@ def open_book(book: Path | None, folder: Path) -> "Book":
     if book is None:
         return CentralBook(reach(folder).central)
     return FolderBook(book, signers(folder))
+
+
+def tpm_of(machine: str, folder: Path, policy: "CustodyPolicy") -> str:
+    """Return the digest of the TPM's certificate in a machine's factory record, from central.
+
+    Says what is wrong with its papers: it will be let in, into quarantine.
+    """
+    from skerry.client.custody import CentralBook
+    from skerry.trust.custody import judge, signers_of
+
+    custody = judge(CentralBook(reach(folder).central).chain(machine), signers_of(policy))
+    for gap in custody.gaps:
+        say(f"CUSTODY_BROKEN: {gap}: it comes into quarantine only")
+    stated = custody.entries[0].facts.get("ek_sha256", "") if custody.entries else ""
+    if not stated:
+        advice = "give it by --ek, or add a factory record with --fact ek_sha256=..."
+        raise UsageError(f"no factory record at central names the TPM of {machine}", advice)
+    return stated

@@ -196,9 +196,12 @@ def _holders(out: Path, names: str, threshold: str) -> "Holders | None":
     help="How long the ticket works.",
 )
 @click.option("--ek", default="", help="SHA-256 of a TPM's EK certificate: that machine only.")
+@click.option("--machine", default="", help="Serial number: the TPM of its factory record only.")
 @folder_option
 @json_option
-def ticket(node: str, out: Path, minutes: int, ek: str, folder: Path, as_json: bool) -> None:
+def ticket(
+    node: str, out: Path, minutes: int, ek: str, machine: str, folder: Path, as_json: bool
+) -> None:
     """Make a join ticket for one node: it says where to go and whom to trust, and works once."""
     import msgspec
 
@@ -215,6 +218,10 @@ def ticket(node: str, out: Path, minutes: int, ek: str, folder: Path, as_json: b
     except KeyError:
         known = ", ".join(one.name for one in fleet.sites)
         raise UsageError(f"the fleet file has no site {site_name!r}", f"it has {known}") from None
+    if machine:
+        from skerry.cli.custody_book import tpm_of
+
+        ek = tpm_of(machine, folder, fleet.trust.custody)
     region = reach(folder).region(site.region)
     made = region.ticket(site.name, int(number), life_s=minutes * SECONDS_PER_MINUTE, ek_sha256=ek)
     made = msgspec.structs.replace(made, fleet=fleet.name, tier=site.tier)
