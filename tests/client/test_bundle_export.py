@@ -23,6 +23,11 @@ from skerry.testing.signed_fleet import DOMAIN, FLEET, SITE, SignedFleet, conten
 from skerry.trust.acceptance import accept_desired
 from skerry.trust.bundle import Bundle
 from skerry.trust.bundle_errors import BundleElsewhere
+from skerry.trust.enrol import load_or_create_enrolment_key
+from skerry.trust.identity import public_key_to_pem
+from skerry.trust.registry import SqliteRegistry, TokenRow
+from skerry.trust.spiffe import node_id
+from skerry.trust.stick_report import read_report
 from skerry.trust.update_client import UpdateClient
 
 
@@ -170,3 +175,14 @@ def test_an_export_that_broke_off_fetches_only_what_it_lacks(
     assert not (way.folder / "a").exists()
     way.export("a")
     assert (way.folder / "a").exists()
+
+
+def test_a_node_sends_word_back_on_the_stick(way: Way, tmp_path: Path) -> None:
+    node = way.node()
+    key = load_or_create_enrolment_key(IdentityFiles(node.identity).enrolment_key)
+    registry = SqliteRegistry(tmp_path / "enrolment.db")
+    name = str(node_id(DOMAIN, "eu", SITE, 1))
+    registry.add_token(TokenRow(sha256="t", spiffe_id=name, ends_unix_s=9.0))
+    registry.enrol("t", name, public_key_to_pem(key.public_key()), 1.0)
+    said = read_report(node_stick.report(node.root, way.fleet.clock), registry)
+    assert (said.spiffe_id, said.generation, said.models) == (name, 0, {})

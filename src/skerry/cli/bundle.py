@@ -127,6 +127,52 @@ def import_(path: Path, state: Path, as_json: bool) -> None:
     say_next("skerry status")
 
 
+@command.command()
+@click.argument("out", type=FILE)
+@click.option("--state", type=STATE, required=True, help="State folder of a node.")
+def report(out: Path, state: Path) -> None:
+    """Write what a node without a link runs, signed by it, for the stick's way back."""
+    from skerry.base.clock import SystemClock
+    from skerry.base.files import write_atomic
+    from skerry.node import stick
+
+    write_atomic(out, stick.report(state, SystemClock()))
+    say(f"{out}  what is true of this node, signed by it")
+    say_next(f"skerry bundle read {out} --state STATE   (at its region)")
+
+
+@command.command()
+@click.argument("path", metavar="REPORT", type=READABLE)
+@click.option("--state", type=STATE, required=True, help="State folder of the node's region.")
+@json_option
+def read(path: Path, state: Path, as_json: bool) -> None:
+    """Check a node's report from a stick against the key that it joined with, and show it."""
+    import time
+
+    from skerry.region.settings import RegionFolder
+    from skerry.trust.registry import SqliteRegistry
+    from skerry.trust.stick_report import read_report
+
+    enrolment = RegionFolder(state).enrolment
+    if not enrolment.exists():
+        raise UsageError(f"{state} is no state folder of a region", "name the node's own region's")
+    registry = SqliteRegistry(enrolment)
+    try:
+        said = read_report(path.read_bytes(), registry)
+    finally:
+        registry.close()
+    if as_json:
+        print_json("bundle-read", said)
+        return
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(said.at_unix_s))
+    trial = ", on trial" if said.on_trial else ""
+    models = ", ".join(f"{name} v{version}" for name, version in said.models.items())
+    say(f"{said.spiffe_id}  {when}")
+    say(f"  generation {said.generation}{trial}: {models or 'no model'}")
+    if said.gave_up:
+        say(f"  took back generation {said.gave_up}: {said.gave_up_reason}")
+
+
 def _tell(path: Path, index: "BundleIndex", sites: tuple[str, ...], as_json: bool) -> None:
     import time
 

@@ -10,14 +10,22 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from skerry.base.clock import Clock
+from skerry.fleet.actions import OnDisk
 from skerry.node.folder import NodeFolder
 from skerry.node.identity import IdentityFiles
 from skerry.node.settings import read_settings
+from skerry.schema.stick_report import StickReport
 from skerry.spine.blobs import BlobStore
+from skerry.trust.acceptance import AcceptedDesired
 from skerry.trust.bundle import Bundle
 from skerry.trust.bundle_check import Verified, good_until_unix_s, kept_by
 from skerry.trust.bundle_import import take
+from skerry.trust.enrol import load_or_create_enrolment_key
+from skerry.trust.spiffe import node_id
+from skerry.trust.stick_report import sign_report
 
 
 class Stick:
@@ -82,3 +90,27 @@ def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
     for sha256 in set(stick.names()) - set(found.blobs()):
         stick.remove(sha256)
     return found
+
+
+def report(state: Path, clock: Clock) -> bytes:
+    """Return what is true of a node, signed by it, for the stick's way back."""
+    folder = NodeFolder(state)
+    settings = read_settings(folder.settings)
+    try:
+        disk = msgspec.json.decode(folder.memory.read_bytes(), type=OnDisk)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        disk = OnDisk()
+    current = AcceptedDesired.load(folder.current)
+    models = current.desired.models if current else ()
+    name = node_id(settings.domain, settings.region, settings.site, settings.number)
+    said = StickReport(
+        spiffe_id=str(name),
+        at_unix_s=clock.unix_s(),
+        generation=disk.trial or disk.generation,
+        on_trial=disk.trial != 0,
+        models={model.name: model.version for model in models},
+        gave_up=disk.gave_up,
+        gave_up_reason=disk.gave_up_reason,
+    )
+    key = load_or_create_enrolment_key(IdentityFiles(folder.identity).enrolment_key)
+    return sign_report(said, key)
