@@ -38,7 +38,7 @@ from skerry.testing.signed_fleet import (
     manifest_of,
     statement,
 )
-from skerry.trust import acceptance, floor
+from skerry.trust import acceptance, floor, update_client
 from skerry.trust.acceptance import AcceptedDesired, accept_desired
 from skerry.trust.errors import (
     BundleMismatch,
@@ -62,11 +62,13 @@ from skerry.trust.update_client import FILE_S_MAX, UpdateClient
 DAY_S = 86_400
 TIMESTAMP = "metadata/timestamp.json"
 TRUSTED = "tuf.ngclient._internal.trusted_metadata_set.TrustedMetadataSet"
+CHECK_VERSIONS = "skerry.trust.update_client.check_versions"
 _update_timestamp, _update_snapshot = (
     TrustedMetadataSet.update_timestamp,
     TrustedMetadataSet.update_snapshot,
 )
 _check_versions, _fetch_named = floor.check_versions, acceptance.fetch_named
+_check_bytes = update_client.check_bytes
 
 
 def forgetting(*names: str) -> dict[str, object]:
@@ -102,7 +104,7 @@ def forgetting(*names: str) -> dict[str, object]:
     return {
         f"{TRUSTED}.update_timestamp": forgetful(_update_timestamp),
         f"{TRUSTED}.update_snapshot": forgetful(_update_snapshot),
-        "skerry.trust.update_client.check_versions": check_versions,
+        CHECK_VERSIONS: check_versions,
     }
 
 
@@ -230,7 +232,7 @@ def test_u04_the_floor_in_the_tpm_outlives_a_disk_that_was_put_back(fleet: Signe
     row="U05",
     title="local metadata is wiped, then an old repository served",
     refused="UPDATE_ROLLBACK",
-    off={"skerry.trust.update_client.check_versions": lambda *_: None},
+    off={CHECK_VERSIONS: forgetting("timestamp", "snapshot", "desired")[CHECK_VERSIONS]},
 )
 def test_u05_an_old_repository_is_refused_after_a_wipe(fleet: SignedFleet) -> None:
     fleet.copy("old")
@@ -391,7 +393,11 @@ def test_u10_members_of_two_releases_do_not_mix(fleet: SignedFleet) -> None:
     row="U12",
     title="a file of the signed length has other bytes",
     refused="TARGET_FORGED",
-    off={"skerry.trust.update_client.check_bytes": lambda *_: None},
+    off={
+        "skerry.trust.update_client.check_bytes": lambda target, data: (
+            None if target.path == MODEL else _check_bytes(target, data)
+        )
+    },
 )
 def test_u12_other_bytes_of_the_same_length_are_not_kept(fleet: SignedFleet) -> None:
     client = fleet.client()

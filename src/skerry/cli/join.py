@@ -33,8 +33,15 @@ from skerry.cli.output import json_option, print_json, say, say_next
     default="",
     help="This machine's TPM 2.0, for example device:/dev/tpmrm0; it then shows what it booted.",
 )
+@click.option(
+    "--hardware",
+    default="",
+    help="The kind of this machine, a machine type of the fleet file; some models want one.",
+)
 @json_option
-def command(ticket_path: Path, state: Path, host: str, tpm: str, as_json: bool) -> None:
+def command(
+    ticket_path: Path, state: Path, host: str, tpm: str, hardware: str, as_json: bool
+) -> None:
     """Enrol this machine as a node.
 
     The enrolment key that is made here lasts: with it the node comes back from any
@@ -71,6 +78,7 @@ def command(ticket_path: Path, state: Path, host: str, tpm: str, as_json: bool) 
             region_url=ticket.region_url,
             region_host=ticket.region_host,
             host=host,
+            hardware=hardware,
             tpm=tpm,
         )
     )
