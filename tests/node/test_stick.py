@@ -1,7 +1,6 @@
 """What a bundle brought to a node: read where no region answers, moved without a second copy."""
 
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,18 +39,6 @@ def folder(tmp_path: Path, clock: ManualClock) -> NodeFolder:
     return folder
 
 
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No region answers."""
-
-    def fetch_file(*_: object, **__: object) -> Iterator[bytes]:
-        raise BlobFetchError("https://region", "connection refused")
-        yield b""
-
-    monkeypatch.setattr("skerry.node.upstream.fetch_file", fetch_file)
-    monkeypatch.setattr(IdentityFiles, "client_tls", lambda self: None)
-
-
 def mirror(folder: NodeFolder, clock: ManualClock) -> Mirror:
     settings = NodeSettings(
         fleet="clinic", domain="clinic.example", region="eu", site="oslo", number=1, tier="edge",
@@ -60,21 +47,19 @@ def mirror(folder: NodeFolder, clock: ManualClock) -> Mirror:
     return Mirror(settings, IdentityFiles(folder.identity), Stick(folder, clock))
 
 
-@pytest.mark.usefixtures("away")
-def test_where_no_region_answers_the_stick_does(folder: NodeFolder, clock: ManualClock) -> None:
-    node = mirror(folder, clock)
+def test_after_every_region_the_stick_is_asked(folder: NodeFolder, clock: ManualClock) -> None:
+    brought = mirror(folder, clock).fetches[-1]
     held = (folder.stick / "metadata" / "timestamp.json").read_bytes()
-    assert b"".join(node.fetch("metadata/timestamp.json", 10_000)) == held
-    assert len(b"".join(node.fetch("metadata/timestamp.json", 10))) == 11, "one too many is seen"
+    assert b"".join(brought("metadata/timestamp.json", 10_000)) == held
+    assert len(b"".join(brought("metadata/timestamp.json", 10))) == 11, "one too many is seen"
     with pytest.raises(FileNotFoundError):
-        list(node.fetch("metadata/2.root.json", 10))
+        list(brought("metadata/2.root.json", 10))
 
 
-@pytest.mark.usefixtures("away")
 def test_a_stick_past_its_end_is_not_looked_at(folder: NodeFolder, clock: ManualClock) -> None:
     clock.advance(3601)
     with pytest.raises(BlobFetchError):
-        list(mirror(folder, clock).fetch("metadata/timestamp.json", 10_000))
+        list(mirror(folder, clock).fetches[-1]("metadata/timestamp.json", 10_000))
 
 
 def test_a_model_file_moves_without_a_second_copy(folder: NodeFolder, clock: ManualClock) -> None:
