@@ -337,7 +337,8 @@ class Agent:
         def wanted() -> bool:
             accepted = self._reconciler.standing.accepted
             demanded = accepted is not None and bool(accepted.desired.custody.signers)
-            return demanded or bool(self._settings.sensors)
+            held = "custody" in read_quarantine(self._folder.quarantine).causes
+            return demanded or held or bool(self._settings.sensors)
 
         await follow_papers(
             self._files,
