@@ -16,7 +16,7 @@ from skerry.fleet.place import sites_of
 from skerry.schema.custody import CustodyPolicy
 from skerry.schema.fleet import Fleet, Model, Site, Tier
 from skerry.schema.tamper import TamperPolicy
-from skerry.schema.trust import Access, Attestation
+from skerry.schema.trust import Access, Attestation, Updates
 
 _UNITS = (
     ("_usd_per_kwh", "USD/kWh"),
@@ -151,6 +151,8 @@ def _objects(fleet: Fleet) -> dict[tuple[str, str], Any]:
         objects["tamper", fleet.name] = fleet.trust.tamper
     if fleet.trust.custody != CustodyPolicy():
         objects["custody", fleet.name] = fleet.trust.custody
+    if fleet.trust.updates != Updates():
+        objects["updates", fleet.name] = fleet.trust.updates
     if fleet.trust.attestation != Attestation():
         objects["attestation", fleet.name] = fleet.trust.attestation
     return objects
