@@ -21,6 +21,7 @@ PROJECT_OF = {
     "argon2": "argon2-cffi",
     "pkcs11": "python-pkcs11",
     "model_signing": "model-signing",
+    "OpenSSL": "pyopenssl",
     "tpm2_pytss": "tpm2-pytss",
 }
 
