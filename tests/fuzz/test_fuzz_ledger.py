@@ -52,7 +52,9 @@ def line(whole: Path) -> bytes:
     return made
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300
+)
 @given(at=st.integers(0, 10**6), data=st.binary(min_size=1, max_size=64))
 def test_a_damaged_database_is_judged_by_name(
     whole: Path, tmp_path: Path, at: int, data: bytes

@@ -65,7 +65,7 @@ class LedgerStore:
                 self._prepare(origin)
             self.origin = self._fact("origin")
             self.first_key = self._fact("key")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # a file or a text in it is damaged
             raise LedgerError(str(self.path), str(error)) from error
         self.edge = Frontier()
         self.last = chain_start(self.origin)
@@ -146,7 +146,7 @@ class LedgerStore:
         try:
             with self._turn:
                 return self._base.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError, OverflowError) as error:
             raise LedgerError(str(self.path), str(error)) from error
 
     def _fact(self, name: str) -> str:

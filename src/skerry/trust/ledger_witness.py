@@ -224,7 +224,7 @@ def seen_notes(path: Path) -> list[SignedNote]:
             return [read_note(text) for (text,) in base.execute("SELECT note FROM seen")]
         finally:
             base.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise LedgerError(str(path), f"no witness remembers anything there: {error}") from error
 
 
