@@ -130,10 +130,10 @@ def test_a_damaged_line_is_judged_by_name(line: bytes, at: int, cut: int, data: 
     ],
 )
 def test_a_hostile_line_is_refused_soon(data: bytes) -> None:
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     with pytest.raises(TrustError):
         read_line(data)
-    assert time.perf_counter() - began_s < SECONDS_MAX
+    assert time.thread_time() - began_s < SECONDS_MAX
 
 
 @given(st.text(max_size=200), st.text(max_size=200), st.lists(st.binary(max_size=33), max_size=5))

@@ -103,7 +103,17 @@ def sample(*, broken: bool = False, fleet: str = "clinic") -> StoryRecord:
     kinds = list(
         zip(
             DrillKind,
-            ("oslo", "hamburg", "oslo/2", "region-eu", "cloud", "oslo", "bergen", "bergen"),
+            (
+                "oslo",
+                "hamburg",
+                "oslo/2",
+                "region-eu",
+                "cloud",
+                "oslo",
+                "bergen",
+                "bergen",
+                "central",
+            ),
             strict=True,
         )
     )
@@ -276,7 +286,7 @@ def test_a_broken_promise_is_the_first_thing_said() -> None:
     assert "A promise was broken." in words
     assert "Every promise held." not in words
     assert "drill node-kill lost 2 records" in words
-    assert "7 / 8" in words
+    assert "8 / 9" in words
 
 
 def test_words_from_outside_cannot_become_markup() -> None:

@@ -391,14 +391,14 @@ def test_damaged_metadata_is_refused_by_name_and_at_once(whole: bytes, data: st.
     offered = {"root": texts[0], "targets": texts[1], "models": texts[2], "canary": texts[3]}
     file = SigningFile(fleet="clinic", why="", published=Published(), offered=offered)
     fake = Published(roots=(texts[0],), roles={r: b for r, b in offered.items() if r != "root"})
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     with pytest.raises(SigningFileError):  # nobody has signed it
         ceremony.check_published(fake)
     with contextlib.suppress(SkerryError):
         ceremony.check_offered(file, ManualClock().unix_s())
         changes(file)
         ceremony.wanted(file)
-    assert time.perf_counter() - began_s < 0.5  # 100 ms and a busy machine
+    assert time.thread_time() - began_s < 0.5  # 100 ms and a busy machine
 
 
 def _damage(document: Any, data: st.DataObject) -> None:

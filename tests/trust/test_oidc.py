@@ -235,18 +235,18 @@ header = st.dictionaries(
 @given(st.text(max_size=200) | st.builds("{}.{}.{}".format, header | part, part, part))
 @settings(max_examples=300)
 def test_whatever_comes_as_a_token_is_refused_at_once(text: str) -> None:
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     with pytest.raises(OidcError):
         OFFLINE.person(text, "n", NOW)
-    assert time.perf_counter() - began_s < 0.1
+    assert time.thread_time() - began_s < 0.1
 
 
 @pytest.mark.parametrize("text", ["a" * 100_000, "[" * 30_000, "." * 30_000, "\ud800.a.b"])
 def test_large_and_broken_tokens_are_refused_at_once(text: str) -> None:
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     with pytest.raises(OidcError):
         OFFLINE.person(text, "n", NOW)
-    assert time.perf_counter() - began_s < 0.1
+    assert time.thread_time() - began_s < 0.1
 
 
 def browser(url: str, change: Callable[[str], str] = lambda where: where) -> None:

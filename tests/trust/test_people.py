@@ -177,11 +177,11 @@ def test_tokens_of_one_person_are_bounded_in_number_time_and_scope(store: Access
 @example("skerry_" + "a" * 100_000)
 @example("skerry_aaaaaaaaaa_" + "é" * 43)
 def test_any_text_is_a_token_or_refused_at_once(text: str) -> None:
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     try:
         token_id, secret = parse_token(text)
     except TokenRefusedError:
         pass
     else:
         assert text == f"skerry_{token_id}_{secret}"
-    assert time.perf_counter() - began_s < 0.1
+    assert time.thread_time() - began_s < 0.1

@@ -56,7 +56,7 @@ def adopt(folder: NodeFolder) -> None:
     """
     with (folder.root / ".adopt.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        if folder.active.is_symlink():
+        if os.path.lexists(folder.active):
             return
         before = folder.root / "current.json"
         activate(folder, AcceptedDesired.load(before))
