@@ -80,6 +80,8 @@ def drill(kind: DrillKind, target: str, **more: object) -> DrillRecord:
         "changed": 0,
         "first_answer_s": 1.31,
         "others_alive": 0,
+        "followed": 6,
+        "nodes": 6,
         "timeline": (
             "0.0 s  fault on",
             "0.4 s  first answer under the fault, by the site itself",
