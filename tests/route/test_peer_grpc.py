@@ -137,7 +137,7 @@ async def test_facts_headers_and_deadline_travel_as_metadata(scripted: Callable[
     await end.infer(request(data_class="health"), 2.0)
     await end.aclose()
     assert (seen["authorization"], seen["skerry-data-class"]) == ("Bearer x", "health")
-    assert 0 < seen["left_s"] <= 2.0
+    assert 0 < seen["left_s"] <= 2.1  # the library rounds a timeout up
     assert 0 < float(seen["skerry-deadline-ms"]) <= 2000
 
 
