@@ -32,6 +32,7 @@ from skerry.testing.signed_fleet import (
     MODEL_2,
     POLICY_PATH,
     SITE,
+    Counter,
     Mirror,
     SignedFleet,
     content_of,
@@ -199,20 +200,6 @@ def test_u04_a_release_below_the_floor_is_refused(fleet: SignedFleet) -> None:
         accept(fleet)
     fleet.release_bundle(4, {}, generation=4)
     assert accept(fleet).desired.release == 4
-
-
-class Counter:
-    """A TPM's counter, which outlives the disk."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def read(self) -> int:
-        return self.count
-
-    def raise_to(self, count: int) -> int:
-        self.count = max(self.count, count)
-        return self.count
 
 
 @pytest.mark.attack(**U04)

@@ -11,6 +11,7 @@ from skerry.schema.desired import DesiredModel
 from skerry.schema.model import Manifest, Member, manifest_target
 from skerry.schema.policy import policy_target
 from skerry.schema.release import Facts, Release, Statement, release_target
+from skerry.testing.signed_fleet import Counter
 from skerry.trust.acceptance import AcceptedDesired, accept_desired
 from skerry.trust.errors import (
     BundleMismatch,
@@ -235,20 +236,6 @@ def test_a_release_that_forbids_itself_is_refused_and_locks_nobody_out(repo: Any
         accept(repo)
     repo.release_bundle(1, {}, generation=2)
     assert accept(repo).desired.generation == 2
-
-
-class Counter:
-    """A TPM's counter, which outlives the disk."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def read(self) -> int:
-        return self.count
-
-    def raise_to(self, count: int) -> int:
-        self.count = max(self.count, count)
-        return self.count
 
 
 def test_the_counter_in_the_tpm_outlives_the_disk(repo: Any) -> None:

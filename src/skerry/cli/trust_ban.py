@@ -18,10 +18,7 @@ _reason = click.option("--reason", required=True, help="Why; it is kept, and oth
 @json_option
 def ban(node: str, reason: str, folder: Path, as_json: bool) -> None:
     """Cut a node off: its live connections at once, and no certificate any more."""
-    region = _region_of(folder, node)
-    found = reach(folder).region(region).ban(node, banned=True, reason=reason)
-    if as_json:
-        print_json("trust-ban", {"node": node, "banned": found.banned, "reason": reason})
+    _decide(folder, node, banned=True, reason=reason, as_json=as_json)
     say(f"{node} is banned: {reason}")
     say_next(f"skerry trust lift {node} --reason WHY   (to take it back)")
 
@@ -33,10 +30,7 @@ def ban(node: str, reason: str, folder: Path, as_json: bool) -> None:
 @json_option
 def lift(node: str, reason: str, folder: Path, as_json: bool) -> None:
     """Take a banned node back: its enrolment key is good again."""
-    region = _region_of(folder, node)
-    found = reach(folder).region(region).ban(node, banned=False, reason=reason)
-    if as_json:
-        print_json("trust-ban", {"node": node, "banned": found.banned, "reason": reason})
+    _decide(folder, node, banned=False, reason=reason, as_json=as_json)
     say(f"{node} is not banned any more; it comes back by itself")
 
 
@@ -74,8 +68,12 @@ def remove(what: str, reason: str, folder: Path, as_json: bool) -> None:
     say_next("skerry leave --state FOLDER   (on each of its machines)")
 
 
-def _region_of(folder: Path, node: str) -> str:
-    for one in reach(folder).central.status().nodes:
-        if one.node == node:
-            return one.region
-    raise UsageError(f"no node {node!r} is registered", "skerry status lists the nodes")
+def _decide(folder: Path, node: str, *, banned: bool, reason: str, as_json: bool) -> None:
+    """Have the node's own region ban it, or lift its ban."""
+    fleet_reach = reach(folder)
+    region = next((n.region for n in fleet_reach.central.status().nodes if n.node == node), None)
+    if region is None:
+        raise UsageError(f"no node {node!r} is registered", "skerry status lists the nodes")
+    found = fleet_reach.region(region).ban(node, banned=banned, reason=reason)
+    if as_json:
+        print_json("trust-ban", {"node": node, "banned": found.banned, "reason": reason})

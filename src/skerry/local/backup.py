@@ -170,11 +170,10 @@ def _kind_of(state: Path) -> BackupOf:
 
 def _fleet_of(state: Path, of: BackupOf) -> str:
     """Return the fleet's name as the folder's settings have it; keys have none."""
-    for mark, kind in _MARKS.items():
-        if kind is of and of is not BackupOf.KEYS:
-            settings = msgspec.json.decode((state / mark).read_bytes(), type=dict[str, object])
-            return str(settings.get("fleet", ""))
-    return ""
+    if of is BackupOf.KEYS:
+        return ""
+    settings = msgspec.json.decode((state / f"{of}.json").read_bytes(), type=dict[str, object])
+    return str(settings.get("fleet", ""))
 
 
 def _held(stack: ExitStack, state: Path) -> bool:

@@ -20,24 +20,11 @@ from skerry.schema.backup import BackupManifest, BackupOf
 from skerry.schema.desired import Desired, desired_target
 from skerry.trust.ledger import begin_again
 from skerry.trust.publisher import Publisher
-from skerry.trust.roles import OnlineKeys
+from skerry.trust.roles import OnlineKeys, read_metadata
 
 AHEAD = 100_000
 """How many numbers a restored central leaves out: more than it can have used since the backup."""
 _OFFLINE = ("targets", "models", "canary")
-
-
-class _Listed(msgspec.Struct):
-    hashes: dict[str, str]
-
-
-class _Signed(msgspec.Struct):
-    version: int
-    targets: dict[str, _Listed] = {}
-
-
-class _Metadata(msgspec.Struct):
-    signed: _Signed
 
 
 def restore(
@@ -93,7 +80,7 @@ def _offline_roles(mirror: Path) -> dict[str, tuple[bytes, dict[str, bytes]]]:
             continue
         data = versions[max(versions)].read_bytes()
         files: dict[str, bytes] = {}
-        for path, target in msgspec.json.decode(data, type=_Metadata).signed.targets.items():
+        for path, target in read_metadata(role, data).signed.targets.items():
             folder, _, name = path.rpartition("/")
             place = mirror / "targets" / folder / f"{target.hashes.get('sha256', '')}.{name}"
             if place.is_file():

@@ -93,6 +93,22 @@ class Mirror:
         self.lies[path] = cut
 
 
+class Counter:
+    """A TPM's counter, which outlives the disk."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def read(self) -> int:
+        """Return the count."""
+        return self.count
+
+    def raise_to(self, count: int) -> int:
+        """Raise the count, never lower it; return it."""
+        self.count = max(self.count, count)
+        return self.count
+
+
 @dataclass
 class SignedFleet:
     """Keys, a publisher, a mirror, and clients of it."""
