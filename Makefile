@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup setup-tpm demo test test-fast fuzz check bench lock clean
+.PHONY: help setup setup-sweeps setup-tpm demo test test-fast fuzz check bench lock clean
 
 help:
 	@echo "make demo    set up, then run the whole story on this machine"
@@ -35,6 +35,10 @@ demo: setup
 # The node's half of attestation: built from source, so it needs gcc, pkg-config and libtss2-dev.
 setup-tpm: setup
 	@$(PY) -m pip install -qq --require-hashes --no-deps -r requirements-tpm.lock
+
+# Sweeps over many machines: Ray, which is larger than all of skerry's other parts together.
+setup-sweeps: setup
+	@$(PY) -m pip install -qq --require-hashes --no-deps -r requirements-sweeps.lock
 
 # Whole fleets run one at a time, after everything else: they want the machine for themselves.
 test: setup

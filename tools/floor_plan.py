@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FREE = {"skerry", "numpy", "msgspec", "anyio"}
 DOORS: dict[str, set[str]] = {
     "base": {"httptools", "zstandard"},
-    "schema": {"yaml", "jsonschema_rs", "google"},
+    "schema": {"yaml", "ruamel", "jsonschema_rs", "google"},
     "trust": {
         *("cryptography", "tuf", "securesystemslib", "cedarpy", "tpm2_pytss", "pkcs11"),
         *("argon2", "joserfc", "model_signing"),
@@ -36,6 +36,8 @@ DOORS: dict[str, set[str]] = {
     "route": {"grpc"},
     "pipeline": {"PIL"},
     "learn": {"onnx", "onnxruntime", "sklearn", "skl2onnx", "joblib", "torch", "magika"},
+    "plan": {"highspy", "numba", "polars", "ray"},
+    "energy": {"pandas", "pvlib"},
     "proof": {"jinja2", "markupsafe", "scipy"},
     "region": {"aiohttp"},
     "central": {"aiohttp"},

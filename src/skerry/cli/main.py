@@ -4,17 +4,16 @@
 so it answers in under 100 ms; a test holds the import list.
 """
 
-import difflib
 import sys
-from importlib import import_module
 
 import click
 
 from skerry import __version__
 from skerry.base.errors import Exit, SkerryError, UsageError
+from skerry.cli.lazy import LazyGroup, Verbs
 from skerry.cli.output import print_error
 
-VERBS: dict[str, tuple[str, str]] = {
+VERBS: Verbs = {
     "init": ("skerry.cli.init", "start a fleet folder from a template"),
     "check": ("skerry.cli.check", "validate and lint the fleet file"),
     "plan": ("skerry.cli.plan", "predict every goal before anything is bought or changed"),
@@ -40,41 +39,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("skerry.cli.demo", "run the whole story, unattended, on this machine"),
     "help": ("skerry.cli.explain", "explain an error code"),
 }
-"""Verb to the module that holds its command (named `command`), and its sentence."""
 
 
-class LazyGroup(click.Group):
-    """A click group that knows its verbs by name and loads one when it is needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order people meet them."""
-        return list(VERBS)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; raises a usage error that names the nearest one."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], VERBS, n=1)
-            advice = f"did you mean: skerry {near[0]}" if near else "see: skerry --help"
-            raise UsageError(f"there is no command {args[0]!r}", advice)
-        return super().resolve_command(ctx, args)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a verb's module and return its command."""
-        if cmd_name not in VERBS:
-            return None
-        command = import_module(VERBS[cmd_name][0]).command
-        assert isinstance(command, click.Command)  # noqa: S101 - a slip in the table above
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the verbs from the table, importing none of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, sentence) in VERBS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="skerry %(version)s")
 def cli() -> None:
     """Plan, run and prove fleets of small AI data centers.

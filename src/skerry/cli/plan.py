@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skerry.cli.lazy import LazyGroup, Verbs
 from skerry.cli.output import json_option, print_json, print_table, say, say_next
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from skerry.schema.goal import Figure, GoalRecord
 
 
-@click.command("plan")
+VERBS: Verbs = {}
+
+
+@click.group("plan", cls=LazyGroup, verbs=VERBS, invoke_without_command=True)
 @click.option(
     "-f",
     "--file",
@@ -52,7 +56,9 @@ if TYPE_CHECKING:
     help="Measured figures (JSON): service times replace the tables, errors are printed.",
 )
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
     fleet_path: Path,
     trace_path: Path | None,
     requests: int,
@@ -61,7 +67,12 @@ def command(
     run_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Predict every goal: replay a day of requests through the production decisions."""
+    """Predict every goal: replay a day of requests through the production decisions.
+
+    A verb answers one question instead, each with options of its own.
+    """
+    if context.invoked_subcommand is not None:
+        return
     from skerry.cli.words import name_text
     from skerry.fleet.load import load_fleet
     from skerry.plan.from_run import read_run

@@ -1,5 +1,8 @@
 """What can be wrong with a plan's input."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from skerry.base.errors import Exit, SkerryError
 
 
@@ -71,3 +74,51 @@ class NothingToPlanError(PlanError):
     def hint(self) -> str:
         """Say what a fleet needs."""
         return "a plan needs an edge or onprem site with a node, and a model that runs somewhere"
+
+
+class ColumnError(PlanError):
+    """A file of input with something in it that a plan cannot use.
+
+    Rows are counted as an editor counts lines: in CSV the header is row 1. Nothing is
+    guessed: give the column that the text names the unit, order and values it asks for.
+    """
+
+    code = "E0904"
+    exit_code = Exit.FILE_INVALID
+
+    def __init__(self, path: str, row: int, column: str, found: str, wanted: str) -> None:
+        super().__init__(path, row, column, found, wanted)
+        self.path, self.row, self.column = path, row, column
+        self.found, self.wanted = found, wanted
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.row}" if self.row else self.path
+        column = f" column {self.column}:" if self.column else ""
+        return f"{place}:{column} {self.found}, wanted {self.wanted}"
+
+    @property
+    def hint(self) -> str:
+        """Say where the columns are documented."""
+        return "docs/reference/plan-files.md lists every file's columns and units"
+
+
+class AssumptionError(PlanError):
+    """An assumption that no table has, or that cannot have the value it was given."""
+
+    code = "E0905"
+    exit_code = Exit.WRONG_USE
+
+    def __init__(self, where: str, name: str, why: str, known: Iterable[str]) -> None:
+        super().__init__(where, name, why, tuple(known))
+        self.where, self.name, self.why, self.known = where, name, why, tuple(known)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.name} {self.why}" if self.name else f"{self.where} {self.why}"
+
+    @property
+    def hint(self) -> str:
+        """Name the nearest input, or say where they are listed."""
+        near = get_close_matches(self.name, self.known, n=1)
+        if near:
+            return f"did you mean: {near[0]}"
+        return "a report lists every input by name, with its value, range and source"

@@ -1,0 +1,140 @@
+"""How every `skerry plan` verb shows its report: on the terminal, as JSON, as a page.
+
+A verb's module makes a `PlanReport` and hands it to `show`; the options that all verbs
+share (`--json`, `--report`, `--set`, `--assume`) are added by `plan_options`.
+"""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from skerry import __version__
+from skerry.cli.output import json_option, print_json, print_table, say
+from skerry.schema.plan_report import Answer, Bars, Cell, Lines, PlanReport, Stack, Table, Tornado
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+ROWS_SHOWN_MAX = 40
+
+
+def plan_options(command: Command) -> Command:
+    """Add `--report PAGE` (`page_path`) and `--json` (`as_json`)."""
+    page = click.option(
+        "--report",
+        "page_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write the whole report to this HTML page.",
+    )
+    return page(json_option(command))
+
+
+def assumption_options(command: Command) -> Command:
+    """Add `--set NAME=VALUE` (`settings`) and `--assume FILE` (`assume_path`)."""
+    one = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Put your own value (or LOW..VALUE..HIGH) in place of an assumption.",
+    )
+    many = click.option(
+        "--assume",
+        "assume_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A CSV of assumptions that replace the shipped ones.",
+    )
+    return one(many(command))
+
+
+def show(report: PlanReport, *, as_json: bool, page_path: Path | None) -> None:
+    """Print a report, and write its page where one is wanted."""
+    report = msgspec.structs.replace(
+        report,
+        command=report.command or _command_line(),
+        at_unix_s=report.at_unix_s or time.time(),
+        version=__version__,
+    )
+    if page_path is not None:
+        from skerry.base.files import write_atomic
+        from skerry.proof.plan_page import plan_html
+
+        write_atomic(page_path, plan_html(report).encode())
+    if as_json:
+        print_json(f"plan.{report.verb}", {**report.figures, **_beside(report)})
+        return
+    _print(report)
+    if page_path is not None:
+        say(f"the page: {page_path}")
+
+
+def _beside(report: PlanReport) -> dict[str, object]:
+    """Return what stands beside the figures in JSON; empty parts are left out."""
+    parts: dict[str, object] = {
+        "answer": report.answer.value,
+        "lead": report.lead,
+        "advice": report.advice,
+        "goals": report.goals,
+        "prediction_error_ratio": report.prediction_error_ratio,
+        "assumptions": report.assumptions,
+        "notes": report.notes,
+        "command": report.command,
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def _print(report: PlanReport) -> None:
+    word = "" if report.answer is Answer.NONE else f"{report.answer.value}: "
+    click.echo(f"{word}{report.lead}")
+    for one in report.advice:
+        say(f"choose {one.choice}: {one.reason}")
+        if one.runner_up:
+            say(f"  next best: {one.runner_up}" + (f"; it wins if {one.flip}" if one.flip else ""))
+        if one.regret is not None:
+            say(
+                f"  regret on {one.regret.unseen}: {one.regret.ratio:.1%}"
+                f" (best there: {one.regret.best})"
+            )
+        elif one.no_regret:
+            say(f"  no regret figure: {one.no_regret}")
+    for section in report.sections:
+        tables = [block for block in section.blocks if isinstance(block, Table)]
+        for table in tables:
+            click.echo()
+            click.echo(table.title)
+            shown = table.rows[:ROWS_SHOWN_MAX]
+            print_table(table.heads, [[_cell(cell) for cell in row] for row in shown])
+            if len(table.rows) > len(shown):
+                say(f"... {len(table.rows) - len(shown)} more rows in --json and --report")
+            if table.note:
+                say(table.note)
+        for block in section.blocks:
+            if isinstance(block, Tornado) and not tables:
+                click.echo()
+                click.echo(f"{block.title} ({block.unit})")
+                heads = ("input", "at its low end", "at its high end")
+                rows = [[name, _cell(low), _cell(high)] for name, low, high in block.rows]
+                print_table(heads, rows)
+            elif isinstance(block, Bars | Stack | Lines):
+                continue  # a picture; the page draws it, and a table has its figures
+    for goal, error in report.prediction_error_ratio.items():
+        say(f"predicted against measured: {goal} {error:+.1%}")
+    for note in report.notes:
+        say(f"note: {note}")
+
+
+def _cell(cell: Cell) -> str:
+    """Write a cell: numbers to four digits that matter, None as a dash."""
+    if cell is None:
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 10_000 else f"{cell:.4g}"
+    return str(cell)
+
+
+def _command_line() -> str:
+    return shlex.join(["skerry", *sys.argv[1:]])
