@@ -42,7 +42,7 @@ DOORS: dict[str, set[str]] = {
     "region": {"aiohttp"},
     "central": {"aiohttp"},
     "local": {"tritonclient", "uvloop"},
-    "node": {"uvloop"},
+    "node": {"aiomqtt", "uvloop"},
     "testing": {"cryptography"},
     "cli": {"click", "uvloop"},
 }

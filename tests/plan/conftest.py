@@ -1,6 +1,9 @@
 """The clinic's shape as a resolved fleet: two sites, a region, a cloud, one model and its
 stand-in, and one class that never leaves its site."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from skerry.schema.desired import Gate
@@ -116,3 +119,12 @@ def fleet() -> Fleet:
         ),
         links=links,
     )
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real input that no clone carries: folders of data beside the checkout."""
+    folder = Path(os.environ.get("SKERRY_SHARED", "../shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("needs shared data")
+    return folder

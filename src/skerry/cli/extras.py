@@ -21,6 +21,8 @@ EXTRA_OF = {
     "pandas": "plan",
     "ruamel": "plan",
     "ray": "sweeps",
+    "aiomqtt": "mqtt",
+    "paho": "mqtt",
     "jinja2": "web",
     "onnx": "learn",
     "sklearn": "learn",
