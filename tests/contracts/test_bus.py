@@ -50,20 +50,27 @@ async def buses(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
         url = request.getfixturevalue("server") if request.param == "nats" else ""
 
         async def one() -> Bus:
-            bus: Bus = hub.bus()
             if url:
-                bus = await NatsBus.connect(
-                    [url],
-                    name="contract",
-                    inbox_prefix="_INBOX.contract",
-                    tls=ssl.create_default_context,
-                    tls_hostname="unused",
-                    credentials=lambda: Credentials(jwt="", seed=""),
-                )
+                return await nats_bus(url, stack)
+            bus = hub.bus()
             stack.push_async_callback(bus.close)
             return bus
 
         yield one
+
+
+async def nats_bus(url: str, stack: AsyncExitStack) -> NatsBus:
+    """Connect to the bare server, until the stack unwinds."""
+    bus = await NatsBus.connect(
+        [url],
+        name="contract",
+        inbox_prefix="_INBOX.contract",
+        tls=ssl.create_default_context,
+        tls_hostname="unused",
+        credentials=lambda: Credentials(jwt="", seed=""),
+    )
+    stack.push_async_callback(bus.close)
+    return bus
 
 
 async def echo(message: Message) -> bytes:
@@ -121,6 +128,27 @@ async def test_a_request_gets_its_answer_or_says_why_not(buses: Any) -> None:
     await standing.cancel()
     with pytest.raises(NobodyListensError):
         await asker.request("ask.me", b"", timeout_s=2)
+
+
+async def test_the_server_is_asked_after_the_last_thing_said_to_it(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NATS alone: its client lets a question overtake what waits to be sent."""
+    async with AsyncExitStack() as stack:
+        bus = await nats_bus(server, stack)
+        standing = await bus.subscribe("ask.once", echo)
+        assert bus._link is not None
+        transport, said = bus._link.client._transport, b""
+        write, writelines = transport.write, transport.writelines
+
+        def saw(parts: list[bytes]) -> None:
+            nonlocal said
+            said += b"".join(parts)
+
+        monkeypatch.setattr(transport, "write", lambda one: (saw([one]), write(one))[1])
+        monkeypatch.setattr(transport, "writelines", lambda all_: (saw(all_), writelines(all_))[1])
+        await standing.cancel()
+        assert 0 <= said.find(b"UNSUB") < said.rfind(b"PING")
 
 
 async def test_a_kept_message_counts_once_and_comes_until_it_is_acknowledged(buses: Any) -> None:

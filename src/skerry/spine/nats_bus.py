@@ -246,7 +246,7 @@ class NatsBus:
             await link.open()
             for standing in self._standing:
                 await self._listen(link, standing)
-            await client.flush(timeout=max(1, int(self._timeout_s)))
+            await _settled(client, self._timeout_s)
         except (OSError, nats.errors.Error, TimeoutError, ValueError) as error:
             await _discard(client)
             self._raise_connect(error)
@@ -306,7 +306,7 @@ class NatsBus:
         if link is not None:
             if not link.lost.is_set():
                 try:
-                    await asyncio.wait_for(link.client.flush(timeout=2), 2)
+                    await asyncio.wait_for(_settled(link.client, 2), 2)
                 except (nats.errors.Error, OSError, TimeoutError):
                     pass  # leaving anyway; kept messages were acknowledged or will be repeated
             link.drop(self._where)
@@ -397,7 +397,7 @@ class NatsBus:
             if link is not None and not link.lost.is_set():
                 try:
                     await self._listen(link, standing)
-                    await link.client.flush(timeout=max(1, int(self._timeout_s)))
+                    await _settled(link.client, self._timeout_s)
                 except (nats.errors.Error, OSError, TimeoutError) as error:
                     self._say(f"subscribing to {subject}: {error}")  # the next life repeats it
         return standing
@@ -426,7 +426,7 @@ class NatsBus:
                 await _unsubscribe(standing.live)
                 # Until the server knows, it goes on sending to somebody who no longer listens.
                 with suppress(nats.errors.Error, OSError, TimeoutError):
-                    await link.client.flush(timeout=max(1, int(self._timeout_s)))
+                    await _settled(link.client, self._timeout_s)
 
     # -- kept messages ----------------------------------------------------------------------
 
@@ -553,7 +553,7 @@ class NatsBus:
         try:
             for message in messages:
                 await link.client.publish(message.reply, b"+ACK")
-            await link.client.flush(timeout=max(1, int(self._timeout_s)))
+            await _settled(link.client, self._timeout_s)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise BusUnreachableError("ack", self._where, str(error)) from error
 
@@ -587,6 +587,16 @@ def _kept(message: Msg) -> KeptMessage:
         tries=int(parts[at]),
         reply=message.reply,
     )
+
+
+async def _settled(client: Client, timeout_s: float) -> None:
+    """Return once the server has read everything that was handed over before this call.
+
+    nats-py writes its PING past what still waits in its own buffer: the first answer says
+    only that the buffer has gone out, the second that the server read what was in it.
+    """
+    for _ in range(2):
+        await client.flush(timeout=max(1, int(timeout_s)))
 
 
 async def _unsubscribe(subscription: NatsSubscription) -> None:
