@@ -1,13 +1,15 @@
 """How every `skerry plan` verb shows its report: on the terminal, as JSON, as a page.
 
-A verb's module makes a `PlanReport` and hands it to `show`; the options that all verbs
-share (`--json`, `--report`, `--set`, `--assume`) are added by `plan_options`.
+A verb's module makes a `PlanReport` and hands it to `show`. The options that verbs share
+are added by `plan_options` (`--json`, `--report`), `assumption_options` (`--set`,
+`--assume`) and `write_option` (`--file`, `--write`).
 """
 
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,8 +53,34 @@ def assumption_options(command: Command) -> Command:
     return one(many(command))
 
 
-def show(report: PlanReport, *, as_json: bool, page_path: Path | None) -> None:
-    """Print a report, and write its page where one is wanted."""
+def write_option(command: Command) -> Command:
+    """Add `-f FILE` (`fleet_path`) and `--write` (`write`): the advice goes into that file.
+
+    A verb names the values in `PlanReport.changes` and gives `show` the file as `write_path`.
+    """
+    file = click.option(
+        "-f",
+        "--file",
+        "fleet_path",
+        type=click.Path(path_type=Path),
+        default=Path("fleet.yaml"),
+        show_default=True,
+        help="The fleet file.",
+    )
+    flag = click.option(
+        "--write", is_flag=True, help="Put the advice into the fleet file, and show what changed."
+    )
+    return file(flag(command))
+
+
+def show(
+    report: PlanReport,
+    *,
+    as_json: bool,
+    page_path: Path | None,
+    write_path: Path | None = None,
+) -> None:
+    """Print a report; write its page and its changes to a fleet file where they are wanted."""
     report = msgspec.structs.replace(
         report,
         command=report.command or _command_line(),
@@ -64,10 +92,16 @@ def show(report: PlanReport, *, as_json: bool, page_path: Path | None) -> None:
         from skerry.proof.plan_page import plan_html
 
         write_atomic(page_path, plan_html(report).encode())
+    changed = _write(write_path, report.changes) if write_path is not None else None
     if as_json:
-        print_json(f"plan.{report.verb}", {**report.figures, **_beside(report)})
+        written = {} if write_path is None else {"written_lines": changed}
+        print_json(f"plan.{report.verb}", {**report.figures, **_beside(report), **written})
         return
     _print(report)
+    if changed is not None:
+        say(f"{write_path}: {'changed' if changed else 'has these values already'}")
+        for line in changed:
+            say(f"  {line}")
     if page_path is not None:
         say(f"the page: {page_path}")
 
@@ -78,6 +112,7 @@ def _beside(report: PlanReport) -> dict[str, object]:
         "answer": report.answer.value,
         "lead": report.lead,
         "advice": report.advice,
+        "changes": report.changes,
         "goals": report.goals,
         "prediction_error_ratio": report.prediction_error_ratio,
         "assumptions": report.assumptions,
@@ -85,6 +120,33 @@ def _beside(report: PlanReport) -> dict[str, object]:
         "command": report.command,
     }
     return {name: part for name, part in parts.items() if part}
+
+
+def _write(path: Path, changes: Mapping[str, str]) -> list[str]:
+    """Change a fleet file, whole or not at all; return the lines taken away and put in.
+
+    Raises `EditError` for a place it has not, `FleetFileError` where the result is no fleet.
+    """
+    from skerry.base.files import write_atomic
+    from skerry.fleet.load import load_fleet
+    from skerry.schema.fleet_edit import EditError, with_values
+
+    path = path / "fleet.yaml" if path.is_dir() else path
+    if not changes:
+        raise EditError(str(path), "this plan has no value for a fleet file")
+    load_fleet(path)  # says what is wrong with it in its own words
+    before = path.read_text("utf-8")
+    after = with_values(before, changes)
+    trial = path.with_name(f".{path.stem}.changed{path.suffix}")
+    try:
+        write_atomic(trial, after.encode())
+        load_fleet(trial)
+    finally:
+        trial.unlink(missing_ok=True)
+    if after != before:
+        write_atomic(path, after.encode())
+    lines = unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
 def _print(report: PlanReport) -> None:

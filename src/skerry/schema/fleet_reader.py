@@ -72,6 +72,23 @@ def read_fleet(path: Path) -> FleetSource:
         _read_csv(root, path if folder else path.parent, lines)
     except Problem as problem:
         raise FleetFileError(name, (problem,)) from problem
+    return _decoded(root, lines, name)
+
+
+def decode_text(text: str, name: str) -> None:
+    """Raise `FleetFileError` unless a text decodes as a fleet file; sites of a CSV are not read."""
+    lines = {name: text.splitlines()}
+    try:
+        root = read_yaml(text.encode(), name)
+    except Problem as problem:
+        raise FleetFileError(name, (problem,)) from problem
+    sites = (root.fields or {}).get("sites")
+    if root.fields is not None and sites is not None and sites.fields is not None:
+        root.fields["sites"] = read_yaml(b"- {name: a, tier: a, at: [0, 0]}", name)
+    _decoded(root, lines, name)
+
+
+def _decoded(root: Node, lines: dict[str, list[str]], name: str) -> FleetSource:
     head = _head_problems(root, lines)
     try:
         file = msgspec.convert(root.plain(), FleetFile)

@@ -144,6 +144,8 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer = Answer.NONE
     figures: dict[str, object] = {}
     advice: tuple[Advice, ...] = ()
+    changes: dict[str, str] = {}
+    """What the advice comes to in the fleet file, by dotted path: what `--write` puts there."""
     goals: tuple[GoalRecord, ...] = ()
     prediction_error_ratio: dict[str, float] = {}
     """Goal to predicted over measured, minus 1, where a run's measurements were given."""
