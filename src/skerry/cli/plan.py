@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from skerry.schema.goal import Figure, GoalRecord
 
 
-VERBS: Verbs = {}
+VERBS: Verbs = {
+    "shift": ("skerry.cli.plan_shift", "What a job saves that waits for cleaner hours."),
+}
 
 
 @click.group("plan", cls=LazyGroup, verbs=VERBS, invoke_without_command=True)
