@@ -54,28 +54,28 @@ def line_chart(
     for tick in ticks:
         _, y = place(0, tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_LINE_W - _RIGHT}" {_ys(y, y)}/>')
-        parts.append(_text(_LEFT - 8, y + 4, number(tick), "end"))
+        parts.append(mark_text(_LEFT - 8, y + 4, number(tick), "end"))
     for tick in nice_ticks(x_most):
         if tick <= x_most:
             x, _ = place(tick, 0)
-            parts.append(_text(x, _LINE_H - 24, number(tick), "middle"))
-    parts.append(_text(_LINE_W - _RIGHT, _LINE_H - 6, x_unit, "end", "unit"))
-    parts.append(_text(_LEFT - 8, 12, y_unit, "end", "unit"))
+            parts.append(mark_text(x, _LINE_H - 24, number(tick), "middle"))
+    parts.append(mark_text(_LINE_W - _RIGHT, _LINE_H - 6, x_unit, "end", "unit"))
+    parts.append(mark_text(_LEFT - 8, 12, y_unit, "end", "unit"))
     for index, (x_value, _) in enumerate(marks, start=1):
         x, _ = place(x_value, 0)
         parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" {_ys(_TOP, _TOP + height)}/>')
-        parts.append(_text(x, _TOP - 6, str(index), "middle", "markno"))
+        parts.append(mark_text(x, _TOP - 6, str(index), "middle", "markno"))
     if limit is not None:
         _, y = place(0, limit)
         parts.append(f'<line class="limit" x1="{_LEFT}" x2="{_LINE_W - _RIGHT}" {_ys(y, y)}/>')
         words = f"goal {number(limit)} {y_unit}"
-        parts.append(_text(_LINE_W - _RIGHT, y - 5, words, "end", "limitword"))
+        parts.append(mark_text(_LINE_W - _RIGHT, y - 5, words, "end", "limitword"))
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
     parts.append(f'<polyline class="series" points="{path}"/>')
     if len(points) == 1:
         x, y = place(*points[0])
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
-    return _svg(_LINE_W, _LINE_H, title, parts)
+    return mark_svg(_LINE_W, _LINE_H, title, parts)
 
 
 def bar_chart(
@@ -95,9 +95,9 @@ def bar_chart(
     parts = []
     for index, (name, value) in enumerate(rows):
         y = index * _BAR_ROW_H + 8
-        parts.append(_text(_BAR_LEFT - 12, y + 16, name, "end", "name"))
+        parts.append(mark_text(_BAR_LEFT - 12, y + 16, name, "end", "name"))
         if value is None:
-            parts.append(_text(_BAR_LEFT + 6, y + 16, "–", "start", "value"))
+            parts.append(mark_text(_BAR_LEFT + 6, y + 16, "–", "start", "value"))
             continue
         long = width * value / most
         parts.append(
@@ -105,13 +105,13 @@ def bar_chart(
             ' rx="2"/>'
         )
         words = f"{number(value)} {unit}"
-        parts.append(_text(_BAR_LEFT + long + 8, y + 16, words, "start", "value"))
+        parts.append(mark_text(_BAR_LEFT + long + 8, y + 16, words, "start", "value"))
     if limit is not None:
         x = _BAR_LEFT + width * limit / most
         parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" {_ys(2, height - 20)}/>')
         words = f"goal {number(limit)} {unit}"
-        parts.append(_text(x, height - 6, words, "middle", "limitword"))
-    return _svg(_BAR_W, height, title, parts)
+        parts.append(mark_text(x, height - 6, words, "middle", "limitword"))
+    return mark_svg(_BAR_W, height, title, parts)
 
 
 def dot_strip(dots: Sequence[Dot], *, title: str, goal: float | None, at_least: bool) -> str:
@@ -144,7 +144,7 @@ def dot_strip(dots: Sequence[Dot], *, title: str, goal: float | None, at_least: 
                 f" {_ys(middle, middle)}/>"
             )
         parts.append(_shape(dot.shape, x, middle, dot.name))
-    return _svg(_STRIP_W, _STRIP_H, title, parts)
+    return mark_svg(_STRIP_W, _STRIP_H, title, parts)
 
 
 def nice_ticks(most: float, wanted: int = 5) -> list[float]:
@@ -185,12 +185,14 @@ def _ys(one: float, other: float) -> str:
     return f'y1="{one:.1f}" y2="{other:.1f}"'
 
 
-def _text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+def mark_text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+    """Return words at a point; `anchor` is start, middle or end, `kind` a class."""
     name = f' class="{kind}"' if kind else ""
     return f'<text{name} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+def mark_svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    """Return a whole picture with its title, which is read out where it is not seen."""
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"

@@ -9,7 +9,6 @@ Errors:  ReportInputError, for a file that is no story record.
 
 import html
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,28 +21,20 @@ from skerry.base.units import BYTES_PER_MIB
 from skerry.proof import charts
 from skerry.proof.charts import number
 from skerry.proof.errors import ReportInputError
+from skerry.proof.pages import (
+    embedded,
+    environment,
+    goal_row,
+    is_stated,
+    number_text,
+    share_text,
+    tone,
+)
 from skerry.schema.drill import Promise
-from skerry.schema.goal import AT_LEAST, Figure, GoalName, GoalRecord, Level, Verdict
+from skerry.schema.goal import GoalName, GoalRecord, Level, Verdict
 from skerry.schema.story import STORY_SCHEMA, StoryRecord
 
-_BYTES_PER_KB = 1000
 RECORD_BYTES_MAX = 64 * BYTES_PER_MIB
-GOAL_WORDS: dict[GoalName, tuple[str, str]] = {
-    GoalName.LATENCY_MS_P95: ("Latency p95", "ms"),
-    GoalName.LOCAL_RATIO: ("Local answers", "%"),
-    GoalName.COST_USD_PER_1K: ("Cost", "USD per 1,000"),
-    GoalName.ENERGY_WH_PER_1K: ("Energy", "Wh per 1,000"),
-    GoalName.CARBON_G_PER_1K: ("Carbon", "g CO₂e per 1,000"),
-    GoalName.AVAILABILITY_RATIO: ("Availability", "%"),
-    GoalName.UPSTREAM_BYTES_PER_1K: ("Upstream", "kB per 1,000"),
-}
-_MARKS: dict[Verdict, str] = {
-    Verdict.MET: "●",
-    Verdict.MET_EMULATED: "◐",
-    Verdict.MISSED: "▲",
-    Verdict.MISSED_EMULATED: "△",
-    Verdict.UNKNOWN: "?",
-}
 _EMBEDDED = re.compile(r'<script type="application/json" id="record">(.*?)</script>', re.DOTALL)
 
 
@@ -77,110 +68,27 @@ def story_html(story: StoryRecord) -> str:
             story=story,
             held=story.exit_code == 0,
             emulated=any(_is_emulated(goal) for goal in story.goals),
-            goals=[_goal_row(goal) for goal in story.goals if _shown(goal)],
+            goals=[goal_row(goal) for goal in story.goals if is_stated(goal)],
             sums=_sums(story),
             latency_chart=Markup(_latency_chart(story)),  # noqa: S704 - charts escape their words
             tier_chart=Markup(_tier_chart(story)),  # noqa: S704
             longest_s=max((step.duration_s for step in story.steps), default=1.0) or 1.0,
-            record=Markup(_embedded(story)),  # noqa: S704 - `<` and `&` are escaped
+            record=embedded(story),
         )
     )
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("skerry.proof"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=_number,
-        percent=lambda ratio: "–" if ratio is None else f"{_share(ratio)} %",
-        when=lambda at: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at)),
-        limit=_limit,
-        seen=_seen,
-        kind=lambda word: str(word).replace("-", " "),
-    )
-    return environment
-
-
-def _goal_row(goal: GoalRecord) -> dict[str, Any]:
-    words, unit = GOAL_WORDS[goal.name]
-    figures = [
-        ("predicted", goal.predicted, "ring"),
-        ("measured", goal.measured, "dot"),
-        ("baseline", goal.baseline, "square"),
-    ]
-    dots = [
-        charts.Dot(
-            name=f"{name}: {_value(goal.name, figure.value)} {unit}",
-            value=figure.value,
-            low=figure.low,
-            high=figure.high,
-            shape=shape,
-        )
-        for name, figure, shape in figures
-        if figure is not None
-    ]
-    strip = charts.dot_strip(
-        dots,
-        title=f"{words}: " + "; ".join(dot.name for dot in dots),
-        goal=goal.goal,
-        at_least=goal.name in AT_LEAST,
-    )
-    sign = "≥" if goal.name in AT_LEAST else "≤"
-    return {
-        "words": words,
-        "unit": unit,
-        "target": None if goal.goal is None else f"{sign} {_value(goal.name, goal.goal)}",
-        "figures": [_figure_cell(goal.name, name, figure) for name, figure, _ in figures],
-        "strip": Markup(strip),  # noqa: S704 - charts escape their words
-        "verdict": goal.verdict.value,
-        "mark": _MARKS[goal.verdict],
-        "tone": _tone(goal.verdict),
-        "reason": goal.reason,
-    }
-
-
-def _figure_cell(name: GoalName, column: str, figure: Figure | None) -> dict[str, str]:
-    if figure is None:
-        return {"column": column, "value": "–", "range": "", "level": "", "source": ""}
-    wide = figure.high > figure.low
-    span = f"{_value(name, figure.low)} to {_value(name, figure.high)}" if wide else ""
-    return {
-        "column": column,
-        "value": _value(name, figure.value),
-        "range": span,
-        "level": figure.level.value,
-        "source": figure.source,
-    }
-
-
-def _value(name: GoalName, value: float) -> str:
-    if name is GoalName.UPSTREAM_BYTES_PER_1K:
-        return number(value / _BYTES_PER_KB)
-    return _share(value) if name.value.endswith("_ratio") else number(value)
-
-
-def _share(ratio: float) -> str:
-    """Write a ratio in per cent; all but all is never written as all."""
-    text = f"{ratio * 100:.2f}".rstrip("0").rstrip(".")
-    return "> 99.99" if text == "100" and ratio < 1 else text
-
-
-def _number(value: float | None, unit: str = "") -> str:
-    if value is None:
-        return "–"
-    return f"{number(value)} {unit}".rstrip()
+    made = environment()
+    made.filters.update(limit=_limit, seen=_seen, kind=lambda word: str(word).replace("-", " "))
+    return made
 
 
 def _limit(promise: Promise) -> str:
     if promise.unit == "yes":
         return "wanted"
     sign = "≥" if promise.at_least else "≤"
-    wanted = f"{_share(promise.limit)} %" if promise.unit == "ratio" else number(promise.limit)
+    wanted = f"{share_text(promise.limit)} %" if promise.unit == "ratio" else number(promise.limit)
     return f"{sign} {wanted}"
 
 
@@ -190,18 +98,8 @@ def _seen(promise: Promise) -> str:
     if promise.unit == "yes":
         return "yes" if promise.seen else "no"
     if promise.unit == "ratio":
-        return f"{_share(promise.seen)} %"
-    return _number(promise.seen, promise.unit)
-
-
-def _tone(verdict: Verdict) -> str:
-    if verdict in (Verdict.MET, Verdict.MET_EMULATED):
-        return "good"
-    return "bad" if verdict in (Verdict.MISSED, Verdict.MISSED_EMULATED) else "open"
-
-
-def _shown(goal: GoalRecord) -> bool:
-    return any(one is not None for one in (goal.goal, goal.predicted, goal.measured, goal.baseline))
+        return f"{share_text(promise.seen)} %"
+    return number_text(promise.seen, promise.unit)
 
 
 def _is_emulated(goal: GoalRecord) -> bool:
@@ -220,7 +118,7 @@ def _sums(story: StoryRecord) -> dict[str, int]:
         "requests": sum(tier.requests for tier in story.tiers) + sum(d.requests for d in drills),
         "failed": sum(tier.failed for tier in story.tiers) + sum(d.failed for d in drills),
         "passed": sum(drill.passed for drill in drills),
-        "met": sum(_tone(goal.verdict) == "good" for goal in story.goals),
+        "met": sum(tone(goal.verdict) == "good" for goal in story.goals),
         "stated": sum(goal.goal is not None for goal in story.goals),
     }
 
@@ -247,12 +145,6 @@ def _tier_chart(story: StoryRecord) -> str:
         unit="ms",
         limit=_latency_goal(story),
     )
-
-
-def _embedded(story: StoryRecord) -> str:
-    """Return the record as JSON that no HTML parser can leave: `<` is written as an escape."""
-    text = msgspec.json.encode(story).decode()
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def plain_text(page: str) -> str:
