@@ -37,7 +37,8 @@ from skerry.spine.bus import Message
 from skerry.spine.errors import BusRefusedError, ReloadNotAppliedError
 from skerry.spine.nats_admin import NatsAdmin
 from skerry.spine.nats_config import ServerConfig, TlsFiles
-from skerry.spine.nats_jwt import NatsOperator, issue_node, new_user_key, public_of
+from skerry.spine.nats_jwt import issue_node, new_user_key, public_of
+from skerry.spine.nats_operator import NatsOperator
 from skerry.spine.nats_server import NatsServer, free_port
 from skerry.testing.clock import ManualClock
 from skerry.trust.authority import Authority

@@ -24,13 +24,12 @@ from skerry.spine.nats_bus import NatsBus
 from skerry.spine.nats_config import HubLink, ServerConfig, TlsFiles
 from skerry.spine.nats_jwt import (
     Credentials,
-    NatsOperator,
     ServerKit,
     UserKey,
-    create_operator,
     issue_node,
     new_user_key,
 )
+from skerry.spine.nats_operator import NatsOperator, create_operator
 from skerry.spine.nats_server import NatsServer, free_port
 
 HOUR_S = 3600

@@ -133,7 +133,7 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 from skerry.spine.nats_config import ServerConfig, TlsFiles
-from skerry.spine.nats_jwt import create_operator
+from skerry.spine.nats_operator import create_operator
 from skerry.spine.nats_server import NatsServer
 
 folder, certificate, key, ca, port = sys.argv[1:]

@@ -7,7 +7,8 @@ import pytest
 
 from skerry.spine.errors import AccountPushError, BusRefusedError, NatsKeyError
 from skerry.spine.nats_admin import NatsAdmin
-from skerry.spine.nats_jwt import NatsOperator, create_operator, new_user_key
+from skerry.spine.nats_jwt import new_user_key
+from skerry.spine.nats_operator import NatsOperator, create_operator
 
 pytestmark = pytest.mark.anyio
 

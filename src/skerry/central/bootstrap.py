@@ -27,7 +27,8 @@ import msgspec
 from skerry.base.clock import Clock
 from skerry.base.files import private_folder, write_atomic, write_private
 from skerry.central.settings import CentralFolder, CentralSettings, write_settings
-from skerry.spine.nats_jwt import NatsOperator, ServerKit
+from skerry.spine.nats_jwt import ServerKit
+from skerry.spine.nats_operator import NatsOperator
 from skerry.trust.anchors import AnchorStore
 from skerry.trust.authority import Authority
 from skerry.trust.identity import Identity

@@ -7,7 +7,6 @@ central is away, sites and regions go on.
 Errors:  FolderBusyError for a second start, ListenError for a port that is taken, SettingsError.
 """
 
-import base64
 import logging
 import random
 import secrets
@@ -49,7 +48,8 @@ from skerry.spine.expiries_api import ExpiriesApi
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.ingest import Ingest
 from skerry.spine.nats_bus import NatsBus
-from skerry.spine.nats_jwt import NatsOperator, ServerKit
+from skerry.spine.nats_jwt import ServerKit, claims_of
+from skerry.spine.nats_operator import NatsOperator
 from skerry.spine.nats_server import free_port
 from skerry.spine.served_nats import ServedNats
 from skerry.trust.access_gate import Gate
@@ -307,9 +307,7 @@ def _log_error(error: SkerryError) -> None:
 
 def _revoked_in(account_jwt: str) -> dict[str, int]:
     """Return the user keys that an account revokes, each with the time up to which."""
-    part = account_jwt.split(".")[1]
-    claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    return dict(claims["nats"].get("revocations") or {})
+    return dict(claims_of(account_jwt)["nats"].get("revocations") or {})
 
 
 def _with_ports(place: CentralFolder, settings: CentralSettings) -> CentralSettings:

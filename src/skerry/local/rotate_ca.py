@@ -28,7 +28,7 @@ from skerry.central.bootstrap import TrustSet
 from skerry.client.operator import Operator
 from skerry.local.errors import LocalError
 from skerry.schema.api import AuthorityGrant, FleetStatus
-from skerry.spine.nats_jwt import NatsOperator
+from skerry.spine.nats_operator import NatsOperator
 from skerry.trust.anchors import AnchorChain, bundle, key_id, read_chain, sign_next
 from skerry.trust.authority import Authority
 from skerry.trust.identity import Identity, certificates_of, chain_to_pem

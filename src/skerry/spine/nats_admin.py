@@ -4,6 +4,9 @@ Removing a login from a configuration leaves its live connection open; so revoki
 of the changed account, a kick of every connection of that key, and a look at whether anyone
 is left. Repeating it is safe.
 
+A server says *updated* of an account that it then does not use, and keeps it on its disk: so it
+is asked first whether it trusts the signer, and afterwards which account it goes by.
+
 Units:  seconds. Errors: AccountPushError, and what a `NatsBus` raises.
 """
 
@@ -19,11 +22,17 @@ import msgspec
 
 from skerry.spine.errors import AccountPushError
 from skerry.spine.nats_bus import NatsBus
-from skerry.spine.nats_jwt import Credentials
+from skerry.spine.nats_jwt import Credentials, issuer_of, operator_keys, subject_of
 
 _ANSWER_S = 2.0
 _PAGE = 1024
 _LOOK_AGAIN_S = 0.02
+_APPLIED_S = 2.0
+
+
+def applied(in_use: str, pushed: str) -> bool:
+    """Tell whether the account that a server goes by is the one that was pushed."""
+    return in_use == pushed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +75,44 @@ class NatsAdmin:
         )
 
     async def push_account(self, jwt: str) -> None:
-        """Make the server use this account JWT from now on, also after a restart."""
+        """Make the server use this account JWT from now on, also after a restart, and check it."""
+        signer, account = issuer_of(jwt), subject_of(jwt)
+        if signer not in await self.trusted():
+            raise AccountPushError("an account change", f"the server does not know {signer}")
         answer = await self._ask("$SYS.REQ.CLAIMS.UPDATE", jwt.encode())
         if answer.get("data", {}).get("code") != 200:
             why = str(answer.get("error", {}).get("description", answer))
             raise AccountPushError("an account change", why)
+        until_s = time.monotonic() + _APPLIED_S
+        while not applied(await self._account(account), jwt):
+            if time.monotonic() > until_s:
+                raise AccountPushError("an account change", "the server goes by another account")
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def trusted(self) -> frozenset[str]:
+        """Return the keys whose signature under an account the running server takes."""
+        answer = await self._ask(f"$SYS.REQ.SERVER.{await self._id()}.VARZ", b"")
+        tokens = (answer.get("data") or {}).get("trusted_operators_jwt") or []
+        return frozenset(key for one in tokens for key in operator_keys(one))
+
+    async def _account(self, public: str) -> str:
+        """Return the account JWT that the server goes by, or will at the next login under it."""
+        wish = msgspec.json.encode({"account": public})
+        answer = await self._ask(f"$SYS.REQ.SERVER.{await self._id()}.ACCOUNTZ", wish)
+        loaded = (answer.get("data") or {}).get("account_detail")
+        if loaded:
+            return str(loaded.get("jwt", ""))
+        subject = f"$SYS.REQ.ACCOUNT.{public}.CLAIMS.LOOKUP"
+        return (await self._bus.request(subject, b"", timeout_s=_ANSWER_S)).decode()
+
+    async def leafs(self) -> list[int]:
+        """Return the ids of the live leaf links."""
+        answer = await self._ask(f"$SYS.REQ.SERVER.{await self._id()}.LEAFZ", b"")
+        return [int(one["id"]) for one in (answer.get("data") or {}).get("leafs") or []]
+
+    async def replace_credentials(self) -> None:
+        """Log in with the credentials as they are now, then leave the old connection."""
+        await self._bus.replace_credentials()
 
     async def live(self, public: str) -> list[int]:
         """Return the ids of the live client connections of a user key."""
