@@ -1,0 +1,221 @@
+"""The report of `skerry plan capacity`: what was asked, answered, checked and left open."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from skerry.plan.assumptions import Assumptions
+from skerry.plan.capacity import Simulator, Sized, load_to_flip, size, worst
+from skerry.plan.capacity_check import Formulas, formulas, servers_by_formula
+from skerry.plan.capacity_regret import capacity_regret
+from skerry.plan.capacity_target import Figures, Target
+from skerry.plan.capacity_trace import Work
+from skerry.schema.plan_report import (
+    Advice,
+    Answer,
+    Cell,
+    Lines,
+    PlanReport,
+    Section,
+    Table,
+)
+
+SERVER_HEADS = (
+    "servers",
+    "used",
+    "mean wait s",
+    "waited",
+    "mean s",
+    "p50 s",
+    "p95 s",
+    "p99 s",
+)
+_AROUND = 3
+"""Rows shown on each side of the answer where no range was asked for."""
+
+
+def capacity_report(
+    work: Work,
+    targets: Sequence[Target],
+    *,
+    servers: range | None,
+    inputs: Assumptions,
+    question: str = "How many servers does this trace need?",
+) -> PlanReport:
+    """Return the answer for one queue; either targets or a range of servers is given."""
+    simulator = Simulator.of(work)
+    sized = [size(simulator, target) for target in targets]
+    chosen = worst(sized)
+    shown = servers or _around(chosen)
+    table = [simulator.figures(count) for count in shown]
+    check = formulas(simulator, chosen or (shown[-1] if shown else 1))
+    by_formula = {one.name: servers_by_formula(work, one) for one in targets}
+    advice = _advice(work, targets, sized, chosen, inputs)
+    return PlanReport(
+        verb="capacity",
+        question=question,
+        lead=lead(work, sized, table),
+        answer=answer(sized),
+        figures={
+            **work_figures(work),
+            "servers_least": chosen,
+            "targets": sized,
+            "servers": table,
+            "formulas": check,
+            "servers_by_formula": by_formula,
+        },
+        advice=advice,
+        sections=(
+            *_target_section(sized, by_formula),
+            *_server_section(table, targets),
+            check_section(check),
+        ),
+        assumptions=inputs.used(),
+        notes=(*_notes(work), f"formulas: {check.verdict}"),
+    )
+
+
+def work_figures(work: Work) -> dict[str, object]:
+    """Return what the trace itself says."""
+    return {
+        "requests": len(work),
+        "span_s": work.span_s,
+        "load_erlang": work.load_erlang if work.span_s else None,
+        "service_s_mean": float(work.service_s.mean()),
+        "service_s_max": float(work.service_s.max()),
+    }
+
+
+def answer(sized: Sequence[Sized]) -> Answer:
+    """Return whether every target can be kept."""
+    if not sized:
+        return Answer.NONE
+    return Answer.NO if any(one.impossible for one in sized) else Answer.YES
+
+
+def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures]) -> str:
+    """Return the answer in one sentence."""
+    what = f"{len(work):,} requests, {work.load_erlang:.4g} erlang"
+    if not sized:
+        one = table[0]
+        return f"{what}: {one.servers} servers have a p99 of {one.sojourn_s_p99:.4g} s"
+    parts = [
+        f"{one.target} is impossible (service alone: {one.value_s:.4g} s)"
+        if one.impossible
+        else f"{one.target} needs {one.servers_least}"
+        for one in sized
+    ]
+    return f"{what}: {'; '.join(parts)}"
+
+
+def check_section(check: Formulas) -> Section:
+    """Return what the formulas say beside the simulation."""
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("simulated", check.simulated_wait_s_mean),
+        ("Erlang C (M/M/c)", check.erlang_c_wait_s_mean),
+        ("Kimura (M/G/c)", check.kimura_wait_s_mean),
+    )
+    return Section(
+        title="The formulas beside it",
+        text=check.verdict,
+        blocks=(
+            Table(
+                title=f"Mean wait with {check.servers} servers",
+                heads=("by", "mean wait s"),
+                rows=rows,
+            ),
+        ),
+    )
+
+
+def _around(chosen: int | None) -> range:
+    if chosen is None:
+        return range(0)
+    return range(max(1, chosen - _AROUND), chosen + _AROUND + 1)
+
+
+def _advice(
+    work: Work,
+    targets: Sequence[Target],
+    sized: Sequence[Sized],
+    chosen: int | None,
+    inputs: Assumptions,
+) -> tuple[Advice, ...]:
+    if chosen is None:
+        return ()
+    kept = [target for target, one in zip(targets, sized, strict=True) if not one.impossible]
+    regret, why = capacity_regret(work, kept, inputs)
+    binding = next(one for one in sized if one.servers_least == chosen)
+    return (
+        Advice(
+            choice=f"{chosen} servers",
+            reason=binding.reason,
+            runner_up=f"{chosen + 1} servers",
+            flip=f"the same requests come {load_to_flip(work, kept, chosen):.2%} faster",
+            regret=regret,
+            no_regret=why,
+        ),
+    )
+
+
+def _target_section(
+    sized: Sequence[Sized], by_formula: Mapping[str, int | None]
+) -> Iterable[Section]:
+    if not sized:
+        return
+    rows = tuple(
+        (
+            one.target,
+            one.servers_least if one.servers_least is not None else "impossible",
+            one.value_s,
+            one.value_s_one_less,
+            by_formula[one.target],
+        )
+        for one in sized
+    )
+    yield Section(
+        title="Targets",
+        text="Each least number was simulated, and one less beside it.",
+        blocks=(
+            Table(
+                title="Least servers per target",
+                heads=("target", "servers", "then s", "one less s", "by formula"),
+                rows=rows,
+            ),
+        ),
+    )
+
+
+def _server_section(table: Sequence[Figures], targets: Sequence[Target]) -> Iterable[Section]:
+    if not table:
+        return
+    limits = {target.limit_s for target in targets}
+    series = tuple(
+        (name, tuple((float(row.servers), float(getattr(row, field))) for row in table))
+        for name, field in (
+            ("p50", "sojourn_s_p50"),
+            ("p95", "sojourn_s_p95"),
+            ("p99", "sojourn_s_p99"),
+        )
+    )
+    yield Section(
+        title="Waits by number of servers",
+        text="Simulated: first in, first out; a request takes the server that is free first.",
+        blocks=(
+            Table(title="Servers", heads=SERVER_HEADS, rows=tuple(row.row for row in table)),
+            Lines(
+                title="From arrival to answer",
+                x_unit="servers",
+                y_unit="s",
+                series=series,
+                limit=limits.pop() if len(limits) == 1 else None,
+            ),
+        ),
+    )
+
+
+def _notes(work: Work) -> Iterable[str]:
+    if work.start_unix_s is None:
+        yield "arrivals are read as seconds"
+    else:
+        yield "arrivals are read as timestamps"
+    if not work.span_s:
+        yield "all requests arrive at once, so there is no rate to compare a formula with"

@@ -1,0 +1,134 @@
+"""Work to size for: when each request of a trace arrives, and how long its service takes.
+
+Units:   seconds; arrivals count from the first request, `start_unix_s` says when that was
+         where the trace has timestamps.
+Shapes:  every array is (requests,), in order of arrival.
+Errors:  ColumnError, with row and column; ExpressionError, for the service time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry.plan.capacity_errors import ExpressionError
+from skerry.plan.columns import Columns, Kind, Number, Text, Time, names_of, read_columns
+from skerry.plan.errors import ColumnError
+from skerry.plan.expression import Expression
+
+Series = NDArray[np.float64]
+
+SERVICE_S_MIN: Final = 1e-6
+"""What takes no time needs no server; and an end must differ from its beginning in a float."""
+SERVICE_S_MAX: Final = 30 * 86_400.0
+SPAN_S_MAX: Final = 10 * 366 * 86_400.0
+ARRIVAL_COLUMN: Final = "arrival_s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Work:
+    """Requests: when they come, and how long one server is busy with each."""
+
+    source: str
+    arrival_s: Series
+    service_s: Series
+    start_unix_s: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    @property
+    def span_s(self) -> float:
+        """Return the time from the first arrival to the last."""
+        return float(self.arrival_s[-1])
+
+    @property
+    def load_erlang(self) -> float:
+        """Return the offered load: how many servers would be busy on average."""
+        return float(self.service_s.sum()) / self.span_s if self.span_s else float("inf")
+
+    def faster(self, factor: float) -> "Work":
+        """Return the same requests coming `factor` times as fast."""
+        return Work(
+            source=self.source,
+            arrival_s=self.arrival_s / factor,
+            service_s=self.service_s,
+            start_unix_s=self.start_unix_s,
+        )
+
+    def part(self, first: int, last: int, source: str) -> "Work":
+        """Return the requests from `first` up to, not including, `last`, as a trace."""
+        begins_s = float(self.arrival_s[first])
+        return Work(
+            source=source,
+            arrival_s=self.arrival_s[first:last] - begins_s,
+            service_s=self.service_s[first:last],
+            start_unix_s=None if self.start_unix_s is None else self.start_unix_s + begins_s,
+        )
+
+
+def read_work(
+    path: Path, service: Expression, *, arrival: str = ARRIVAL_COLUMN, zone: str | None = None
+) -> tuple[Work, Columns]:
+    """Read a trace; `arrival` is a column of seconds (numbers) or of timestamps (ISO 8601).
+
+    Timestamps without an offset are in `zone`, which must be given for them.
+    """
+    kinds: dict[str, Kind] = {name: Number() for name in service.columns if name != arrival}
+    columns, stamped = read_arrivals(path, arrival, kinds, zone=zone)
+    at_s = columns.numbers[arrival]
+    unknown = [name for name in service.columns if name not in columns.numbers]
+    if unknown:  # pragma: no cover - `read_columns` has refused it by name
+        raise ExpressionError(service.text, f"{unknown[0]!r} is no column", columns.numbers)
+    service_s = service(named(columns, service))
+    check_times(columns, service_s, f"the service time {service.text}")
+    work = Work(
+        source=str(path),
+        arrival_s=at_s - at_s[0],
+        service_s=service_s,
+        start_unix_s=float(at_s[0]) if stamped else None,
+    )
+    return work, columns
+
+
+def read_arrivals(
+    path: Path, arrival: str, others: Mapping[str, Kind], *, zone: str | None
+) -> tuple[Columns, bool]:
+    """Read the column of arrivals and others; tell whether arrivals are timestamps."""
+    names = names_of(path)
+    for name in (arrival, *others):
+        if name not in names:
+            found = ", ".join(names)[:120] or "no column"
+            raise ColumnError(str(path), 1, name, f"the file has {found}", "this column")
+    seconds = Number(low=0, high=SPAN_S_MAX, ascending=True)
+    stamped = zone is not None or not _is_number(path, arrival)
+    kind: Kind = Time(zone=zone, ascending=True) if stamped else seconds
+    return read_columns(path, {arrival: kind, **others}), stamped
+
+
+def named(columns: Columns, expression: Expression) -> dict[str, Series]:
+    """Return the columns an expression may use, at least one, so that constants have a length."""
+    names = expression.columns or tuple(columns.numbers)[:1]
+    return {name: columns.numbers[name] for name in names}
+
+
+def check_times(columns: Columns, values: Series, what: str) -> None:
+    """Refuse the first row whose computed time is not a number of seconds that can be."""
+    fits = (values >= SERVICE_S_MIN) & (values <= SERVICE_S_MAX)  # NaN fits neither
+    if not fits.all():
+        row = int(fits.argmin())
+        wanted = f"{SERVICE_S_MIN:g} to {SERVICE_S_MAX:g} s"
+        raise columns.error(row, "", f"{what} is {values[row]:g} s", wanted)
+
+
+def _is_number(path: Path, column: str) -> bool:
+    """Tell whether the first cell of a column is a number (of seconds)."""
+    cell = read_columns(path, {column: Text(may_be_empty=True)}).texts[column][0]
+    try:
+        float(cell)
+    except ValueError:
+        return not cell
+    return True

@@ -1,0 +1,237 @@
+"""Capacity: the least servers of real and made-up traces, checked by brute force."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skerry.cli.main import run
+from skerry.plan.capacity import (
+    Simulator,
+    concurrent_max,
+    load_to_flip,
+    parse_range,
+    size,
+)
+from skerry.plan.capacity_check import dispersion, formulas, scv, servers_by_formula
+from skerry.plan.capacity_errors import CapacityError, TargetError
+from skerry.plan.capacity_target import Target, parse_target
+from skerry.plan.capacity_trace import Work, read_work
+from skerry.plan.errors import ColumnError
+from skerry.plan.expression import Expression
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "capacity" / "requests.csv"
+SERVICE = "0.05+0.0002*context_tokens+0.02*generated_tokens"
+
+
+def work_of(arrival_s: list[float], service_s: list[float]) -> Work:
+    return Work(source="test", arrival_s=np.array(arrival_s), service_s=np.array(service_s))
+
+
+@pytest.fixture(scope="module")
+def hour(shared: Path) -> Simulator:
+    path = shared / "llm-request-trace" / "azure_llm_2023_conv.csv"
+    return Simulator.of(read_work(path, Expression(SERVICE))[0])
+
+
+def test_an_hour_of_a_language_model_waits_as_published(hour: Simulator) -> None:
+    assert len(hour.work) == 19_366
+    assert hour.work.load_erlang == pytest.approx(24.906, rel=1e-3)
+    for servers, wait, p50, p95, p99 in (
+        (30, 0.47231, 3.3754, 10.9375, 13.9582),
+        (40, 0.00612, 2.8535, 9.3312, 12.2668),
+    ):
+        found = hour.figures(servers)
+        assert found.wait_s_mean == pytest.approx(wait, rel=1e-3)
+        assert found.sojourn_s_p50 == pytest.approx(p50, rel=1e-3)
+        assert found.sojourn_s_p95 == pytest.approx(p95, rel=1e-3)
+        assert found.sojourn_s_p99 == pytest.approx(p99, rel=1e-3)
+
+
+def test_an_hour_of_a_language_model_is_sized_as_published(hour: Simulator) -> None:
+    assert size(hour, parse_target("p99=15s")).servers_least == 30
+    assert size(hour, parse_target("p99=20s")).servers_least == 28
+    short = size(hour, parse_target("p95=5s"))
+    assert short.impossible
+    assert short.servers_least is None
+    assert "service alone" in short.reason
+
+
+def test_formulas_size_this_hour_too_small_and_say_so(hour: Simulator) -> None:
+    check = formulas(hour, 30)
+    assert not check.agrees
+    assert check.arrival_dispersion is not None
+    assert check.arrival_dispersion > 5
+    assert "do not size by formula" in check.verdict
+    assert servers_by_formula(hour.work, parse_target("p99=15s")) == 27
+
+
+def test_formulas_agree_where_arrivals_are_poisson() -> None:
+    rng = np.random.default_rng(3)
+    count = 400_000
+    arrival_s = np.cumsum(rng.exponential(1 / 7.0, count))
+    simulator = Simulator.of(
+        Work(source="test", arrival_s=arrival_s, service_s=rng.exponential(1.0, count))
+    )
+    check = formulas(simulator, 10)
+    assert check.agrees
+    assert "they agree" in check.verdict
+    assert (check.arrival_scv, check.service_scv) == pytest.approx((1, 1), abs=0.02)
+    target = parse_target("p99=4.8s")
+    assert servers_by_formula(simulator.work, target) == size(simulator, target).servers_least
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.floats(0, 3), min_size=1, max_size=40),
+    st.lists(st.floats(0.01, 9), min_size=40, max_size=40),
+    st.sampled_from(["mean", "p50", "p95", "p99"]),
+    st.floats(0.05, 12),
+)
+def test_the_least_is_the_least_of_all_that_brute_force_tries(
+    gap: list[float], service: list[float], metric: str, limit_s: float
+) -> None:
+    work = work_of(np.cumsum(gap).tolist(), service[: len(gap)])
+    simulator, target = Simulator.of(work), Target(metric=metric, limit_s=limit_s)
+    found = size(simulator, target)
+    holding = [c for c in range(1, 42) if target.holds(simulator.sojourns_s(c))]
+    assert found.servers_least == (holding[0] if holding else None)
+    assert found.impossible == (not holding)
+    if found.value_s_one_less is not None:
+        assert found.value_s_one_less > limit_s >= found.value_s
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 3), min_size=1, max_size=40),
+    st.lists(st.floats(0.01, 9), min_size=40, max_size=40),
+)
+def test_nobody_waits_with_as_many_servers_as_are_ever_busy(
+    gap: list[float], service: list[float]
+) -> None:
+    work = work_of(np.cumsum(gap).tolist(), service[: len(gap)])
+    simulator, enough = Simulator.of(work), concurrent_max(work)
+    assert not simulator.waits_s(enough).any()
+    assert enough == 1 or simulator.waits_s(enough - 1).any()
+
+
+def test_the_load_that_flips_the_advice_flips_it() -> None:
+    work, _ = read_work(EXAMPLE, Expression(SERVICE))
+    target = parse_target("p99=15s")
+    assert size(Simulator.of(work), target).servers_least == 32
+    more = load_to_flip(work, [target], 32)
+    assert 0 < more < 0.1
+    flipped = size(Simulator.of(work.faster(1 + more)), target).servers_least
+    assert flipped is not None
+    assert flipped > 32
+    kept = size(Simulator.of(work.faster(1 + more - 0.001)), target).servers_least
+    assert kept == 32
+
+
+def test_counts_of_a_steady_clock_and_of_bursts() -> None:
+    assert dispersion(np.arange(1000.0), 10.0) == 0.0
+    assert dispersion(np.repeat(np.arange(0, 1000.0, 100), 100), 10.0) > 50
+    assert scv(np.ones(5)) == scv(np.array([])) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "limit_s"),
+    [("p99=15s", "p99", 15), ("mean=200ms", "mean", 0.2), (" p50 <= 2 min ", "p50", 120)],
+)
+def test_a_target_is_a_metric_and_a_duration(text: str, metric: str, limit_s: float) -> None:
+    assert parse_target(text) == Target(metric=metric, limit_s=limit_s)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "p99", "p99=", "p99=15", "p98=1s", "p99=0s", "p99=1kW", "=1s"]
+)
+def test_what_is_not_a_target_is_refused(text: str) -> None:
+    with pytest.raises(TargetError):
+        parse_target(text)
+
+
+def test_a_range_of_servers_is_bounded() -> None:
+    assert parse_range("3..5") == range(3, 6)
+    assert parse_range("7") == range(7, 8)
+    for text in ("0..3", "5..3", "a..b", "1..", "1..5000", "1..2..3", "-1"):
+        with pytest.raises(CapacityError):
+            parse_range(text)
+
+
+def trace(folder: Path, text: str) -> Path:
+    path = folder / "trace.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        ("arrival_s,n\n0,1\n2,1\n1,1\n", ":4: column arrival_s: 1 after 2"),
+        ("arrival_s,n\n-1,1\n", ":2: column arrival_s: '-1'"),
+        ("arrival_s,n\n0,1\nnan,1\n", ":3: column arrival_s: 'nan'"),
+        ("arrival_s,n\n0,1\n1,\n", ":3: column n: an empty cell"),
+        ("arrival_s,n\n0,1\n1,x\n", ":3: column n: 'x'"),
+        ("arrival_s,n\n0,1\n1,-1\n", ":3: the service time n is -1 s"),
+        ("arrival_s,n\n0,1\n1,0\n", ":3: the service time n is 0 s"),
+        ("arrival_s,n\n", "no row"),
+        ("", "an empty file"),
+        ("arrival_s,m\n0,1\n", "column n: the file has arrival_s, m"),
+        ("time,n\n0,1\n", "column arrival_s: the file has time, n"),
+        ("arrival_s,n\n2024-01-01T00:00:00Z,1\n5,1\n", ":3: column arrival_s: '5'"),
+        ("arrival_s,n\n2024-01-01T00:00:00,1\n", "without an offset"),
+    ],
+)
+def test_a_bad_trace_is_named_by_row_and_column(tmp_path: Path, rows: str, place: str) -> None:
+    with pytest.raises(ColumnError) as caught:
+        read_work(trace(tmp_path, rows), Expression("n"))
+    assert place in str(caught.value)
+
+
+def test_timestamps_are_seconds_from_the_first(tmp_path: Path) -> None:
+    rows = "at,n\n2024-01-01T00:00:00Z,1\n2024-01-01T01:00:01.5+01:00,1\n"
+    work, _ = read_work(trace(tmp_path, rows), Expression("n"), arrival="at")
+    assert work.arrival_s.tolist() == [0.0, 1.5]
+    assert work.start_unix_s == 1_704_067_200
+    rows = "at,n\n2023-11-16 18:15:46.6805900,1\n2023-11-16 18:15:50.9951690,1\n"
+    work, _ = read_work(trace(tmp_path, rows), Expression("2"), arrival="at", zone="UTC")
+    assert work.arrival_s == pytest.approx([0, 4.314579], abs=1e-6)
+
+
+def capacity(*words: str) -> int:
+    return run(["plan", "capacity", "--trace", str(EXAMPLE), "--service", SERVICE, *words])
+
+
+def test_json_has_every_figure_at_the_top(capsys: pytest.CaptureFixture[str]) -> None:
+    assert capacity("--target", "p99=15s", "--servers", "31..32", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["servers_least"] == 32
+    assert [row["servers"] for row in found["servers"]] == [31, 32]
+    assert found["servers"][0]["sojourn_s_p99"] > 15 >= found["servers"][1]["sojourn_s_p99"]
+    assert found["targets"][0]["value_s_one_less"] > 15
+    assert found["answer"] == "yes"
+    assert found["advice"][0]["regret"]["unit"] == "servers"
+
+
+def test_the_table_and_the_page_answer_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    assert capacity("--target", "p99=15s", "--target", "p95=5s", "--report", str(page)) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("no: 4,000 requests")
+    assert "p95=5s is impossible" in out
+    assert "it wins if the same requests come" in err
+    assert "<svg" in page.read_text()
+
+
+def test_nothing_asked_and_a_bad_target_end_with_exit_code_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert capacity() == 2
+    assert "error[E0922]" in capsys.readouterr().err
+    assert capacity("--target", "p97=1s") == 2
+    assert "error[E0921]" in capsys.readouterr().err
