@@ -1,19 +1,14 @@
 """`skerry plan shift`: what waiting for cleaner hours saves."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from skerry.base.errors import UsageError
 from skerry.cli.plan_show import plan_options, show
-from skerry.cli.plan_signal import Ratio, signal_options
+from skerry.cli.plan_signal import Ratio, forecast_options, forecasts_for, signal_options
 from skerry.cli.progress import progress
-
-if TYPE_CHECKING:
-    from skerry.plan.signals import Series, Signal
 
 
 @click.command("shift")
@@ -22,19 +17,7 @@ if TYPE_CHECKING:
 @click.option("--job-hours", "job_h", type=click.IntRange(1), help="How long one job runs.")
 @click.option("--slack-hours", "slack_h", type=click.IntRange(0), help="How long it may wait.")
 @click.option("--all", "all_cells", is_flag=True, help="Every job length and slack of the study.")
-@click.option(
-    "--forecast",
-    "forecast_path",
-    type=click.Path(path_type=Path),
-    help="Choose on this signal, pay at --signal; same columns and hours.",
-)
-@click.option(
-    "--forecast-error",
-    "error_ratio",
-    type=Ratio(),
-    help="Choose on a signal with this normal error, such as 5%; it repeats by --seed.",
-)
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
+@forecast_options
 @click.option(
     "--threshold",
     type=Ratio(),
@@ -74,19 +57,11 @@ def command(
 
     if all_cells == (job_h is not None or slack_h is not None):
         raise UsageError("give --job-hours and --slack-hours, or --all")
-    if forecast_path is not None and error_ratio is not None:
-        raise UsageError("give --forecast or --forecast-error, not both")
     zones = [zone] if zone else []
     signal = read_signal(signal_path, zones=zones, time_zone=time_zone, unit=unit)
-    forecasts: Mapping[str, Series] | None = None
-    words = "perfect"
-    if forecast_path is not None:
-        forecasts, words = _forecasts(forecast_path, signal, time_zone, unit), str(forecast_path)
-    elif error_ratio is not None:
-        from skerry.plan.shift import noisy
-
-        forecasts = noisy(signal.factor, error_ratio=error_ratio, seed=seed)
-        words = f"made-up ({error_ratio:.4g} of the mean, seed {seed})"
+    forecasts, words = forecasts_for(
+        signal, path=forecast_path, error_ratio=error_ratio, seed=seed, zone=time_zone, unit=unit
+    )
     if all_cells:
         started_s = time.monotonic()
         with progress("shifting") as tell:
@@ -115,17 +90,3 @@ def command(
             ready_hour=ready_hour,
         )
     show(report, as_json=as_json, page_path=page_path)
-
-
-def _forecasts(
-    path: Path, signal: "Signal", time_zone: str | None, unit: str | None
-) -> "Mapping[str, Series]":
-    from skerry.plan.signals import read_signal
-
-    forecast = read_signal(path, zones=signal.zones, time_zone=time_zone, unit=unit)
-    if (forecast.start_unix_s, forecast.hours) != (signal.start_unix_s, signal.hours):
-        raise UsageError(
-            f"{path} covers {forecast.span()} and {signal.path} covers {signal.span()}",
-            "a forecast covers the hours of the signal, no more and no fewer",
-        )
-    return forecast.factor

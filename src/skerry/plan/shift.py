@@ -11,15 +11,12 @@ and the true figure stands beside it.
 Units:   gCO2e per job at the load given; hours; ratios are fractions.
 Errors:  ShiftError for a job that no hour can hold; those of `plan.signals`.
 Source:  Sukprasert et al., "On the Limitations of Carbon-Aware Temporal and Spatial Workload
-         Shifting in the Cloud", EuroSys 2024; forecast error as in Wiesner et al., "Let's Wait
-         Awhile", Middleware 2021 (normal, its deviation a share of the mean).
+         Shifting in the Cloud", EuroSys 2024.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from skerry.base.errors import Exit
 from skerry.plan.errors import PlanError
@@ -145,14 +142,3 @@ def table(
             for slack_h in slacks_h
         ]
     return cells
-
-
-def noisy(actual: Mapping[str, Series], *, error_ratio: float, seed: int) -> dict[str, Series]:
-    """Return forecasts with a normal error whose deviation is a share of each zone's mean."""
-    if not 0 <= error_ratio <= 10:
-        raise ShiftError("forecast error", error_ratio, "0 to 10, as a share or in percent")
-    rng = np.random.default_rng(seed)
-    return {
-        zone: series + rng.normal(0.0, error_ratio * series.mean(), len(series))
-        for zone, series in actual.items()
-    }

@@ -31,6 +31,8 @@ from skerry.plan.columns import Columns, Kind, Number, Text, Time, names_of, rea
 from skerry.plan.errors import ColumnError, PlanError
 
 Series = NDArray[np.float64]
+Forecasts = Mapping[str, Series]
+"""Zone to what a choice is made on."""
 
 DIRECT, LIFE_CYCLE = "ci_direct_g_kwh", "ci_lca_g_kwh"
 TIMES: Final = ("hour_utc", "hour")
@@ -136,6 +138,18 @@ def read_signal(
         hours=len(read),
         factor={zone: _grams(read, zone, rows, unit) for zone in wanted},
     )
+
+
+def noisy(actual: Forecasts, *, error_ratio: float, seed: int) -> dict[str, Series]:
+    """Return forecasts with a normal error whose deviation is a share of each zone's mean.
+
+    As in Wiesner et al., "Let's Wait Awhile", Middleware 2021. One seed gives one forecast.
+    """
+    rng = np.random.default_rng(seed)
+    return {
+        zone: series + rng.normal(0.0, error_ratio * series.mean(), len(series))
+        for zone, series in actual.items()
+    }
 
 
 def _long(path: Path, time: str, kind: Time, zones: tuple[str, ...], unit: str | None) -> Signal:
