@@ -18,6 +18,10 @@ VERBS: Verbs = {
     "shift": ("skerry.cli.plan_shift", "What a job saves that waits for cleaner hours."),
     "capacity": ("skerry.cli.plan_capacity", "How many servers a trace needs."),
     "move": ("skerry.cli.plan_move", "What moving loads between zones saves, its cost taken off."),
+    "supply": (
+        "skerry.cli.plan_supply",
+        "Which vendor or part is a risk; spares, exits, recovery.",
+    ),
 }
 
 
