@@ -39,7 +39,7 @@ from skerry.testing.signed_fleet import (
     manifest_of,
     statement,
 )
-from skerry.trust import acceptance, floor, update_client
+from skerry.trust import acceptance, bins, floor, update_client
 from skerry.trust.acceptance import AcceptedDesired, accept_desired
 from skerry.trust.errors import (
     BundleMismatch,
@@ -350,6 +350,28 @@ def test_u09_a_snapshot_that_drops_a_role_is_refused(fleet: SignedFleet) -> None
     newest.write_bytes(fleet.online.sign("snapshot", document, None))
     with pytest.raises(UpdateForged, match=r"models\.json"):
         client.refresh()
+
+
+@pytest.mark.attack(**U09)
+@pytest.mark.parametrize("case", ["the old one", "another one"])
+def test_u09_a_hash_bin_of_another_state_is_refused(
+    fleet: SignedFleet, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """One key signs all bins, and none of them says which it is."""
+    monkeypatch.setattr(bins, "UNBINNED_MAX", 0)
+    fleet.send(fleet.desired(generation=2))
+    mine, other = sorted(bins.bin_names(2), key=lambda name: name != bins.bin_of(DESIRED, 2))
+    lie = fleet.publisher.role_bytes(other if case == "another one" else mine)
+    if case == "the old one":
+        fleet.send(fleet.desired(generation=3))
+    version = json.loads(fleet.publisher.role_bytes(mine))["signed"]["version"]
+    fleet.mirror.lie(f"metadata/{version}.{mine}.json", lie)
+    client = fleet.client()
+    client.refresh()
+    with pytest.raises(UpdateForged):
+        client.target(DESIRED)
+    fleet.mirror.lies.clear()
+    assert client.target(DESIRED)
 
 
 @pytest.mark.attack(

@@ -2,7 +2,8 @@
 
 Nodes never go back below what they have seen. A central that was restored from yesterday counts on
 from far above, and every site's document is sealed again under a newer number. What offline roles
-signed since the backup it does not have; a region's mirror does, and may be named.
+signed since the backup it does not have; a region's mirror does, and may be named. It also knows
+of hash bins that a fleet which grew since has by now.
 
 Errors:  BackupError, SealError, PublishError.
 """
@@ -18,6 +19,7 @@ from skerry.central.store import Sealed
 from skerry.local.backup import restore_files
 from skerry.schema.backup import BackupManifest, BackupOf
 from skerry.schema.desired import Desired, desired_target
+from skerry.trust.bins import count_in
 from skerry.trust.ledger import begin_again
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys, read_metadata
@@ -49,6 +51,7 @@ def restore(
                 AHEAD,
                 {desired_target(one.site): one.document for one in again},
                 _offline_roles(mirror) if mirror is not None else {},
+                bins_min=_bins_of(mirror) if mirror is not None else 0,
             )
             for one in again:
                 store.put_sealed(one)
@@ -87,3 +90,8 @@ def _offline_roles(mirror: Path) -> dict[str, tuple[bytes, dict[str, bytes]]]:
                 files[path] = place.read_bytes()
         found[role] = data, files
     return found
+
+
+def _bins_of(mirror: Path) -> int:
+    """Return how many hash bins the nodes behind a mirror have seen: they never want fewer."""
+    return count_in({file.name.split(".")[1] for file in (mirror / "metadata").glob("*.*.json")})

@@ -97,6 +97,7 @@ def verify(
             for site in sites:
                 if client.target_sha256(desired_target(site)) is not None:
                     found.accepted[site] = accept_desired(client, site)
+            client.read_bins()
         except UpdateUnreachable as error:
             if recording.absent:
                 raise BundleShort(name, recording.absent) from error

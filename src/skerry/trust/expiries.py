@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from skerry.schema.expiry import Expiry
+from skerry.trust.bins import DESIRED
 from skerry.trust.errors import TrustError
 from skerry.trust.roles import LIFE_S, ONLINE, PATHS
 
@@ -56,22 +57,29 @@ _delegator = msgspec.json.Decoder(_SignedDelegator)
 
 
 def of_roles(role_bytes: Callable[[str], bytes]) -> list[Expiry]:
-    """Return the end of every role, with its version and who may sign it."""
+    """Return the end of every role, with its version and who may sign it.
+
+    Hash bins are told of with the role that delegates to them, by the first of them that ends.
+    """
     root = _delegator.decode(role_bytes("root")).signed
     targets = _delegator.decode(role_bytes("targets")).signed
     named = root.roles | {role.name: role for role in targets.delegations.roles}
     found = []
     for role in ("root", "targets", *PATHS, "snapshot", "timestamp"):
-        signed = _ends.decode(role_bytes(role)).signed
+        data = role_bytes(role)
+        signed = _ends.decode(data).signed
+        bins = _delegator.decode(data).signed.delegations.roles if role == DESIRED else []
+        ends = [signed, *(_ends.decode(role_bytes(one.name)).signed for one in bins)]
         keys = named[role]
+        text = f"version {signed.version}, {keys.threshold} of {len(keys.keyids)} keys"
         found.append(
             Expiry(
                 kind="role",
                 name=role,
-                ends_unix_s=signed.expires.timestamp(),
+                ends_unix_s=min(one.expires.timestamp() for one in ends),
                 life_s=LIFE_S[role],
                 renews_itself=role in ONLINE,
-                text=f"version {signed.version}, {keys.threshold} of {len(keys.keyids)} keys",
+                text=f"{text}, {len(bins)} bins" if bins else text,
             )
         )
     return found

@@ -1,6 +1,6 @@
 """Rules for metadata before anybody relies on it: at central, and before a holder signs.
 
-    only `targets` delegates, each role once, and with the fleet's own paths
+    only `targets` delegates, each role once, and with the fleet's own paths; `desired` to its bins
     each key signs for one role; no role wants more signatures than it has keys
     nothing has ended, and nothing lives longer than its role may
 
@@ -45,10 +45,11 @@ def lint_delegations(targets: Targets) -> None:
 def lint_delegated_once(role: str, signed: Any) -> None:
     """Refuse a role that delegates though it may not: its delegate would have two delegators.
 
-    One role that names a delegate twice is refused where it is read, by python-tuf.
+    `desired` may, to its own bins: see `lint_bins`. One role that names a delegate twice is
+    refused where it is read, by python-tuf.
     """
     delegations = getattr(signed, "delegations", None)
-    if delegations is not None and role != "targets":
+    if delegations is not None and role not in ("targets", "desired"):
         names = ", ".join(delegations.roles or ()) or "hash bins"
         raise DelegatedTwiceError(role, f"it delegates to {names}, and only `targets` may")
 

@@ -24,6 +24,17 @@ from skerry.trust._tuf import (
     Targets,
     Timestamp,
 )
+from skerry.trust.bins import (
+    DESIRED,
+    bin_of,
+    count_in,
+    family,
+    glance,
+    is_bin,
+    laid_out,
+    lint_bin,
+    lint_bins,
+)
 from skerry.trust.errors import PublishError
 from skerry.trust.publish_lint import (
     lint_delegated_once,
@@ -58,6 +69,8 @@ class Publisher:
         """Use `found` or `open`."""
         self._folder, self._keys, self._clock = folder, keys, clock
         self._published = published
+        self._sound: dict[str, tuple[bytes, bytes]] = {}
+        """Bins that were verified, with the `desired` that delegates to them."""
 
     @classmethod
     def found(
@@ -139,20 +152,22 @@ class Publisher:
         steps: int,
         desired: Mapping[str, bytes],
         newer: Mapping[str, tuple[bytes, Mapping[str, bytes]]],
+        *,
+        bins_min: int = 0,
     ) -> None:
         """Sign the online roles again, `steps` versions on, with offline roles newer than here.
 
         For a repository that came back from a backup: nodes refuse versions below those they have
         seen. `desired` are documents as in `publish`; `newer` maps targets, models or canary to
         metadata that a mirror still has, with the files it lists by target path. What is not newer
-        than here is left out.
+        than here is left out. `bins_min` is how many hash bins nodes may have seen.
         """
         new, files = dict(self._published), dict(desired)
         for role, (data, listed_files) in newer.items():
             if read_metadata(role, data).signed.version > _signed_of(new, role).version:
                 new[role] = data
                 files |= listed_files
-        self._sign_desired(desired, new)
+        self._sign_desired(desired, new, bins_min)
         self._verify_all(new, files)
         self._sign_online(new, steps=steps)
         self._write(new, files)
@@ -179,7 +194,7 @@ class Publisher:
         self._published = new
         stamped = {
             f"{_signed_of(long, role).version}.{role}.json": long[role]
-            for role in ("desired", "snapshot")
+            for role in (*_desired_roles(long), "snapshot")
         }
         return stamped | {"timestamp.json": long["timestamp"]}
 
@@ -187,9 +202,10 @@ class Publisher:
         self, new: dict[str, bytes], *, steps: int = 1, life_s: float | None = None
     ) -> None:
         """Sign every online role again, whatever it holds, for its own life or for `life_s`."""
-        self._sign("desired", _signed_of(new, "desired"), new, steps, life_s)
-        listed = {f"{role}.json": _listed(role, new[role]) for role in ("targets", *PATHS)}
-        self._sign("snapshot", Snapshot(spec_version=SPEC_VERSION, meta=listed), new, steps, life_s)
+        for role in _desired_roles(new):
+            self._sign(role, _signed_of(new, role), new, steps, life_s)
+        snapshot_now = Snapshot(spec_version=SPEC_VERSION, meta=_listing(new))
+        self._sign("snapshot", snapshot_now, new, steps, life_s)
         snapshot = _listed("snapshot", new["snapshot"])
         timestamp = Timestamp(spec_version=SPEC_VERSION, snapshot_meta=snapshot)
         self._sign("timestamp", timestamp, new, steps, life_s)
@@ -248,18 +264,41 @@ class Publisher:
             lint_delegated_once(role, _signed_of(new, role))
         lint_delegations(targets.signed)
         lint_keys(root.signed, targets.signed)
+        lint_bins(new)
         self._verify_online(new)
         listed: dict[str, TargetFile] = {}
         for role in PATHS:
             metadata = read_metadata(role, new[role])
             check_threshold(role, metadata, targets)
             lint_paths(role, metadata.signed)
-            listed |= metadata.signed.targets
-            for path, target in metadata.signed.targets.items():
-                self._verify_file(role, path, target, files.get(path))
+            listed |= self._verify_files(role, metadata.signed, files)
+        for role in self._bins_to_verify(new, files):
+            metadata = read_metadata(role, new[role])
+            check_threshold(role, metadata, read_metadata(DESIRED, new[DESIRED]))
+            lint_delegated_once(role, metadata.signed)
+            lint_bin(role, metadata.signed, count_in(new))
+            listed |= self._verify_files(role, metadata.signed, files)
+            self._sound[role] = new[role], new[DESIRED]
         for path in files:
             if path not in listed:
                 raise PublishError("targets", f"{path} was sent, but no role lists it")
+
+    def _bins_to_verify(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> list[str]:
+        """Return the bins that are not as they were found sound, or that a file sent belongs in."""
+        count = count_in(new)
+        sent = {bin_of(path, count) for path in files}
+        return [
+            role
+            for role in filter(is_bin, new)
+            if role in sent or self._sound.get(role) != (new[role], new[DESIRED])
+        ]
+
+    def _verify_files(
+        self, role: str, signed: Targets, files: Mapping[str, bytes]
+    ) -> dict[str, TargetFile]:
+        for path, target in signed.targets.items():
+            self._verify_file(role, path, target, files.get(path))
+        return signed.targets
 
     def _verify_file(self, role: str, path: str, target: TargetFile, content: bytes | None) -> None:
         if content is None:
@@ -284,22 +323,29 @@ class Publisher:
         delegator = _signed_of(new, "targets" if role in PATHS else "root")
         return list(delegator.get_delegated_role(role).keyids)
 
-    def _sign_desired(self, documents: Mapping[str, bytes], new: dict[str, bytes]) -> None:
-        targets = Targets(spec_version=SPEC_VERSION)
-        if "desired" in new:
-            targets = read_metadata("desired", new["desired"]).signed
-        before = dict(targets.targets)
-        for path, content in documents.items():
-            targets.targets[path] = TargetFile.from_data(path, content, ["sha256"])
-        lint_paths("desired", targets)
+    def _sign_desired(
+        self, documents: Mapping[str, bytes], new: dict[str, bytes], bins_min: int = 0
+    ) -> None:
+        """Sign what these documents change; where a bin ends soon, all are signed again.
+
+        For each time that any is signed, every node reads a snapshot.
+        """
+        lint_documents(documents)
         delegator = read_metadata("targets", new["targets"])
-        if targets.targets != before or self._due("desired", new, delegator):
-            self._sign("desired", targets, new)
+        changed = laid_out(new, documents, bins_min)
+        again = _desired_roles(new) if self._desired_due(new, delegator) else ()
+        for role in dict.fromkeys((*again, *changed)):
+            self._sign(role, changed.get(role) or _signed_of(new, role), new)
+
+    def _desired_due(self, new: Mapping[str, bytes], delegator: Metadata[Any]) -> bool:
+        return self._due(DESIRED, new, delegator) or any(
+            self._ends_soon(role, new) for role in filter(is_bin, new)
+        )
 
     def _sign_snapshot(self, new: dict[str, bytes]) -> None:
         """Sign snapshot and timestamp, where what they list has changed or they end soon."""
         root = read_metadata("root", new["root"])
-        listed = {f"{role}.json": _listed(role, new[role]) for role in ("targets", *PATHS)}
+        listed = _listing(new)
         if self._due("snapshot", new, root) or listed != _signed_of(new, "snapshot").meta:
             self._sign("snapshot", Snapshot(spec_version=SPEC_VERSION, meta=listed), new)
         snapshot = _listed("snapshot", new["snapshot"])
@@ -315,11 +361,14 @@ class Publisher:
         """Say whether an online role must be signed: none yet, half its life over, or new keys."""
         if role not in new:
             return True
-        metadata = read_metadata(role, new[role])
-        left_s = metadata.signed.expires.timestamp() - self._clock.unix_s()
-        if standing(role, metadata, delegator).missing:
+        if standing(role, read_metadata(role, new[role]), delegator).missing:
             return True
-        return bool(left_s < LIFE_S[role] / 2)
+        return self._ends_soon(role, new)
+
+    def _ends_soon(self, role: str, new: Mapping[str, bytes]) -> bool:
+        """Say whether half of a role's life is over."""
+        left_s = glance(role, new[role]).expires.timestamp() - self._clock.unix_s()
+        return left_s < LIFE_S[family(role)] / 2
 
     def _sign(
         self,
@@ -329,12 +378,15 @@ class Publisher:
         steps: int = 1,
         life_s: float | None = None,
     ) -> None:
-        signed.version = _signed_of(new, role).version + steps if role in new else 1
+        # A bin begins at the snapshot's next version: whatever had its name before was below that.
+        before = role if role in new else "snapshot"
+        signed.version = glance(before, new[before]).version + steps if before in new else 1
         now_s = self._clock.unix_s()
-        signed.expires = expiry(role, now_s, life_s)
+        signed.expires = expiry(family(role), now_s, life_s)
         if role == "timestamp":  # nodes take it for a time that is known to be past
             signed.unrecognized_fields[ISSUED] = int(now_s)
-        new[role] = self._keys.sign(role, Metadata(signed), self._named(role, new))
+        key = family(role)
+        new[role] = self._keys.sign(key, Metadata(signed), self._named(key, new))
 
     def _write(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
         """Write what changed; the timestamp last, for it is what readers start from."""
@@ -345,9 +397,9 @@ class Publisher:
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.exists():
                 write_atomic(place, content)
-        for role in ("root", "targets", *PATHS, "snapshot"):
+        for role in ("root", *_below_snapshot(new), "snapshot"):
             if new[role] != self._published.get(role):
-                version = _signed_of(new, role).version
+                version = glance(role, new[role]).version
                 write_atomic(metadata / f"{version}.{role}.json", new[role])
         if new["timestamp"] != self._published.get("timestamp"):
             write_atomic(metadata / "timestamp.json", new["timestamp"])
@@ -357,12 +409,35 @@ class Publisher:
         return self._folder / "targets" / folder / f"{sha256}.{name}"
 
     def _prune(self) -> None:
-        for role in ("targets", *PATHS, "snapshot"):
-            oldest = _signed_of(self._published, role).version - VERSIONS_KEPT
-            for file in (self._folder / "metadata").glob(f"*.{role}.json"):
-                version = file.name.partition(".")[0]
-                if version.isdigit() and int(version) < oldest:
-                    file.unlink(missing_ok=True)
+        newest = {
+            role: glance(role, self._published[role]).version
+            for role in (*_below_snapshot(self._published), "snapshot")
+        }
+        for file in (self._folder / "metadata").glob("*.*.json"):
+            version, role, _ = file.name.split(".")
+            if version.isdigit() and int(version) < newest.get(role, 0) - VERSIONS_KEPT:
+                file.unlink(missing_ok=True)
+
+
+def lint_documents(documents: Mapping[str, bytes]) -> None:
+    """Refuse paths that `desired` may not list."""
+    files = {path: TargetFile.from_data(path, content) for path, content in documents.items()}
+    lint_paths(DESIRED, Targets(targets=files))
+
+
+def _desired_roles(state: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return `desired` and the bins that there are."""
+    return (DESIRED, *sorted(filter(is_bin, state)))
+
+
+def _below_snapshot(state: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return the roles that a snapshot lists."""
+    return ("targets", *PATHS, *sorted(filter(is_bin, state)))
+
+
+def _listing(state: Mapping[str, bytes]) -> dict[str, MetaFile]:
+    """Return what a snapshot says of each role."""
+    return {f"{role}.json": _listed(role, state[role]) for role in _below_snapshot(state)}
 
 
 def _signed_of(state: Mapping[str, bytes], role: str) -> Any:
@@ -370,4 +445,4 @@ def _signed_of(state: Mapping[str, bytes], role: str) -> Any:
 
 
 def _listed(role: str, data: bytes) -> MetaFile:
-    return MetaFile.from_data(read_metadata(role, data).signed.version, data, ["sha256"])
+    return MetaFile.from_data(glance(role, data).version, data, ["sha256"])

@@ -18,12 +18,12 @@ Source:  TUF specification 1.0.34; floors as in Uptane 2.1.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -35,6 +35,7 @@ from skerry.base.pace import Pace, PaceLimits
 from skerry.base.units import SECONDS_PER_DAY
 from skerry.schema.release import Facts
 from skerry.trust._tuf import FetcherInterface, TargetFile, Updater, UpdaterConfig
+from skerry.trust.bins import DESIRED
 from skerry.trust.errors import (
     TargetForged,
     TargetUnreadable,
@@ -180,6 +181,14 @@ class UpdateClient:
         """Return the signed digest of a target, or None if nobody who may has signed it."""
         target = self._target(path)
         return None if target is None else target.hashes.get("sha256")
+
+    def read_bins(self) -> None:
+        """Read every hash bin that can be had: whoever carries the state on has other sites."""
+        updater: Any = self._updater
+        delegations = getattr(updater and updater._trusted_set.get(DESIRED), "delegations", None)
+        for role in delegations.roles if delegations is not None else ():
+            with suppress(UpdateUnreachable), _named(WHAT):
+                updater._load_targets(role, DESIRED)
 
     def target_bytes(self, path: str) -> bytes:
         """Return a target, verified; fetched only if it is not held. Call `refresh` first."""
