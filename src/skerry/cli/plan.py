@@ -22,6 +22,7 @@ VERBS: Verbs = {
         "skerry.cli.plan_supply",
         "Which vendor or part is a risk; spares, exits, recovery.",
     ),
+    "carbon": ("skerry.cli.plan_carbon", "What a load emits, by every method."),
 }
 
 

@@ -1,0 +1,138 @@
+"""`skerry plan carbon`: what a load emits, by every method."""
+
+from pathlib import Path
+
+import click
+
+from skerry.base.errors import UsageError
+from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
+from skerry.cli.plan_signal import UNITS
+
+FACTORS = ("direct", "life-cycle")
+
+
+@click.command("carbon")
+@click.option(
+    "--signal",
+    "signal_path",
+    type=click.Path(path_type=Path),
+    help="Hourly carbon intensity (CSV, Parquet or JSON).",
+)
+@click.option("--zone", help="The zone, where the signal has several.")
+@click.option(
+    "--factor",
+    type=click.Choice(FACTORS),
+    help="What the one factor of a wide signal is.  [default: life-cycle, with a flag]",
+)
+@click.option("--time-zone", help="The zone of a column `hour` whose times carry no offset.")
+@click.option("--unit", type=click.Choice(UNITS), help="What factors are in.  [default: g/kWh]")
+@click.option(
+    "--place", help="Use a yearly factor in place of a signal: a country (DEU) or state (US-CA)."
+)
+@click.option("--load-kw", type=click.FloatRange(0), help="A constant load.  [default: 1]")
+@click.option(
+    "--load",
+    "load_path",
+    type=click.Path(path_type=Path),
+    help="A load in place of --load-kw: hour_utc,load_kw over the signal's hours.",
+)
+@click.option(
+    "--pue",
+    type=click.FloatRange(1),
+    default=1.0,
+    show_default=True,
+    help="Times the load; leave 1 where the load is what the meter of the site reads.",
+)
+@click.option(
+    "--instruments",
+    "instruments_path",
+    type=click.Path(path_type=Path),
+    help="Contracts for electricity: instrument, kwh or share, g_per_kwh; kind.",
+)
+@click.option("--residual-g-per-kwh", type=click.FloatRange(0), help="The residual mix.")
+@click.option("--servers", type=click.IntRange(0), help="Machines whose embodied carbon counts.")
+@click.option(
+    "--products",
+    "products_path",
+    type=click.Path(path_type=Path),
+    help="Makers' carbon figures; the median server, or --product, replaces the shipped one.",
+)
+@click.option("--product", help="The name of one product in --products.")
+@click.option("--requests", type=click.FloatRange(0, min_open=True), help="Inferences in the span.")
+@click.option(
+    "--traffic-gb", type=click.FloatRange(0), default=0.0, help="Sent over networks in the span."
+)
+@click.option(
+    "--from-run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    help="Measured figures (JSON): energy per 1,000 requests replaces the load.",
+)
+@click.option("--site", help="With --write: the site of the fleet file that this grid feeds.")
+@write_option
+@assumption_options
+@plan_options
+def command(
+    signal_path: Path | None,
+    zone: str | None,
+    factor: str | None,
+    time_zone: str | None,
+    unit: str | None,
+    place: str | None,
+    load_kw: float | None,
+    load_path: Path | None,
+    pue: float,
+    instruments_path: Path | None,
+    residual_g_per_kwh: float | None,
+    servers: int | None,
+    products_path: Path | None,
+    product: str | None,
+    requests: float | None,
+    traffic_gb: float,
+    run_path: Path | None,
+    site: str | None,
+    fleet_path: Path,
+    write: bool,
+    settings: tuple[str, ...],
+    assume_path: Path | None,
+    as_json: bool,
+    page_path: Path | None,
+) -> None:
+    """Print a load's emissions: scope 2 twice, scope 3 category 3, embodied, SCI."""
+    from skerry.plan.carbon_inputs import CarbonInputs, carbon
+
+    if (signal_path is None) == (place is None):
+        raise UsageError("give --signal or --place")
+    if load_kw is not None and load_path is not None:
+        raise UsageError("give --load-kw or --load, not both")
+    if product and products_path is None:
+        raise UsageError("--product needs --products")
+    if run_path is not None and requests is None:
+        raise UsageError("--from-run needs --requests, as it holds energy per 1,000 of them")
+    if write and not site:
+        raise UsageError("--write needs --site")
+    report = carbon(
+        CarbonInputs(
+            signal_path=signal_path,
+            zone=zone,
+            factor=factor,
+            time_zone=time_zone,
+            unit=unit,
+            place=place,
+            load_kw=load_kw,
+            load_path=load_path,
+            pue_ratio=pue,
+            instruments_path=instruments_path,
+            residual_g_per_kwh=residual_g_per_kwh,
+            servers=servers,
+            products_path=products_path,
+            product=product,
+            requests=requests,
+            traffic_gb=traffic_gb,
+            run_path=run_path,
+            site=site,
+            settings=settings,
+            assume_path=assume_path,
+        )
+    )
+    show(report, as_json=as_json, page_path=page_path, write_path=fleet_path if write else None)
