@@ -16,6 +16,7 @@ from skerry.cli.output import print_error
 VERBS: Verbs = {
     "init": ("skerry.cli.init", "start a fleet folder from a template"),
     "check": ("skerry.cli.check", "validate and lint the fleet file"),
+    "worth": ("skerry.cli.worth", "is it worth it: one log, trace or bill, yes, no or unknown"),
     "plan": ("skerry.cli.plan", "predict every goal before anything is bought or changed"),
     "diff": ("skerry.cli.diff", "show the file against the running fleet"),
     "apply": ("skerry.cli.apply", "show the difference, ask, seal, send and wait"),
