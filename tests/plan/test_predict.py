@@ -149,3 +149,12 @@ def test_a_run_s_figures_are_read_and_bad_ones_named(tmp_path: Path) -> None:
         read_run(path)
     with pytest.raises(RunFileError, match="No such file"):
         read_run(tmp_path / "absent.json")
+
+
+def test_a_large_plan_is_compiled_and_says_the_same(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = plan(fleet)
+    monkeypatch.setattr("skerry.plan.predict.COMPILED_FROM", 1)
+    monkeypatch.setattr("skerry.plan.predict.plain.replay", None)  # nobody may ask it
+    assert plan(fleet) == plain

@@ -2,13 +2,22 @@
 
 A kernel is compiled on its first call and kept beside its source, so the second process
 starts at once. `compiled` takes a production function (admission, routing, placement,
-energy: scalars in, scalars out) and gives the same function to kernels; a test holds both
-equal on random input, so a plan can never decide otherwise than a node does.
+energy: scalars in, scalars out) and gives the same function to kernels, with all that it
+calls; a test holds both equal on random input, so a plan can never decide otherwise than a
+node does.
+
+What is kept knows its own source file only. So a kernel that calls production functions
+takes `sources_digest` of their modules as the default of its last argument: the default is
+part of the key under which a kernel is kept, and a change in production makes a new one.
+Functions of the same file that such a kernel is made of are `part`s, kept with it alone.
 
 Limits:  no fast-math, so that a seed gives the same bits on every run of one machine type.
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -21,6 +30,38 @@ def kernel(function: Function) -> Function:
     return cast(Function, numba.njit(cache=True, nogil=True)(function))
 
 
-def compiled(function: Function) -> Function:
-    """Return a production function in a form that kernels can call."""
+def part(function: Function) -> Function:
+    """Compile a part of kernels, into the kernels that call it; it is not kept on its own."""
     return cast(Function, numba.njit(nogil=True)(function))
+
+
+def compiled(function: Function) -> Function:
+    """Return a production function, and the functions it calls, as kernels can call them."""
+    made: dict[FunctionType, Any] = {}
+    return cast(Function, _compiled(cast(FunctionType, function), made))
+
+
+def sources_digest(*modules: ModuleType) -> int:
+    """Return a number that changes when a module's source does."""
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return int.from_bytes(digest.digest()[:6], "big")
+
+
+def _compiled(function: FunctionType, made: dict[FunctionType, Any]) -> Any:
+    if function not in made:
+        names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+        called = {
+            name: _compiled(value, made)
+            for name, value in names.items()
+            if isinstance(value, FunctionType)
+        }
+        twin = FunctionType(
+            function.__code__,
+            {**function.__globals__, **called},
+            function.__name__,
+            function.__defaults__,
+        )
+        made[function] = numba.njit(nogil=True)(twin)
+    return made[function]

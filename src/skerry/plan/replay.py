@@ -18,7 +18,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from skerry.plan.errors import NothingToPlanError
 from skerry.plan.trace import Trace
 from skerry.route import decide
 from skerry.route.journey import DEADLINE_S
-from skerry.route.latency import Latency
+from skerry.route.latency import Mean
 from skerry.schema.fleet import Fleet, Kind, Site
 from skerry.serve import admission
 
@@ -41,8 +41,8 @@ QUEUE_LEN_MAX: Final = 256
 RUN_SPREAD: Final = 0.2
 LOAD_STEPS: Final = 24
 """Load is kept per 24th of the span, since power is not linear in it."""
-_LAN_S: Final = SAME_SITE_MS / MS_PER_SECOND
-_BITS_PER_BYTE: Final = 8
+LAN_S: Final = SAME_SITE_MS / MS_PER_SECOND
+BITS_PER_BYTE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +64,26 @@ class Replayed:
     def answered(self) -> int:
         """Requests that got an answer."""
         return len(self.latencies_ms)
+
+
+class Chances(NamedTuple):
+    """What a seed decides about each request; all (requests,)."""
+
+    spread: NDArray[np.float64]
+    """The factor on the mean time of a run."""
+    jitter: NDArray[np.float64]
+    draw: NDArray[np.float64]
+
+
+def chances(count: int, seed: int) -> Chances:
+    """Draw a seed's chances."""
+    rng = np.random.default_rng(seed)
+    sigma = math.sqrt(math.log1p(RUN_SPREAD**2))
+    return Chances(
+        spread=rng.lognormal(-(sigma**2) / 2, sigma, count),
+        jitter=rng.exponential(1.0, count),
+        draw=rng.random(count),
+    )
 
 
 class _Node:
@@ -122,7 +142,7 @@ class _Peer:
     round_trip_s: float
     jitter_s: float
     byte_s: float
-    latency: dict[str, Latency]
+    latency: dict[str, Mean]
 
     def __init__(self, fleet: Fleet, origin: str, node: _Node, tier_rank: int) -> None:
         link = link_between(fleet, origin, node.site)
@@ -130,8 +150,8 @@ class _Peer:
         self.in_site = node.site == origin
         self.round_trip_s = link.round_trip_ms / MS_PER_SECOND
         self.jitter_s = link.jitter_ms / MS_PER_SECOND
-        self.byte_s = _BITS_PER_BYTE / link.bandwidth_bit_per_s
-        self.latency = {model: Latency(self.round_trip_s) for model in node.models}
+        self.byte_s = BITS_PER_BYTE / link.bandwidth_bit_per_s
+        self.latency = {model: Mean(self.round_trip_s) for model in node.models}
 
 
 def replay(
@@ -172,12 +192,10 @@ class _Replay:
             ]
             for site in fleet.sites
         }
-        rng = np.random.default_rng(seed)
-        sigma = math.sqrt(math.log1p(RUN_SPREAD**2))
-        count = len(trace)
-        self._spread: list[float] = rng.lognormal(-(sigma**2) / 2, sigma, count).tolist()
-        self._jitter: list[float] = rng.exponential(1.0, count).tolist()
-        self._draws: list[float] = rng.random(count).tolist()
+        drawn = chances(len(trace), seed)
+        self._spread: list[float] = drawn.spread.tolist()
+        self._jitter: list[float] = drawn.jitter.tolist()
+        self._draws: list[float] = drawn.draw.tolist()
         self._latencies: list[float] = []
         self._refused: Counter[str] = Counter()
         self._local = self._standin = self._upstream = 0
@@ -187,7 +205,7 @@ class _Replay:
     def through_fleet(self, destinations: Destinations) -> Replayed:
         trace = self._trace
         peers = {name: self._peers(self._fleet.site(name)) for name in trace.sites}
-        own: dict[tuple[int, str], Latency] = {}
+        own: dict[tuple[int, str], Mean] = {}
         allowed: dict[tuple[str, str], frozenset[str]] = {}
         for index, (at_s, s, m, c, size) in enumerate(self._rows()):
             origin, model = trace.sites[s], trace.models[m]
@@ -225,7 +243,7 @@ class _Replay:
         return self._replayed()
 
     def _here(
-        self, own: dict[tuple[int, str], Latency], node: _Node, model: str, index: int, at_s: float
+        self, own: dict[tuple[int, str], Mean], node: _Node, model: str, index: int, at_s: float
     ) -> tuple[bool, str]:
         """Ask the local model, then its stand-in; return whether one answered, or why not."""
         large, small = model, self._standins.get(model) or ""
@@ -244,14 +262,14 @@ class _Replay:
         return False, why
 
     def _locally(
-        self, own: dict[tuple[int, str], Latency], node: _Node, model: str, index: int, at_s: float
+        self, own: dict[tuple[int, str], Mean], node: _Node, model: str, index: int, at_s: float
     ) -> str:
         if model not in node.models:
             return decide.VERDICT_WORDS[decide.ABSENT]
         key = (id(node), model)
         known = own.get(key)
         if known is None:
-            known = own[key] = Latency(0.0)
+            known = own[key] = Mean(0.0)
         verdict = decide.fit(True, 0, decide.CLOSED, known.expected_s(at_s), DEADLINE_S)
         if verdict != decide.FIT:
             return decide.VERDICT_WORDS[verdict]
@@ -261,7 +279,7 @@ class _Replay:
         if ready_s < 0:
             return _refusal(ready_s)
         known.saw(ready_s - at_s, at_s)
-        self._book(node, at_s, run_s, ready_s - at_s + _LAN_S)
+        self._book(node, at_s, run_s, ready_s - at_s + LAN_S)
         return ""
 
     def _away(
@@ -328,7 +346,7 @@ class _Replay:
             return _refusal(ready_s)
         latency_s = travel_s + ready_s - arrives_s
         peer.latency[model].saw(latency_s, at_s)
-        self._book(peer.node, at_s, run_s, latency_s + _LAN_S)
+        self._book(peer.node, at_s, run_s, latency_s + LAN_S)
         if peer.in_site:
             self._local += 1
         else:
@@ -360,21 +378,23 @@ class _Replay:
         ]
 
     def _replayed(self) -> Replayed:
-        load = {
-            site.name: np.minimum(
-                np.array(self._busy[site.name]) / (max(site.nodes, 1) * self._step_s), 1.0
-            )
-            for site in self._fleet.sites
-        }
         return Replayed(
             latencies_ms=np.array(self._latencies) * MS_PER_SECOND,
             refused=dict(self._refused),
             local=self._local,
             standin=self._standin,
             upstream_bytes=self._upstream,
-            load=load,
+            load={
+                site.name: used_ratio(np.array(self._busy[site.name]), site, self._step_s)
+                for site in self._fleet.sites
+            },
             span_s=self._trace.span_s,
         )
+
+
+def used_ratio(busy_s: NDArray[np.float64], site: Site, step_s: float) -> NDArray[np.float64]:
+    """Return the mean utilisation of a site's nodes in each step of `step_s`."""
+    return np.minimum(busy_s / (max(site.nodes, 1) * step_s), 1.0)
 
 
 def _refusal(negative: float) -> str:
