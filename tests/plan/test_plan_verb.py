@@ -21,6 +21,20 @@ def test_the_table_shows_every_goal_beside_the_cloud_and_its_target(
     assert "Next:  skerry up" in err
 
 
+def test_the_page_shows_goals_money_and_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "day.html"
+    words = ["plan", "-f", str(EXAMPLE), "--requests", "300", "--seeds", "2", "--report", str(page)]
+    assert run([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert 1.1 < document["pue_ratio"] < 1.3  # closets of 1.1, a room of 1.3
+    assert document["cloud_only_pue_ratio"] == pytest.approx(1.15)
+    text = page.read_text()
+    for wanted in ("What will a day of clinic be like?", "Where the money goes", "room, link"):
+        assert wanted in text
+
+
 def test_json_is_one_document_and_the_same_for_the_same_seed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

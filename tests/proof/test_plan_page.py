@@ -121,7 +121,7 @@ def test_every_part_of_a_report_is_on_its_page() -> None:
     words = plain_text(plan_html(sample()))
     for wanted in (
         "Yes. an answer at the edge",
-        "1.2 usd per 1k p50",
+        "1.2 USD per 1,000 p50",
         "Choose edge",
         "requests fall below 1.1 million a month",
         "Regret on months 7 to 12 20 %",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry.cli.lazy import LazyGroup, Verbs
-from skerry.cli.output import json_option, print_json, print_table, say, say_next
+from skerry.cli.output import print_json, print_table, say, say_next
+from skerry.cli.plan_show import plan_options, write_page
 
 if TYPE_CHECKING:
     from skerry.plan.predict import Prediction
@@ -64,7 +65,7 @@ VERBS: Verbs = {
     type=click.Path(path_type=Path),
     help="Measured figures (JSON): service times replace the tables, errors are printed.",
 )
-@json_option
+@plan_options
 @click.pass_context
 def command(
     context: click.Context,
@@ -75,6 +76,7 @@ def command(
     seed_count: int,
     run_path: Path | None,
     as_json: bool,
+    page_path: Path | None,
 ) -> None:
     """Predict every goal: replay a day of requests through the production decisions.
 
@@ -84,6 +86,7 @@ def command(
         return
     from skerry.cli.words import name_text
     from skerry.fleet.load import load_fleet
+    from skerry.plan.day import day_report
     from skerry.plan.from_run import read_run
     from skerry.plan.predict import predict, prediction_errors
     from skerry.plan.services import guessed
@@ -103,29 +106,26 @@ def command(
     errors = prediction_errors(plan.goals, run.goals) if run else {}
     took_s = time.monotonic() - started_s
     unknown = guessed(fleet, run.service_ms if run else None)
+    report = day_report(fleet, plan, errors=errors, took_s=took_s)
+    if page_path is not None:
+        write_page(report, page_path)
     if as_json:
         print_json(
             "plan",
             {
-                "fleet": fleet.name,
-                "trace": plan.trace,
-                "requests": plan.requests,
-                "seeds": list(plan.seeds),
-                "took_s": round(took_s, 3),
+                **report.figures,
                 "goals": plan.goals,
-                "refused": plan.refused,
-                "cost_lines": [
-                    {"name": line.name, "usd": line.usd, "level": line.level, "source": line.source}
-                    for line in plan.bill.lines
-                ],
                 "service_times_guessed": list(unknown),
-                "prediction_error_ratio": {name.value: error for name, error in errors.items()},
+                "prediction_error_ratio": report.prediction_error_ratio,
                 "notes": list(plan.notes),
             },
         )
         return
     say(f"{plan.trace}   [{took_s:.1f} s]")
     print_table(["goal", "this fleet", "cloud only", "target", "", "range"], _rows(plan))
+    for name, bill in (("this fleet", plan.bill), ("cloud only", plan.cloud_bill)):
+        if bill is not None and bill.pue_ratio is not None:
+            say(f"PUE of {name}: {bill.pue_ratio:.3g} stated")
     say(
         f"Every figure is an estimate; ranges are over {len(plan.seeds)} seeds "
         f"from {plan.seeds[0]}. Prices, round trips and ratings are stated."
@@ -136,6 +136,8 @@ def command(
         say(f"note: {note}")
     for name, error in errors.items():
         say(f"predicted against measured: {name_text(name)} {error:+.1%}")
+    if page_path is not None:
+        say(f"the page: {page_path}")
     say_next("skerry up")
 
 

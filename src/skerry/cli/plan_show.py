@@ -81,17 +81,9 @@ def show(
     write_path: Path | None = None,
 ) -> None:
     """Print a report; write its page and its changes to a fleet file where they are wanted."""
-    report = msgspec.structs.replace(
-        report,
-        command=report.command or _command_line(),
-        at_unix_s=report.at_unix_s or time.time(),
-        version=__version__,
-    )
+    report = _stamped(report)
     if page_path is not None:
-        from skerry.base.files import write_atomic
-        from skerry.proof.plan_page import plan_html
-
-        write_atomic(page_path, plan_html(report).encode())
+        write_page(report, page_path)
     changed = _write(write_path, report.changes) if write_path is not None else None
     if as_json:
         written = {} if write_path is None else {"written_lines": changed}
@@ -104,6 +96,24 @@ def show(
             say(f"  {line}")
     if page_path is not None:
         say(f"the page: {page_path}")
+
+
+def write_page(report: PlanReport, path: Path) -> None:
+    """Write a report's page, whole or not at all."""
+    from skerry.base.files import write_atomic
+    from skerry.proof.plan_page import plan_html
+
+    write_atomic(path, plan_html(_stamped(report)).encode())
+
+
+def _stamped(report: PlanReport) -> PlanReport:
+    """Return a report that says when it was made, by what, and how to make it again."""
+    return msgspec.structs.replace(
+        report,
+        command=report.command or shlex.join(["skerry", *sys.argv[1:]]),
+        at_unix_s=report.at_unix_s or time.time(),
+        version=__version__,
+    )
 
 
 def _beside(report: PlanReport) -> dict[str, object]:
@@ -196,7 +206,3 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:,.0f}" if abs(cell) >= 10_000 else f"{cell:.4g}"
     return str(cell)
-
-
-def _command_line() -> str:
-    return shlex.join(["skerry", *sys.argv[1:]])

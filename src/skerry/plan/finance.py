@@ -33,6 +33,8 @@ class Bill:
     """Everything that sites used and cost over a span."""
 
     energy_wh: float
+    it_energy_wh: float
+    """What the machines themselves used, without cooling and losses."""
     carbon_g: float
     lines: tuple[CostLine, ...]
 
@@ -41,12 +43,17 @@ class Bill:
         """All lines together."""
         return sum(line.usd for line in self.lines)
 
+    @property
+    def pue_ratio(self) -> float | None:
+        """Energy of the sites over energy of their machines; None where nothing ran."""
+        return self.energy_wh / self.it_energy_wh if self.it_energy_wh else None
+
 
 def bill(
     fleet: Fleet, load: Mapping[str, Series], *, span_s: float, kinds: frozenset[Kind]
 ) -> Bill:
     """Return what the sites of some kinds used and cost, at the load that each had."""
-    energy_wh = grams = machine = energy = room = 0.0
+    energy_wh = it_energy_wh = grams = machine = energy = room = 0.0
     for site in fleet.sites:
         if site.kind not in kinds or not site.nodes:
             continue
@@ -54,6 +61,7 @@ def bill(
         used = site_energy_wh(tier, nodes=site.nodes, utilisation=load[site.name], span_s=span_s)
         cost = site_cost(tier, nodes=site.nodes, energy_wh=used, span_s=span_s)
         energy_wh += used
+        it_energy_wh += used / tier.pue_ratio
         grams += carbon_g(used, grid_g_per_kwh=site.grid_g_per_kwh)
         machine += cost.machine_usd
         energy += cost.energy_usd
@@ -61,6 +69,7 @@ def bill(
     stated = "fleet file, straight-line, no cost of capital"
     return Bill(
         energy_wh=energy_wh,
+        it_energy_wh=it_energy_wh,
         carbon_g=grams,
         lines=(
             CostLine(name="machines", usd=machine, level=Level.STATED, source=stated),

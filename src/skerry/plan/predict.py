@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from skerry.energy.carbon import per_1k
+from skerry.energy.power_curve import Series
 from skerry.fleet.desired import policy_of
 from skerry.plan import replay as plain
 from skerry.plan.finance import Bill, bill, cost_usd_per_1k
@@ -24,9 +25,13 @@ from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.goal import AT_LEAST, Figure, GoalName, GoalRecord, Level
 from skerry.trust.residency import ResidencyTable
 
+Quantiles = tuple[tuple[float, float], ...]
+"""Pairs of a percentile, 0 to 100, and the milliseconds that so many answers took at most."""
+
 SEEDS = 5
 COMPILED_FROM = 2_000_000
 """Requests, over all seeds, from which the compiled replay makes up for loading it."""
+_PERCENTILES = (0, 5, 10, 25, 50, 75, 90, 95, 97, 99, 99.9, 100)
 _ALL_KINDS = frozenset(Kind)
 _CLOUD = frozenset({Kind.CLOUD})
 
@@ -43,6 +48,13 @@ class Prediction:
     """Requests of the first seed that this fleet would not answer, by reason."""
     standin: int
     bill: Bill
+    cloud_bill: Bill | None
+    latencies_ms: Quantiles
+    """Of the first seed, for this fleet; and for the cloud alone."""
+    cloud_latencies_ms: Quantiles
+    load: Mapping[str, Series]
+    """Site to mean utilisation of its nodes over the trace, of the first seed."""
+    span_s: float
     notes: tuple[str, ...]
 
 
@@ -66,6 +78,7 @@ def predict(
     cloud: list[dict[GoalName, float]] = []
     first: tuple[Trace, Replayed, Bill] | None = None
     cloud_bill: Bill | None = None
+    cloud_quantiles: Quantiles = ()
     for seed in seeds:
         trace = traces(seed)
         engine = _engine(len(trace) * len(seeds))
@@ -77,6 +90,7 @@ def predict(
             alone = engine.replay_cloud_only(fleet, trace, services_s=services, seed=seed)
             used = bill(fleet, alone.load, span_s=alone.span_s, kinds=_CLOUD)
             cloud_bill = cloud_bill or used
+            cloud_quantiles = cloud_quantiles or _quantiles(alone)
             cloud.append(_values(alone, used, limit_ms))
     if first is None:
         raise ValueError("a prediction needs at least one seed")
@@ -101,6 +115,11 @@ def predict(
         refused=run.refused,
         standin=run.standin,
         bill=used,
+        cloud_bill=cloud_bill,
+        latencies_ms=_quantiles(run),
+        cloud_latencies_ms=cloud_quantiles,
+        load=run.load,
+        span_s=run.span_s,
         notes=(*_notes(run, has_cloud=has_cloud), *_cost_notes(ours, cloud, used, cloud_bill)),
     )
 
@@ -155,6 +174,13 @@ def _values(run: Replayed, used: Bill, limit_ms: float | None) -> dict[GoalName,
         GoalName.UPSTREAM_BYTES_PER_1K: per_1k(run.upstream_bytes, answered),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _quantiles(run: Replayed) -> Quantiles:
+    if not run.answered:
+        return ()
+    values = np.percentile(run.latencies_ms, _PERCENTILES, method="inverted_cdf")
+    return tuple(zip(map(float, _PERCENTILES), values.tolist(), strict=True))
 
 
 def _figure(

@@ -18,6 +18,8 @@ from skerry.schema.plan_report import Bars, Cell, Lines, Map, PlanReport, Stack,
 
 _TONES = {"yes": "good", "no": "bad", "unknown": "open", "": ""}
 _FIGURES_SHOWN_MAX = 8
+_UNIT_WORDS = {"usd": "USD", "kwh": "kWh", "wh": "Wh", "pue": "PUE", "kw": "kW", "tco": "TCO"}
+_UNIT_WORDS |= {"npv": "NPV", "per": "per", "ratio": "(ratio)", "1k": "1,000", "gb": "GB"}
 _ROWS_SHOWN_MAX = 400
 
 
@@ -46,9 +48,9 @@ def plan_html(report: PlanReport) -> str:
 def _tiles(report: PlanReport) -> list[tuple[str, str]]:
     """Return the figures that are single numbers, for the top of the page."""
     return [
-        (_cell(value), name.replace("_", " "))
+        (_cell(value), " ".join(_UNIT_WORDS.get(word, word) for word in name.split("_")))
         for name, value in report.figures.items()
-        if isinstance(value, float | int) and not isinstance(value, bool)
+        if isinstance(value, float | int) and not isinstance(value, bool) and name != "took_s"
     ][:_FIGURES_SHOWN_MAX]
 
 
