@@ -59,7 +59,7 @@ def _sections(fleet: Fleet, plan: Prediction) -> Sequence[Section]:
     if plan.cloud_bill is not None:
         bills.append(("cloud only", plan.cloud_bill))
     hour = plan.span_s / SECONDS_PER_HOUR
-    busiest = sorted(plan.load, key=lambda name: -float(plan.load[name].sum()))[:SITES_DRAWN_MAX]
+    busiest = sorted(plan.load, key=lambda name: -sum(plan.load[name]))[:SITES_DRAWN_MAX]
     sections = [
         Section(
             title="Latency",
@@ -97,7 +97,7 @@ def _sections(fleet: Fleet, plan: Prediction) -> Sequence[Section]:
                         (
                             name,
                             tuple(
-                                ((step + 0.5) * hour / len(plan.load[name]), 100 * float(value))
+                                ((step + 0.5) * hour / len(plan.load[name]), 100 * value)
                                 for step, value in enumerate(plan.load[name])
                             ),
                         )

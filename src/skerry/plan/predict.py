@@ -14,7 +14,6 @@ from types import ModuleType
 import numpy as np
 
 from skerry.energy.carbon import per_1k
-from skerry.energy.power_curve import Series
 from skerry.fleet.desired import policy_of
 from skerry.plan import replay as plain
 from skerry.plan.finance import Bill, bill, cost_usd_per_1k
@@ -52,7 +51,7 @@ class Prediction:
     latencies_ms: Quantiles
     """Of the first seed, for this fleet; and for the cloud alone."""
     cloud_latencies_ms: Quantiles
-    load: Mapping[str, Series]
+    load: Mapping[str, tuple[float, ...]]
     """Site to mean utilisation of its nodes over the trace, of the first seed."""
     span_s: float
     notes: tuple[str, ...]
@@ -118,7 +117,7 @@ def predict(
         cloud_bill=cloud_bill,
         latencies_ms=_quantiles(run),
         cloud_latencies_ms=cloud_quantiles,
-        load=run.load,
+        load={site: tuple(steps.tolist()) for site, steps in run.load.items()},
         span_s=run.span_s,
         notes=(*_notes(run, has_cloud=has_cloud), *_cost_notes(ours, cloud, used, cloud_bill)),
     )
