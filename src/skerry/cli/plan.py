@@ -24,6 +24,7 @@ VERBS: Verbs = {
         "Which vendor or part is a risk; spares, exits, recovery.",
     ),
     "carbon": ("skerry.cli.plan_carbon", "What a load emits, by every method."),
+    "energy": ("skerry.cli.plan_energy", "What solar panels and a battery leave for the grid."),
 }
 
 
