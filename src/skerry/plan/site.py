@@ -1,0 +1,277 @@
+"""The question "where should sites be?", answered: `skerry plan site`.
+
+The answer is a set of sites with its cost, the bound that no set beats, an independent
+check, the sites' loads, what happens when each is lost, and what would turn the choice
+round. An instance without a plan names the rule in the way and the demands it concerns.
+
+Units:   USD a year for our JSON; ms; the instance's own units of demand.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from skerry.plan.site_case import Case
+from skerry.plan.site_check import Checked
+from skerry.plan.site_figures import (
+    assignment_of,
+    demand_table,
+    latency_goal,
+    load_bars,
+    load_table,
+    map_of,
+    round_trips,
+)
+from skerry.plan.site_obstacles import EVERY_SITE, WHOLE, Obstacle, obstacles
+from skerry.plan.site_problem import Problem, Siting
+from skerry.plan.site_recovery import Recovery, recoveries
+from skerry.plan.site_search import Sets
+from skerry.plan.site_solve import Tell, solve
+from skerry.schema.plan_report import Advice, Answer, PlanReport, Section, Table
+
+QUESTION = "Where should sites be, and whom should each serve?"
+TRIES_COST_MAX = 20_000_000
+"""Sets tried for a runner-up, times pairs."""
+
+
+def plan_site(case: Case, *, seconds: float, tell: Tell) -> PlanReport:
+    """Answer the question for one case, within about `seconds`."""
+    began = time.monotonic()
+    rules = case.rules
+    binds = np.zeros(len(case.sites), bool) if rules is None else rules.permit_binds
+    found = obstacles(case.problem, {} if rules is None else rules.forbids, binds)
+    if found:
+        return _infeasible(case, found)
+    solved = solve(case.problem, seconds=seconds, tell=tell)
+    if solved.siting is None:
+        return _none_found(case, infeasible=solved.infeasible, seconds=seconds)
+    siting = solved.siting
+    return _report(case, siting, case.check(siting), time.monotonic() - began)
+
+
+def _report(case: Case, siting: Siting, checked: Checked, took_s: float) -> PlanReport:
+    problem = case.problem
+    plans = recoveries(problem, siting)
+    opened = [int(site) for site in np.flatnonzero(siting.open)]
+    status = "optimal" if siting.proven else "feasible"
+    good = checked.ok(siting.objective)
+    figures: dict[str, object] = {
+        "status": status,
+        "objective": siting.objective,
+        "lower_bound": siting.bound,
+        "gap_ratio": siting.gap_ratio,
+        **_in_usd(case, siting),
+        "fixed_cost": float(problem.fixed[siting.open].sum()),
+        "open": [case.sites[site] for site in opened],
+        "open_count": len(opened),
+        "split": problem.split,
+        "method": siting.method,
+        "took_s": round(took_s, 3),
+        "check": {
+            "ok": good,
+            "objective": checked.objective,
+            "rules": checked.rules,
+            "breaches": checked.breaches,
+        },
+        **round_trips(case, siting),
+        "assignment": assignment_of(case, siting),
+        "recovery": [_recovery_figures(case, one) for one in plans],
+    }
+    proof = "no plan is cheaper" if siting.proven else f"at most {siting.gap_ratio:.3%} dearer"
+    lead = (
+        f"open {len(opened)} of {len(case.sites)} sites for {siting.objective:,.3f} {case.unit}; "
+        + (proof if siting.proven else f"{proof} than the best possible")
+    )
+    notes = [*siting.notes]
+    if not good:
+        notes.append("the independent check disagrees: " + "; ".join(checked.breaches[:3]))
+    return PlanReport(
+        verb="site",
+        question=QUESTION,
+        lead=lead,
+        answer=Answer.NONE if good else Answer.UNKNOWN,
+        figures=figures,
+        advice=(_advice(case, siting, opened),),
+        goals=latency_goal(case, siting),
+        sections=(
+            Section(
+                title="The sites",
+                text=f"Lower bound {siting.bound:,.3f} {case.unit}, gap {siting.gap_ratio:.4%}; "
+                f"found by {siting.method}. The independent check "
+                + ("agrees with every rule and the objective." if good else "does not agree."),
+                blocks=(load_table(case, siting), load_bars(case, siting), *map_of(case, siting)),
+            ),
+            Section(
+                title="When a site is lost",
+                text="Everybody else stays; its demand fills the room that is left.",
+                blocks=(_recovery_table(case, plans),),
+            ),
+            Section(title="Who serves whom", blocks=(demand_table(case, siting),)),
+        ),
+        assumptions=case.inputs.used(),
+        notes=tuple(notes),
+    )
+
+
+def _in_usd(case: Case, siting: Siting) -> dict[str, object]:
+    if case.instance is None:
+        return {}
+    return {"objective_usd_yr": siting.objective, "lower_bound_usd_yr": siting.bound}
+
+
+def _advice(case: Case, siting: Siting, opened: Sequence[int]) -> Advice:
+    """Name the choice, and the cheapest plan found that does without one of its sites."""
+    problem = case.problem
+    fixed = float(problem.fixed[siting.open].sum())
+    reason = (
+        f"{fixed:,.0f} to open, {siting.objective - fixed:,.0f} to serve ({case.unit});"
+        f" the bound is {siting.bound:,.0f}"
+    )
+    names = ", ".join(case.site_text(site) for site in opened[:8])
+    more = f" and {len(opened) - 8} more" if len(opened) > 8 else ""
+    runner_up, flip = "", ""
+    second = _second(problem, siting, opened)
+    if second is not None:
+        lost, gained, cost = second
+        change = f"without {case.site_text(lost)}"
+        if gained >= 0:
+            change = f"{case.site_text(gained)} in place of {case.site_text(lost)}"
+        runner_up = f"{change}: {cost:,.0f} {case.unit}"
+        rise = cost - siting.objective
+        flip = f"opening {case.site_text(lost)} costs more than {rise:,.0f} {case.unit} extra"
+    return Advice(
+        choice=f"{len(opened)} sites: {names}{more}",
+        reason=reason,
+        runner_up=runner_up,
+        flip=flip,
+        no_regret="the instance has no months of demand to judge on",
+    )
+
+
+def _second(
+    problem: Problem, siting: Siting, opened: Sequence[int]
+) -> tuple[int, int, float] | None:
+    """Return a site of the plan, what takes its place (-1: nothing), and the cost then."""
+    sets, best = Sets(problem), None
+    tries = max(len(opened), TRIES_COST_MAX // problem.cost.size)
+    closed = [int(i) for i in np.flatnonzero(~siting.open)]
+    swaps = [(lost, gained) for gained in [-1, *closed] for lost in opened]
+    for lost, gained in swaps[:tries]:
+        changed = siting.open.copy()
+        changed[lost] = False
+        if gained >= 0:
+            changed[gained] = True
+        cost = sets.price(changed)
+        if math.isfinite(cost) and (best is None or cost < best[2]):
+            best = (lost, gained, cost)
+    return best
+
+
+def _recovery_figures(case: Case, one: Recovery) -> dict[str, object]:
+    return {
+        "lost": case.sites[one.lost],
+        "moved": {str(case.sites[i]): float(one.moved[i]) for i in np.flatnonzero(one.moved)},
+        "moved_units": float(one.moved.sum()),
+        "unserved_units": float(one.unserved.sum()),
+        "unserved_demands": [case.demands[i] for i in np.flatnonzero(one.unserved)],
+        "out_of_reach_demands": [case.demands[i] for i in one.out_of_reach],
+        "extra_cost": one.extra_cost,
+    }
+
+
+def _recovery_table(case: Case, plans: Sequence[Recovery]) -> Table:
+    rows = []
+    for one in plans:
+        moved = np.flatnonzero(one.moved)
+        where = ", ".join(case.site_text(i) for i in moved[np.argsort(-one.moved[moved])][:4])
+        rows.append(
+            (
+                case.site_text(one.lost),
+                float(one.moved.sum() + one.unserved.sum()),
+                float(one.moved.sum()),
+                where or "nowhere",
+                float(one.unserved.sum()),
+                len(one.out_of_reach),
+                one.extra_cost,
+            )
+        )
+    return Table(
+        title="What each loss leaves",
+        note="Out of reach: demands that no other open site may serve, whatever its room.",
+        heads=(
+            *("lost", "its demand, units", "moved, units", "to", "not served, units"),
+            *("out of reach", f"extra, {case.unit}"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _infeasible(case: Case, found: Sequence[Obstacle]) -> PlanReport:
+    worst = max(found, key=lambda one: len(one.demands))
+    rows = [(one.rule, len(one.demands), _names(case, one.demands), one.text) for one in found]
+    return PlanReport(
+        verb="site",
+        question=QUESTION,
+        lead=f"no plan exists: {worst.rule}: {worst.text} ({_names(case, worst.demands)})",
+        answer=Answer.NO,
+        figures={
+            "status": "infeasible",
+            "objective": None,
+            "lower_bound": None,
+            "open": [],
+            "infeasible": [
+                {
+                    "rule": one.rule,
+                    "demands": [case.demands[i] for i in one.demands],
+                    "text": one.text,
+                }
+                for one in found
+            ],
+        },
+        sections=(
+            Section(
+                title="What stands in the way",
+                blocks=(
+                    Table(
+                        title="Rules that cannot be kept",
+                        heads=("rule", "demands", "which", "why"),
+                        rows=tuple(rows),
+                    ),
+                ),
+            ),
+        ),
+        assumptions=case.inputs.used(),
+    )
+
+
+def _names(case: Case, demands: Sequence[int]) -> str:
+    cities = case.instance.demands if case.instance is not None else None
+    shown = [
+        f"{case.demands[i]} {cities[i].city}".strip() if cities else str(case.demands[i])
+        for i in demands[:6]
+    ]
+    return ", ".join(shown) + (f" and {len(demands) - 6} more" if len(demands) > 6 else "")
+
+
+def _none_found(case: Case, *, infeasible: bool, seconds: float) -> PlanReport:
+    """Say which rule is left when each demand alone and all together could be served."""
+    every = tuple(range(len(case.demands)))
+    if infeasible:
+        count = case.problem.count
+        rule = EVERY_SITE if count is not None else WHOLE
+        text = (
+            f"no {count} sites can serve all demands"
+            if count is not None
+            else "no way to assign whole demands fits all capacities; --split lets sites share"
+        )
+        return _infeasible(case, [Obstacle(rule=rule, demands=every, text=text)])
+    return PlanReport(
+        verb="site",
+        question=QUESTION,
+        lead=f"no plan was found in {seconds:g} s, and none was ruled out: try --split, --seconds",
+        answer=Answer.UNKNOWN,
+        figures={"status": "unknown", "objective": None, "lower_bound": None, "open": []},
+        assumptions=case.inputs.used(),
+    )

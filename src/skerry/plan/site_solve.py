@@ -1,0 +1,113 @@
+"""One siting problem, solved by what fits its size.
+
+Every problem goes through the Lagrangian search, which takes seconds and gives a plan and
+a bound; one of at most 20,000 allowed pairs then goes to HiGHS with that plan in hand,
+which proves the optimum or raises the bound until the time is up.
+
+Units:   seconds for the limit; costs in the problem's own.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skerry.plan.site_bound import ROUNDING
+from skerry.plan.site_exact import PAIRS_MAX, Exact, solve_exact
+from skerry.plan.site_problem import Problem, Siting, objective_of
+from skerry.plan.site_search import Sets, solve_large
+
+Tell = Callable[[float, str], None]
+SEARCH_SHARE = 0.4
+"""Part of the time that the search may take where HiGHS follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solved:
+    """A plan, or none; `infeasible` is a proof that there is none."""
+
+    siting: Siting | None
+    infeasible: bool = False
+
+
+def solve(problem: Problem, *, seconds: float, tell: Tell) -> Solved:
+    """Solve a problem within a time; the same problem gives the same plan where time suffices."""
+    began = time.monotonic()
+    small = int(problem.allowed.sum()) <= PAIRS_MAX
+    share = SEARCH_SHARE if small else 1.0
+    first = solve_large(
+        problem, seconds=seconds * share, tell=lambda done, what: tell(done * share, what)
+    )
+    if not small or (first is not None and first.proven):
+        return Solved(siting=first)
+    with _ticking(tell, began, seconds):
+        exact = solve_exact(
+            problem,
+            seconds=seconds - (time.monotonic() - began),
+            start=None if first is None else (first.open, first.share),
+        )
+    if exact.infeasible and first is None:
+        return Solved(siting=None, infeasible=True)
+    return Solved(siting=_joined(problem, first, exact, seconds))
+
+
+def _joined(problem: Problem, first: Siting | None, exact: Exact, seconds: float) -> Siting | None:
+    """Return the better of both plans with the better of both bounds."""
+    best = first
+    if exact.share is not None:
+        found = _exact_plan(problem, exact)
+        if found is not None and (best is None or found.objective < best.objective):
+            best = found
+    if best is None:
+        return None
+    bounds = [exact.bound - ROUNDING * abs(exact.bound)] if math.isfinite(exact.bound) else []
+    if first is not None:
+        bounds.append(first.bound)
+    bound = min(max(bounds, default=-math.inf), best.objective)
+    late = () if exact.proven else (f"HiGHS stopped at the limit of {seconds:g} s",)
+    return replace(best, bound=bound, method="lagrangian, HiGHS", proven=exact.proven, notes=late)
+
+
+def _exact_plan(problem: Problem, exact: Exact) -> Siting | None:
+    """Return the plan of HiGHS with its rounding taken out: the sites are its, the rest exact."""
+    assert exact.share is not None  # noqa: S101 - asked by the caller
+    share = None
+    if not problem.split:
+        share = np.zeros_like(exact.share)
+        share[np.argmax(exact.share, axis=0), np.arange(share.shape[1])] = 1.0
+        if (share @ problem.demand > problem.capacity * (1 + 1e-9)).any():
+            share = None
+    if share is None:
+        share = Sets(problem).share(exact.open)
+    if share is None:
+        return None
+    return Siting(
+        open=exact.open,
+        share=share,
+        objective=objective_of(problem, exact.open, share),
+        bound=-math.inf,
+        method="HiGHS",
+        proven=exact.proven,
+    )
+
+
+@contextmanager
+def _ticking(tell: Tell, began: float, seconds: float) -> Iterator[None]:
+    """Move the bar with the time while one call blocks."""
+    over = threading.Event()
+
+    def tick() -> None:
+        while not over.wait(0.5):
+            tell(min(0.99, (time.monotonic() - began) / seconds), "HiGHS")
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
