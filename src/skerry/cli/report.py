@@ -1,4 +1,4 @@
-"""`skerry report`: the story as one HTML page, a shadow as figures."""
+"""`skerry report`: the story or a plan as one HTML page, a shadow as figures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry.cli.output import json_option, print_json, print_table, say
+from skerry.cli.plan import VERBS
+from skerry.cli.report_plan import PAGES, page_of
 
 if TYPE_CHECKING:
     from skerry.proof.agreement import Agreement, Figure
@@ -13,7 +15,12 @@ if TYPE_CHECKING:
 
 @click.group("report")
 def command() -> None:
-    """Make a report: the story as an HTML page, a shadow as figures with intervals."""
+    """Make a report: the story or a plan as an HTML page, a shadow as figures with intervals."""
+
+
+for name, (verb, _) in PAGES.items():
+    if not verb or verb in VERBS:
+        command.add_command(page_of(name))
 
 
 @command.command("story")
