@@ -26,6 +26,7 @@ VERBS: Verbs = {
     "carbon": ("skerry.cli.plan_carbon", "What a load emits, by every method."),
     "energy": ("skerry.cli.plan_energy", "What solar panels and a battery leave for the grid."),
     "site": ("skerry.cli.plan_site", "Where sites should be, and whom each serves."),
+    "simulate": ("skerry.cli.plan_simulate", "A fleet through a year of failures, sun, carbon."),
 }
 
 

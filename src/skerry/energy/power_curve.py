@@ -14,6 +14,7 @@ Source:  Fan, Weber, Barroso: "Power Provisioning for a Warehouse-sized
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from skerry.base.units import SECONDS_PER_HOUR
 from skerry.energy.errors import EnergyError
 
 Series = NDArray[np.float64]
+Load = TypeVar("Load", float, Series)
 
 
 class CurveError(EnergyError):
@@ -68,8 +70,13 @@ class PowerCurve:
         if not usable.all():
             step = int(usable.argmin())
             raise CurveError(f"utilisation[{step}]", float(utilisation[step]), "0 to 1")
-        shape = 2 * utilisation - utilisation**self.bend
-        return self.idle_w + (self.busy_w - self.idle_w) * shape
+        return draw_w(utilisation, self.idle_w, self.busy_w, self.bend)
+
+
+def draw_w(utilisation: Load, idle_w: float, busy_w: float, bend: float) -> Load:
+    """Return the curve's draw, unchecked: plain numbers, so that a plan's kernels call it too."""
+    drawn: Load = idle_w + (busy_w - idle_w) * (2 * utilisation - utilisation**bend)
+    return drawn
 
 
 def energy_wh(power_w: Series, *, step_s: float) -> float:

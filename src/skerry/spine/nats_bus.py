@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from skerry.spine import without_aiohttp
+from skerry.spine import backoff, without_aiohttp
 from skerry.spine.bus import ACK_WAIT_S, Handler, KeptAck, KeptMessage, Message
 from skerry.spine.errors import (
     BusRefusedError,
@@ -42,10 +42,7 @@ with without_aiohttp.blocked():
     from nats.aio.subscription import Subscription as NatsSubscription
     from nats.js import api
 
-_PING_S = 4
-_PINGS_MAX = 2
 _DISCARD_S = 0.3  # after a refused login, TLS never finishes closing
-_BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.1, 5.0
 _REFUSED = re.compile(r"permissions violation for (\w+) to \"([^\"]+)\"", re.IGNORECASE)
 _DOMAIN_API = re.compile(r"^\$js\.[^.]+\.api\.")
 _MSG_ID = "Nats-Msg-Id"
@@ -131,7 +128,7 @@ class NatsBus:
         credentials: Callable[[], Credentials],
         domain: str | None = None,
         on_note: Callable[[str], None] | None = None,
-        timeout_s: float = 5.0,
+        timeout_s: float = backoff.LOGIN_TIMEOUT_S,
     ) -> None:
         self._servers, self._name, self._inbox_prefix = list(servers), name, inbox_prefix
         self._tls, self._tls_hostname, self._credentials = tls, tls_hostname, credentials
@@ -160,7 +157,7 @@ class NatsBus:
         credentials: Callable[[], Credentials],
         domain: str | None = None,
         on_note: Callable[[str], None] | None = None,
-        timeout_s: float = 5.0,
+        timeout_s: float = backoff.LOGIN_TIMEOUT_S,
         wait: bool = True,
     ) -> "NatsBus":
         """Connect, and stay connected.
@@ -230,8 +227,8 @@ class NatsBus:
                     name=self._name,
                     allow_reconnect=False,  # the keeper does that, with fresh credentials
                     connect_timeout=int(max(1, self._timeout_s)),
-                    ping_interval=_PING_S,
-                    max_outstanding_pings=_PINGS_MAX,
+                    ping_interval=backoff.PING_S,
+                    max_outstanding_pings=backoff.PINGS_MAX,
                     drain_timeout=5,
                     tls=self._tls(),
                     tls_hostname=self._tls_hostname,
@@ -262,7 +259,7 @@ class NatsBus:
         return old
 
     async def _keep(self) -> None:
-        backoff_s = _BACKOFF_S_MIN
+        wait_s = backoff.LOGIN_S_MIN
         while not self._closing:
             link = self._link
             if link is not None:
@@ -272,12 +269,12 @@ class NatsBus:
                     continue  # replaced while we waited
                 try:
                     self._take_over(await self._open())
-                    backoff_s = _BACKOFF_S_MIN
+                    wait_s = backoff.LOGIN_S_MIN
                     continue
                 except SpineError as error:
                     self._say(str(error))
-            await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
-            backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
+            await asyncio.sleep(backoff.pause_s(wait_s, self._rng.random()))
+            wait_s = backoff.longer_s(wait_s, backoff.LOGIN_S_MAX)
 
     async def replace_credentials(self) -> None:
         """Open a connection with the credentials as they are now, move over, drain the old one."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
+from skerry.spine import backoff
 
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.2, 10.0
 
@@ -42,5 +43,5 @@ async def go_on(
             ready = False  # a server that lost its stream gets it back
             counts.failures += 1
             counts.last_error = str(error)
-            await clock.sleep(backoff_s * rng.uniform(0.5, 1.0))
-            backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+            await clock.sleep(backoff.pause_s(backoff_s, rng.random()))
+            backoff_s = backoff.longer_s(backoff_s, BACKOFF_S_MAX)

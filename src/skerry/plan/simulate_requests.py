@@ -1,0 +1,594 @@
+"""Requests one by one, in slices of the year: what an answer takes, and who gives it.
+
+Arrivals are Poisson at each site's rate of that hour; each request meets the production
+admission at a machine of its site (`serve.admission.admit`), then, in the order and under
+the judgement of `route.decide`, the room of its region and the clouds. A machine is one
+first-in-first-out server: one run at a time. Regions are independent of each other but
+for the clouds, which take the regions' requests in the order of their arrival there.
+
+    latency = LAN + [round trip + jitter + bytes / bandwidth] + wait + run
+
+Units:   seconds; latencies in the histogram are LATENCY_S_MIN * STEP ** bin.
+Shapes:  `hist` is (1 + U, BINS): all answers, then by who gave them; `answers` (S, F, 1 + U).
+Limits:  as `plan.replay`, and: no stand-ins, breakers know at once what is down, latencies
+         are those of the prior. A slice starts with empty queues, its first tenth is not
+         counted. A percentile is exact to half a bin, 0.5 %.
+Source:  runs spread log-normally with a coefficient of variation of 0.2, *stated*.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry.base.units import MS_PER_SECOND, SECONDS_PER_HOUR
+from skerry.plan.compiled import compiled, kernel
+from skerry.plan.fleet_arrays import HERE, LAN_S, FleetArrays, Floats, Ints
+from skerry.plan.replay import QUEUE_LEN_MAX, RUN_SPREAD
+from skerry.plan.simulate_outages import Changes
+from skerry.plan.simulate_world import WEEK_H, World, quiet
+from skerry.route import decide
+from skerry.route.journey import DEADLINE_S
+from skerry.serve import admission
+
+_admit = compiled(admission.admit)
+_fit = compiled(decide.fit)
+_is_lighter = compiled(decide.is_lighter)
+
+LATENCY_S_MIN: Final = 1e-5
+STEP: Final = 1.01
+BINS: Final = 2048
+_LOG_STEP: Final = math.log(STEP)
+RUNS: Final = 4096
+"""Run times relative to their mean: the quantiles of their spread, drawn with equal chance."""
+SLICE_S_MIN: Final = 60.0
+SLICE_RUNS_MIN: Final = 200.0
+WARM_UP: Final = 0.1
+REFUSALS: Final = ("no-way", "link-down", "queue-full", "deadline")
+_NO_WAY, _LINK, _BUSY, _LATE = 0, 1, 2, 3
+_RING: Final = QUEUE_LEN_MAX + 2
+_ADMIT, _REFUSE_DEADLINE = admission.ADMIT, admission.REFUSE_DEADLINE
+_REFUSE_QUEUE_FULL: Final = admission.REFUSE_QUEUE_FULL
+_FIT, _CLOSED = decide.FIT, decide.CLOSED
+_HOUR_S: Final = float(SECONDS_PER_HOUR)
+
+
+class _Fleet(NamedTuple):
+    """What a kernel reads of the fleet."""
+
+    nodes: Ints
+    flow_share: Floats
+    service_s: Floats
+    content_bytes: Floats
+    ways: NDArray[np.uint8]
+    round_trip_s: Floats
+    jitter_s: Floats
+    byte_s: Floats
+
+
+class _Machines(NamedTuple):
+    """Every machine of some places: `first[p]` is a place's first one."""
+
+    first: Ints
+    free_s: Floats
+    ring: Floats
+    head: Ints
+    held: Ints
+    shedding: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answers:
+    """What the requests came to."""
+
+    hist: Ints
+    answers: Ints
+    refused: Ints
+    up_bytes: float
+    slices: int
+    slice_s: float
+
+    @property
+    def asked(self) -> int:
+        """Requests that were counted."""
+        return self.answered + int(self.refused.sum())
+
+    @property
+    def answered(self) -> int:
+        """Requests that got an answer."""
+        return int(self.hist[0].sum())
+
+    def percentile_ms(self, percent: float, who: int = 0) -> float | None:
+        """Return a percentile of the latency (of one way's answers); None without an answer."""
+        counts = np.cumsum(self.hist[who])
+        if not counts[-1]:
+            return None
+        place = int(np.searchsorted(counts, math.ceil(percent / 100 * counts[-1])))
+        return float(LATENCY_S_MIN * STEP ** (place + 0.5) * MS_PER_SECOND)
+
+    def within_ms(self, limit_ms: float) -> int:
+        """Return how many answers took no longer than a limit."""
+        last = int(math.log(limit_ms / MS_PER_SECOND / LATENCY_S_MIN) / _LOG_STEP)
+        return int(self.hist[0][: max(last, 0) + 1].sum())
+
+
+@kernel
+def _next(state: NDArray[np.uint64]) -> np.uint64:
+    """Step a SplitMix64 stream and return 64 bits (Steele, Lea, Flood: OOPSLA 2014)."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: np.uint64 = z ^ (z >> np.uint64(31))
+    return mixed
+
+
+@kernel
+def _chance(state: NDArray[np.uint64]) -> float:
+    """Return a number from 0 up to 1."""
+    return float(_next(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@kernel
+def _alias(weights: Floats, keep: Floats, other: Ints) -> float:
+    """Make Walker's alias table (Vose's way) and return the weights' sum."""
+    count, total = len(weights), float(weights.sum())
+    small = np.empty(count, dtype=np.int64)
+    large = np.empty(count, dtype=np.int64)
+    smalls = larges = 0
+    for i in range(count):
+        keep[i] = weights[i] * count / total if total > 0.0 else 1.0
+        other[i] = i
+        if keep[i] < 1.0:
+            small[smalls] = i
+            smalls += 1
+        else:
+            large[larges] = i
+            larges += 1
+    while smalls > 0 and larges > 0:
+        smalls -= 1
+        i, j = small[smalls], large[larges - 1]
+        other[i] = j
+        keep[j] -= 1.0 - keep[i]
+        if keep[j] < 1.0:
+            larges -= 1
+            small[smalls] = j
+            smalls += 1
+    return total
+
+
+@kernel
+def _load(m: int, at_s: float, machines: _Machines) -> int:
+    """Forget the runs that have ended and return how many are under way or wait."""
+    held, head = machines.held[m], machines.head[m]
+    while held > 0 and machines.ring[m, head] <= at_s:
+        head = head + 1 if head + 1 < _RING else 0
+        held -= 1
+    machines.held[m], machines.head[m] = held, head
+    return int(held)
+
+
+@kernel
+def _offer(
+    m: int, at_s: float, run_s: float, mean_s: float, left_s: float, machines: _Machines
+) -> float:
+    """Return when the answer is ready, or minus the reason why there will be none."""
+    held = _load(m, at_s, machines)
+    running = 1 if held > 0 else 0
+    waiting = held - running
+    if waiting == 0:
+        machines.shedding[m] = 0
+    verdict = _admit(waiting, QUEUE_LEN_MAX, running, mean_s, 1, left_s, machines.shedding[m])
+    if verdict == _REFUSE_QUEUE_FULL:
+        machines.shedding[m] = 1
+    if verdict != _ADMIT:
+        return -float(verdict)
+    ready_s = max(at_s, machines.free_s[m]) + run_s
+    machines.free_s[m] = ready_s
+    tail = machines.head[m] + held
+    machines.ring[m, tail if tail < _RING else tail - _RING] = ready_s
+    machines.held[m] = held + 1
+    return float(ready_s)
+
+
+@kernel
+def _ask(
+    first: int,
+    alive: int,
+    at_s: float,
+    run_s: float,
+    mean_s: float,
+    left_s: float,
+    chance: float,
+    machines: _Machines,
+) -> float:
+    """Ask a place's machines, the less loaded of two first, then the others in order."""
+    if alive == 1:
+        return _offer(first, at_s, run_s, mean_s, left_s, machines)
+    drawn = chance * alive
+    one = int(drawn)
+    two = (one + 1 + int((drawn - one) * (alive - 1))) % alive
+    lighter = _is_lighter(
+        float(_load(first + one, at_s, machines)),
+        0.0,
+        float(_load(first + two, at_s, machines)),
+        0.0,
+    )
+    start = one if lighter else two
+    ready_s = 0.0
+    for k in range(alive):
+        ready_s = _offer(first + (start + k) % alive, at_s, run_s, mean_s, left_s, machines)
+        if ready_s > 0.0:
+            break
+    return ready_s
+
+
+@kernel
+def _bin(latency_s: float) -> int:
+    """Return the histogram's bin of a latency."""
+    if latency_s <= LATENCY_S_MIN:
+        return 0
+    return min(int(math.log(latency_s / LATENCY_S_MIN) / _LOG_STEP), BINS - 1)
+
+
+@kernel
+def _walk(place: int, at_s: float, steps: Changes, state: Ints) -> float:
+    """Apply a place's changes up to now; return when the next one is due."""
+    k, end = state[0], steps.first[place + 1]
+    while k < end and steps.at_s[k] <= at_s:
+        state[1] += steps.nodes[k]
+        state[2] += steps.down[k]
+        state[3] += steps.cut[k]
+        k += 1
+    state[0] = k
+    return steps.at_s[k] if k < end else math.inf
+
+
+@kernel
+def _requests_of_region(
+    first: int,
+    last: int,
+    room: int,
+    seed: int,
+    slices: Floats,
+    slice_s: float,
+    warm_s: float,
+    rates: Floats,
+    runs: Floats,
+    fleet: _Fleet,
+    steps: Changes,
+    machines: _Machines,
+    hist: Ints,
+    answers: Ints,
+    refused: Ints,
+    up: Floats,
+    totals: Floats,
+) -> int:
+    """Simulate one region's slices; return how many rows of `up` the clouds are asked.
+
+    `rates` is (slices, sites of the region), per second; `up` gets one row per request
+    that no site or room answered: arrival there, when asked, run, travel, mask, flow, site.
+    """
+    count, flows = last - first, fleet.flow_share.shape[1]
+    stream = np.zeros(1, dtype=np.uint64)
+    stream[0] = np.uint64(seed)
+    state = np.zeros((count, 4), dtype=np.int64)
+    due = np.zeros(count)
+    room_state = np.zeros(4, dtype=np.int64)
+    weights = np.empty(count * flows)
+    keep = np.empty(count * flows)
+    other = np.empty(count * flows, dtype=np.int64)
+    for i in range(count):
+        state[i, 0] = steps.first[first + i]
+    room_state[0] = steps.first[room]
+    machine_end = machines.first[last - first + 1]
+    sent, up_bytes = 0, 0.0
+    for n in range(len(slices)):
+        begins_s = slices[n]
+        ends_s, counts_s = begins_s + slice_s, begins_s + warm_s
+        for i in range(count):
+            for f in range(flows):
+                weights[i * flows + f] = rates[n, i] * fleet.flow_share[first + i, f]
+            due[i] = -1.0
+        total = _alias(weights, keep, other)
+        if total <= 0.0:
+            continue
+        machines.free_s[:machine_end] = begins_s
+        machines.held[:machine_end] = 0
+        machines.head[:machine_end] = 0
+        machines.shedding[:machine_end] = 0
+        room_due = -1.0
+        at_s = begins_s
+        while True:
+            at_s -= math.log(1.0 - _chance(stream)) / total
+            if at_s >= ends_s:
+                break
+            bits = _next(stream)
+            drawn = float(bits >> np.uint64(32)) * (1.0 / 4294967296.0) * len(weights)
+            pick = int(drawn)
+            if drawn - pick >= keep[pick]:
+                pick = other[pick]
+            i, f = pick // flows, pick % flows
+            s = first + i
+            mean_s = fleet.service_s[f]
+            run_s = mean_s * runs[np.int64(bits & np.uint64(RUNS - 1))]
+            chance = float((bits >> np.uint64(12)) & np.uint64(0xFFFFF)) * (1.0 / 1048576.0)
+            if at_s >= due[i]:
+                due[i] = _walk(s, at_s, steps, state[i])
+            mask = fleet.ways[s, f]
+            alive = 0 if state[i, 2] > 0 else max(fleet.nodes[s] - state[i, 1], 0)
+            why = _NO_WAY
+            counted = at_s >= counts_s
+            if mask & HERE and alive > 0:
+                ready_s = _ask(
+                    machines.first[i], alive, at_s, run_s, mean_s, DEADLINE_S, chance, machines
+                )
+                if ready_s > 0.0:
+                    if counted:
+                        place = _bin(ready_s - at_s + LAN_S)
+                        hist[0, place] += 1
+                        hist[1, place] += 1
+                        answers[s, f, 0] += 1
+                    continue
+                why = _LATE if int(-ready_s) == _REFUSE_DEADLINE else _BUSY
+            if mask >> 1 == 0:
+                if counted:
+                    refused[why] += 1
+                continue
+            if state[i, 3] > 0:
+                if counted:
+                    refused[_LINK] += 1
+                continue
+            jitter = -math.log(1.0 - _chance(stream))
+            if mask & 2:
+                if at_s >= room_due:
+                    room_due = _walk(room, at_s, steps, room_state)
+                alive = 0 if room_state[2] > 0 else max(fleet.nodes[room] - room_state[1], 0)
+                sending_s = fleet.content_bytes[f] * fleet.byte_s[s, 0]
+                travel_s = fleet.round_trip_s[s, 0] + fleet.jitter_s[s, 0] * jitter + sending_s
+                verdict = _fit(True, 1, _CLOSED, fleet.round_trip_s[s, 0], DEADLINE_S)
+                if alive > 0 and verdict == _FIT:
+                    arrives_s = at_s + sending_s + fleet.round_trip_s[s, 0] / 2
+                    ready_s = _ask(
+                        machines.first[count],
+                        alive,
+                        arrives_s,
+                        run_s,
+                        mean_s,
+                        DEADLINE_S - travel_s,
+                        chance,
+                        machines,
+                    )
+                    if ready_s > 0.0:
+                        if counted:
+                            place = _bin(travel_s + ready_s - arrives_s + LAN_S)
+                            hist[0, place] += 1
+                            hist[2, place] += 1
+                            answers[s, f, 1] += 1
+                            up_bytes += fleet.content_bytes[f]
+                        continue
+                    why = _LATE if int(-ready_s) == _REFUSE_DEADLINE else _BUSY
+            if mask >> 2 == 0 or sent >= len(up):
+                if counted:
+                    refused[why] += 1
+                continue
+            row = up[sent]
+            row[0] = (
+                at_s + fleet.content_bytes[f] * fleet.byte_s[s, 1] + fleet.round_trip_s[s, 1] / 2
+            )
+            row[1], row[2], row[3] = at_s, run_s, jitter
+            row[4], row[5], row[6] = 1.0 if counted else 0.0, float(f), float(s)
+            row[7] = chance
+            sent += 1
+    totals[0] += up_bytes
+    return sent
+
+
+@kernel
+def _requests_of_clouds(
+    first: int,
+    order: Ints,
+    asks: Floats,
+    fleet: _Fleet,
+    steps: Changes,
+    machines: _Machines,
+    hist: Ints,
+    answers: Ints,
+    refused: Ints,
+    totals: Floats,
+) -> None:
+    """Let the clouds answer what came up, in the order in which it comes to the first."""
+    clouds = fleet.round_trip_s.shape[1] - 1
+    state = np.zeros((clouds, 4), dtype=np.int64)
+    due = np.full(clouds, -1.0)
+    for c in range(clouds):
+        state[c, 0] = steps.first[first + c]
+    for n in order:
+        row = asks[n]
+        at_s, run_s, jitter, chance = row[1], row[2], row[3], row[7]
+        counted, f, s = row[4] > 0.0, int(row[5]), int(row[6])
+        mask = fleet.ways[s, f] >> 2
+        mean_s, why, done = fleet.service_s[f], _NO_WAY, False
+        for c in range(clouds):
+            if not (mask >> c) & 1:
+                continue
+            if at_s >= due[c]:
+                due[c] = _walk(first + c, at_s, steps, state[c])
+            alive = 0 if state[c, 2] > 0 else max(fleet.nodes[first + c] - state[c, 1], 0)
+            sending_s = fleet.content_bytes[f] * fleet.byte_s[s, c + 1]
+            trip_s = fleet.round_trip_s[s, c + 1]
+            travel_s = trip_s + fleet.jitter_s[s, c + 1] * jitter + sending_s
+            if alive == 0 or _fit(True, 1, _CLOSED, trip_s, DEADLINE_S) != _FIT:
+                continue
+            arrives_s = at_s + sending_s + trip_s / 2
+            ready_s = _ask(
+                machines.first[c],
+                alive,
+                arrives_s,
+                run_s,
+                mean_s,
+                DEADLINE_S - travel_s,
+                chance,
+                machines,
+            )
+            if ready_s > 0.0:
+                if counted:
+                    place = _bin(travel_s + ready_s - arrives_s + LAN_S)
+                    hist[0, place] += 1
+                    hist[3 + c, place] += 1
+                    answers[s, f, 2 + c] += 1
+                    totals[0] += fleet.content_bytes[f]
+                done = True
+                break
+            why = _LATE if int(-ready_s) == _REFUSE_DEADLINE else _BUSY
+        if not done and counted:
+            refused[why] += 1
+
+
+def _machines(nodes: Ints) -> _Machines:
+    count = int(nodes.sum())
+    return _Machines(
+        first=np.concatenate([[0], np.cumsum(nodes)]),
+        free_s=np.zeros(count),
+        ring=np.empty((count, _RING)),
+        head=np.zeros(count, dtype=np.int64),
+        held=np.zeros(count, dtype=np.int64),
+        shedding=np.zeros(count, dtype=np.int64),
+    )
+
+
+def run_times() -> Floats:
+    """Return the quantiles of a run's time over its mean; their mean is 1."""
+    from statistics import NormalDist
+
+    sigma = math.sqrt(math.log1p(RUN_SPREAD**2))
+    quantiles = [NormalDist().inv_cdf((k + 0.5) / RUNS) for k in range(RUNS)]
+    drawn = np.exp(sigma * np.array(quantiles))
+    return np.asarray(drawn / drawn.mean())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slices:
+    """Which parts of the span are simulated request by request."""
+
+    begins_s: Floats
+    hour: Ints
+    length_s: float
+    warm_s: float
+
+
+def slices_of(
+    fleet: FleetArrays, *, hours: int, requests: float, requests_max: int, seed: int
+) -> Slices:
+    """Choose slices: whole hours where requests are few enough, else every so many-th hour.
+
+    Hours are counted through all Mondays at midnight, then all at one, and so on, from a
+    start that is drawn. So each hour of the week has its share, every hour is as likely
+    as every other, and the requests of all slices are a fair sample of the span's.
+    """
+    least_s = min(max(SLICE_S_MIN, SLICE_RUNS_MIN * float(fleet.service_s.max())), _HOUR_S)
+    share = min(1.0, requests_max / max(requests, 1.0))
+    length_s = max(share * _HOUR_S, least_s)
+    count = max(1, min(hours, int(share * hours * _HOUR_S / length_s)))
+    rng = np.random.default_rng((seed, 55))
+    by_week = np.argsort(np.arange(hours) % WEEK_H, kind="stable")
+    step = hours / count
+    hour = np.sort(by_week[(rng.random() * step + np.arange(count) * step).astype(np.int64)])
+    begins_s = hour * _HOUR_S + rng.random(count) * (_HOUR_S - length_s)
+    whole = share >= 1.0
+    return Slices(
+        begins_s=begins_s,
+        hour=hour,
+        length_s=length_s,
+        warm_s=0.0 if whole else WARM_UP * length_s,
+    )
+
+
+def simulate_requests(
+    fleet: FleetArrays,
+    changes: Changes,
+    world: World,
+    slices: Slices,
+    *,
+    rates: Floats,
+    seed: int,
+    threads: int,
+    tell: Callable[[float], None] = quiet,
+) -> Answers:
+    """Simulate the requests of slices; `rates` is (slices, S), per second.
+
+    The result does not depend on `threads`: each region has a stream of its own.
+    """
+    ways = 1 + fleet.clouds
+    columns = _Fleet(
+        nodes=fleet.nodes,
+        flow_share=fleet.flow_share,
+        service_s=fleet.service_s,
+        content_bytes=fleet.content_bytes,
+        ways=fleet.ways,
+        round_trip_s=fleet.round_trip_s,
+        jitter_s=fleet.jitter_s,
+        byte_s=fleet.byte_s,
+    )
+    runs = run_times()
+    answers = np.zeros((fleet.sites, len(fleet.service_s), 1 + ways), dtype=np.int64)
+    streams = np.random.default_rng((seed, 77)).integers(0, 2**62, fleet.regions)
+
+    def one(region: int) -> tuple[Ints, Ints, Floats, Floats]:
+        first, last = int(fleet.first_site[region]), int(fleet.first_site[region + 1])
+        mine = np.ascontiguousarray(rates[:, first:last])
+        expected = float(mine.sum()) * slices.length_s
+        up = np.empty((int(expected + 8 * math.sqrt(expected) + 64) if fleet.clouds else 0, 8))
+        hist = np.zeros((1 + 1 + ways, BINS), dtype=np.int64)
+        refused, totals = np.zeros(len(REFUSALS), dtype=np.int64), np.zeros(1)
+        room = fleet.sites + region
+        nodes = np.append(fleet.nodes[first:last], fleet.nodes[room])
+        sent = _requests_of_region(
+            first,
+            last,
+            room,
+            int(streams[region]),
+            slices.begins_s,
+            slices.length_s,
+            slices.warm_s,
+            mine,
+            runs,
+            columns,
+            changes,
+            _machines(nodes),
+            hist,
+            answers,
+            refused,
+            up,
+            totals,
+        )
+        return hist, refused, up[:sent].copy(), totals
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = []
+        for part in pool.map(one, range(fleet.regions)):
+            parts.append(part)
+            tell(len(parts) / fleet.regions)
+    hist = np.sum([part[0] for part in parts], axis=0)
+    refused = np.sum([part[1] for part in parts], axis=0)
+    totals = np.sum([part[3] for part in parts], axis=0)
+    asks = np.concatenate([part[2] for part in parts])
+    if len(asks):
+        first = fleet.sites + fleet.regions
+        machines = _machines(fleet.nodes[first:])
+        order = np.argsort(asks[:, 0], kind="stable")
+        _requests_of_clouds(
+            first, order, asks, columns, changes, machines, hist, answers, refused, totals
+        )
+    return Answers(
+        hist=hist,
+        answers=answers,
+        refused=refused,
+        up_bytes=float(totals[0]),
+        slices=len(slices.begins_s),
+        slice_s=slices.length_s,
+    )

@@ -1,0 +1,115 @@
+"""From what a user asks to a report: files are read, cases made, simulations run.
+
+Errors:  FleetFileError, TraceError, ColumnError, AssumptionError, ScenarioError, SpanError,
+         EngineError, NothingToPlanError.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from skerry.fleet.load import load_fleet
+from skerry.plan.assumptions import assumptions
+from skerry.plan.fleet_arrays import arrays_of
+from skerry.plan.fleet_grow import grown
+from skerry.plan.services import guessed, services_s
+from skerry.plan.simulate import case_of
+from skerry.plan.simulate_report import growth_note, report_of, sweep_report
+from skerry.plan.simulate_scenario import read_document, scenario_named
+from skerry.plan.simulate_sweep import Engine, run_all
+from skerry.plan.simulate_trace import asked_by
+from skerry.plan.simulate_world import quiet, read_profile, read_signal, shipped_weights
+from skerry.plan.trace import read_trace
+from skerry.schema.plan_report import PlanReport
+from skerry.schema.simulation import Sweep
+
+Tell = Callable[[float, str], None]
+FLEET_FILE: Final = Path("fleet.yaml")
+SEEDS_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What `skerry plan simulate` was asked, as its options say it."""
+
+    fleet_path: Path | None = None
+    sites: int | None = None
+    hours: int = 8760
+    scenarios: tuple[str, ...] = ("calm",)
+    sweep_path: Path | None = None
+    engine: str = "local"
+    ray_address: str | None = None
+    trace_path: Path | None = None
+    profile_path: Path | None = None
+    signal_path: Path | None = None
+    seed: int = 7
+    seeds: int = 3
+    sample_requests: int = 1_000_000
+    threads: int | None = None
+    settings: tuple[str, ...] = ()
+    assume_path: Path | None = None
+
+
+def simulated(question: Question, tell: Tell = quiet) -> PlanReport:
+    """Answer a question."""
+    started_s = time.monotonic()
+    assumed = assumptions("simulate", path=question.assume_path, settings=question.settings)
+    names, beside, seeds = (
+        question.scenarios,
+        None,
+        range(question.seed, question.seed + question.seeds),
+    )
+    if question.sweep_path is not None:
+        sweep = read_document(question.sweep_path, Sweep)
+        names, beside = sweep.scenarios, question.sweep_path.parent
+        seeds = range(sweep.first_seed, sweep.first_seed + sweep.seeds)
+    scenarios = [scenario_named(name, beside=beside) for name in names]
+    notes = []
+    path = question.fleet_path
+    if path is None and question.sites is not None and not FLEET_FILE.exists():
+        path = Path(str(files("skerry.fleet").joinpath("templates", "clinic", "fleet.yaml")))
+    file = load_fleet(path or FLEET_FILE)
+    fleet = arrays_of(
+        file,
+        services_s=services_s(file),
+        requests_per_node_day=assumed["requests_per_node_day"],
+    )
+    weights = shipped_weights()
+    if question.trace_path is not None:
+        fleet, weights, said = asked_by(fleet, read_trace(question.trace_path, file))
+        notes.append(said)
+    if question.profile_path is not None:
+        weights = read_profile(question.profile_path)
+    if question.sites is not None:
+        fleet = grown(fleet, question.sites, assumed, seed=question.seed)
+        notes.append(growth_note(fleet))
+    notes += [
+        f"no service time is known for {name}; the router's own guess stands in"
+        for name in guessed(file)
+    ]
+    signal = read_signal(question.signal_path) if question.signal_path else None
+    cases = [
+        case_of(
+            fleet,
+            scenario,
+            assumed,
+            weights=weights,
+            hours=question.hours,
+            sample_requests=question.sample_requests,
+            signal=signal,
+            threads=question.threads,
+        )
+        for scenario in scenarios
+    ]
+    found = run_all(
+        cases, seeds, engine=Engine(question.engine), address=question.ray_address, tell=tell
+    )
+    took_s = time.monotonic() - started_s
+    if len(cases) == 1 and question.sweep_path is None:
+        return report_of(cases[0], found[0], assumed.used(), took_s=took_s, notes=notes)
+    return sweep_report(
+        cases, found, assumed.used(), engine=question.engine, took_s=took_s, notes=notes
+    )
