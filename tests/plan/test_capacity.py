@@ -15,6 +15,7 @@ from skerry.plan.capacity import (
     load_to_flip,
     parse_range,
     size,
+    too_much,
 )
 from skerry.plan.capacity_check import dispersion, formulas, scv, servers_by_formula
 from skerry.plan.capacity_errors import CapacityError, TargetError
@@ -122,13 +123,18 @@ def test_the_load_that_flips_the_advice_flips_it() -> None:
     work, _ = read_work(EXAMPLE, Expression(SERVICE))
     target = parse_target("p99=15s")
     assert size(Simulator.of(work), target).servers_least == 32
-    more = load_to_flip(work, [target], 32)
+    more = load_to_flip(lambda share: too_much(work, [target], 32, share))
+    assert more is not None
     assert 0 < more < 0.1
     flipped = size(Simulator.of(work.faster(1 + more)), target).servers_least
     assert flipped is not None
     assert flipped > 32
     kept = size(Simulator.of(work.faster(1 + more - 0.001)), target).servers_least
     assert kept == 32
+
+
+def test_a_choice_that_no_load_turns_round_has_no_flip() -> None:
+    assert load_to_flip(lambda _: False) is None
 
 
 def test_counts_of_a_steady_clock_and_of_bursts() -> None:
@@ -235,3 +241,17 @@ def test_nothing_asked_and_a_bad_target_end_with_exit_code_2(
     assert "error[E0922]" in capsys.readouterr().err
     assert capacity("--target", "p97=1s") == 2
     assert "error[E0921]" in capsys.readouterr().err
+
+
+def test_a_run_s_service_time_stands_in_for_the_expression(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.json"
+    path.write_text('{"at_unix_s": 1, "service_ms": {"magika": 250}, "goals": []}')
+    words = ["plan", "capacity", "--trace", str(EXAMPLE), "--from-run", str(path), "--json"]
+    assert run([*words, "--model", "magika", "--target", "p99=1s"]) == 0
+    assert json.loads(capsys.readouterr().out)["service_s_mean"] == 0.25
+    for wrong in (["--model", "none"], ["--service", "1", "--model", "magika"]):
+        assert run([*words, *wrong, "--target", "p99=1s"]) == 2
+    assert run(["plan", "capacity", "--trace", str(EXAMPLE), "--target", "p99=1s"]) == 2
+    assert run(["plan", "capacity", "--trace", str(EXAMPLE), "--service", "1", "--write"]) == 2

@@ -19,7 +19,6 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
     "--service",
     "service_text",
     metavar="EXPR",
-    required=True,
     help="Seconds one server needs for a request: arithmetic over the trace's columns.",
 )
 @click.option(
@@ -43,15 +42,44 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
     metavar="LOW..HIGH",
     help="Print waits for each of these numbers of servers.",
 )
+@click.option(
+    "--fleet",
+    "fleet_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Size this fleet's tiers instead, by production's own admission and routing.",
+)
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    metavar="NAME",
+    help="With --fleet: the tier to size; by default those where requests begin. Repeatable.",
+)
+@click.option(
+    "--from-run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    help="Measured figures (JSON): their service times replace the tables, or --service.",
+)
+@click.option("--model", metavar="NAME", help="With --from-run and no --fleet: whose service time.")
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="With --fleet.")
+@click.option("--write", is_flag=True, help="Put the numbers of nodes into the file of --fleet.")
 @assumption_options
 @plan_options
 def command(
     trace_path: Path,
-    service_text: str,
+    service_text: str | None,
     arrival: str,
     zone: str | None,
     target_texts: tuple[str, ...],
     servers_text: str | None,
+    fleet_path: Path | None,
+    tiers: tuple[str, ...],
+    run_path: Path | None,
+    model: str | None,
+    seed: int,
+    write: bool,
     settings: tuple[str, ...],
     assume_path: Path | None,
     page_path: Path | None,
@@ -62,19 +90,45 @@ def command(
     `--service` is arithmetic such as 0.05+0.0002*context_tokens+0.02*generated_tokens. A
     target that service time alone breaks is impossible with any number of servers.
     """
+    from skerry.cli.progress import progress
     from skerry.plan.assumptions import assumptions
     from skerry.plan.capacity import parse_range
     from skerry.plan.capacity_errors import CapacityError
-    from skerry.plan.capacity_report import capacity_report
     from skerry.plan.capacity_target import parse_target
-    from skerry.plan.capacity_trace import read_work
-    from skerry.plan.expression import Expression
+    from skerry.plan.from_run import read_run
 
-    targets = [parse_target(text) for text in target_texts]
+    targets = tuple(parse_target(text) for text in target_texts)
     servers = parse_range(servers_text) if servers_text else None
-    if not targets and servers is None:
-        raise CapacityError("nothing is asked", "give --target p99=15s, --servers 3..40, or both")
     inputs = assumptions("capacity", path=assume_path, settings=settings)
-    work, _ = read_work(trace_path, Expression(service_text), arrival=arrival, zone=zone)
-    report = capacity_report(work, targets, servers=servers, inputs=inputs)
-    show(report, as_json=as_json, page_path=page_path)
+    run = read_run(run_path) if run_path else None
+    if fleet_path is not None:
+        if service_text or model:
+            advice = "measured times come in by --from-run"
+            raise CapacityError("--fleet takes service times by model, not --service", advice)
+        from skerry.plan.capacity_fleet_report import ask_fleet
+
+        with progress("capacity") as tell:
+            report = ask_fleet(
+                fleet_path,
+                trace_path,
+                targets,
+                tiers=tiers,
+                counts=servers,
+                seed=seed,
+                inputs=inputs,
+                run=run,
+                tell=tell,
+            )
+    else:
+        if write or tiers:
+            raise CapacityError("--write and --tier are about a fleet", "add --fleet fleet.yaml")
+        if not targets and servers is None:
+            advice = "give --target p99=15s, --servers 3..40, or both"
+            raise CapacityError("nothing is asked", advice)
+        from skerry.plan.capacity_report import capacity_report
+        from skerry.plan.capacity_trace import read_work, service_of
+
+        service = service_of(service_text, run, model)
+        work, _ = read_work(trace_path, service, arrival=arrival, zone=zone)
+        report = capacity_report(work, targets, servers=servers, inputs=inputs)
+    show(report, as_json=as_json, page_path=page_path, write_path=fleet_path if write else None)

@@ -132,26 +132,28 @@ def least_holding(holds: Callable[[int], bool], enough: int) -> int:
     return high
 
 
-def load_to_flip(work: Work, targets: Sequence[Target], servers: int) -> float:
-    """Return how much faster requests would have to come for the next number to be needed.
+def load_to_flip(fails: Callable[[float], bool], *, step: float = FLIP_STEP) -> float | None:
+    """Return how much faster requests would have to come for a choice to fail; 0.05 is 5 %.
 
-    0.05 is five percent. The first such point on a grid of 1 %, then halved down to it: more
-    load can in rare cases make a trace easier, so this is where it first becomes too hard.
+    `fails` is asked for a share more load. The first failing point on a grid, then halved
+    down to it: more load can in rare cases make a trace easier, so this is where it first
+    becomes too hard. None where it is not below `FLIP_MAX`.
     """
-
-    def fails(more: float) -> bool:
-        faster = Simulator.of(work.faster(1 + more))
-        return not all(target.holds(faster.sojourns_s(servers)) for target in targets)
-
-    low, high = 0.0, FLIP_STEP
+    low, high = 0.0, step
     while not fails(high):
-        low, high = high, high + FLIP_STEP * (1 + int(high / FLIP_STEP) // 10)
+        low, high = high, high + step * (1 + int(high / step) // 10)
         if high > FLIP_MAX:
-            return FLIP_MAX
-    while high - low > FLIP_STEP / 64:
+            return None
+    while high - low > step / 64:
         middle = (low + high) / 2
         low, high = (low, middle) if fails(middle) else (middle, high)
     return high
+
+
+def too_much(work: Work, targets: Sequence[Target], servers: int, more: float) -> bool:
+    """Tell whether a number of servers fails a target once requests come faster by a share."""
+    faster = Simulator.of(work.faster(1 + more))
+    return not all(target.holds(faster.sojourns_s(servers)) for target in targets)
 
 
 def parse_range(text: str) -> range:

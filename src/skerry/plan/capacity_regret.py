@@ -32,11 +32,16 @@ def capacity_regret(
     )
     if seen is None or unseen is None:
         return None, "one part of the trace cannot keep a target with any number of servers"
+    on = f"the last {len(work) - cut} of {len(work)} requests"
+    return regret_of(seen, unseen, unit="servers", on=on, inputs=inputs), ""
+
+
+def regret_of(seen: int, unseen: int, *, unit: str, on: str, inputs: Assumptions) -> Regret:
+    """Return the regret of having taken what one part needs where the other needs `unseen`."""
     short = inputs["shortfall_cost_ratio"]
     options = range(min(seen, unseen), max(seen, unseen) + 1)
 
     def costs(needed: int) -> dict[str, float]:
-        return {f"{c} servers": c + short * max(0, needed - c) for c in options}
+        return {f"{c} {unit}": c + short * max(0, needed - c) for c in options}
 
-    on = f"the last {len(work) - cut} of {len(work)} requests"
-    return regret(costs(seen), costs(unseen), unit="servers", on=on), ""
+    return regret(costs(seen), costs(unseen), unit=unit, on=on)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from skerry.plan.assumptions import Assumptions
-from skerry.plan.capacity import Simulator, Sized, load_to_flip, size, worst
+from skerry.plan.capacity import Simulator, Sized, load_to_flip, size, too_much, worst
 from skerry.plan.capacity_check import Formulas, formulas, servers_by_formula
 from skerry.plan.capacity_regret import capacity_regret
 from skerry.plan.capacity_target import Figures, Target
@@ -143,13 +143,14 @@ def _advice(
         return ()
     kept = [target for target, one in zip(targets, sized, strict=True) if not one.impossible]
     regret, why = capacity_regret(work, kept, inputs)
+    flip = load_to_flip(lambda more: too_much(work, kept, chosen, more))
     binding = next(one for one in sized if one.servers_least == chosen)
     return (
         Advice(
             choice=f"{chosen} servers",
             reason=binding.reason,
             runner_up=f"{chosen + 1} servers",
-            flip=f"the same requests come {load_to_flip(work, kept, chosen):.2%} faster",
+            flip="" if flip is None else f"the same requests come {flip:.2%} faster",
             regret=regret,
             no_regret=why,
         ),

@@ -14,10 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.plan.capacity_errors import ExpressionError
+from skerry.base.units import MS_PER_SECOND
+from skerry.plan.capacity_errors import CapacityError, ExpressionError
 from skerry.plan.columns import Columns, Kind, Number, Text, Time, names_of, read_columns
 from skerry.plan.errors import ColumnError
 from skerry.plan.expression import Expression
+from skerry.schema.run_figures import RunFigures
 
 Series = NDArray[np.float64]
 
@@ -68,6 +70,20 @@ class Work:
             service_s=self.service_s[first:last],
             start_unix_s=None if self.start_unix_s is None else self.start_unix_s + begins_s,
         )
+
+
+def service_of(text: str | None, run: RunFigures | None, model: str | None) -> Expression:
+    """Return the time one server needs: an expression, or what a run measured of a model."""
+    if run is None:
+        if text is None:
+            raise CapacityError("no service time is given", "add --service EXPR")
+        return Expression(text)
+    if text is not None:
+        raise CapacityError("a service time comes from --service or from --from-run", "drop one")
+    if model not in run.service_ms:
+        known = ", ".join(run.service_ms) or "none"
+        raise CapacityError(f"the run has no service time of {model!r}", f"--model: {known}")
+    return Expression(repr(run.service_ms[model] / MS_PER_SECOND))
 
 
 def read_work(
