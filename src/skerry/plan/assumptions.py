@@ -54,6 +54,10 @@ class Assumptions(Mapping[str, float]):
         """Return what was used so far, in the order it was first asked for."""
         return tuple(self._rows[name] for name in self._used)
 
+    def with_row(self, row: Assumption) -> "Assumptions":
+        """Return the same with one row in place of that of the same name."""
+        return Assumptions({**self._rows, row.name: row}.values())
+
     def with_value(self, name: str, value: float) -> "Assumptions":
         """Return the same with one value changed, its range and source kept."""
         rows = {**self._rows, name: msgspec.structs.replace(self._rows[name], value=value)}

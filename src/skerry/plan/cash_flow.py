@@ -38,7 +38,7 @@ MONTHS_MAX: Final = 600
 
 
 class CashFlowError(PlanError):
-    """A rate or a number of months from which no present value can be made.
+    """A rate, a number of months or a load from which no cost can be made.
 
     A rate is a fraction a year: 0.05 for 5 %, above -1.
     """

@@ -1,0 +1,317 @@
+"""The report of `skerry plan cost`: what each tier costs, how sure that is, what to choose.
+
+Takes a fleet and a load; gives one `PlanReport`. A tier can be chosen where its answers
+meet the latency goal; among those the one that costs least per 1,000 at the inputs'
+values comes first. The cost goal it writes is the p90 of the fleet as it stands: a value
+that holds in nine of ten draws.
+
+Units:   every figure's key carries its own.
+Errors:  NoLoadError; NothingToPlanError; those of the files read.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from skerry.base.errors import Exit
+from skerry.base.units import MS_PER_SECOND, SECONDS_PER_DAY
+from skerry.energy.site_cost import SECONDS_PER_MONTH
+from skerry.plan.assumptions import Assumptions
+from skerry.plan.cash_flow import CashFlowError
+from skerry.plan.errors import PlanError
+from skerry.plan.finance_check import Check, checks_of, corrected
+from skerry.plan.finance_demand import demand_of
+from skerry.plan.finance_figures import figures
+from skerry.plan.finance_found import Found, Range, found, one
+from skerry.plan.finance_months import Months, regret_of
+from skerry.plan.finance_rows import Terms
+from skerry.plan.finance_sections import sections
+from skerry.plan.finance_tiers import FLEET, Case, case_of
+from skerry.plan.predict import prediction_errors
+from skerry.plan.services import guessed, services_s
+from skerry.plan.trace import Trace, story_trace
+from skerry.schema.fleet import Fleet
+from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
+from skerry.schema.plan_report import Advice, PlanReport, Regret
+from skerry.schema.run_figures import RunFigures
+
+STORY_REQUESTS: Final = 20_000
+IN_TIME_LEAST: Final = 0.95
+"""A latency goal is a p95, so this share of answers has to meet it."""
+_CONFIDENCE: Final = 0.8
+
+
+class NoLoadError(PlanError):
+    """A cost plan that was not told how much is asked.
+
+    A cost per request needs requests: a number, a trace, or months of both.
+    """
+
+    code = "E0912"
+    exit_code = Exit.WRONG_USE
+
+    def __str__(self) -> str:
+        return "no load is given, so there is nothing to divide a cost by"
+
+    @property
+    def hint(self) -> str:
+        """Name the ways to give one."""
+        return "give --requests-per-month N, --trace FILE or --months FILE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much is asked: a number, a trace, months, or several of them."""
+
+    requests_per_month: float | None = None
+    trace: Trace | None = None
+    months: Months | None = None
+
+
+def cost_report(
+    fleet: Fleet,
+    load: Load,
+    inputs: Assumptions,
+    *,
+    terms: Terms,
+    draws: int,
+    seed: int,
+    run: RunFigures | None = None,
+    clock: Callable[[], float] = time.time,
+) -> PlanReport:
+    """Return the whole answer."""
+    services = services_s(fleet, run.service_ms if run else None)
+    if load.months is not None:
+        inputs = inputs.with_row(load.months.cloud_price())
+    case, shape = _case(fleet, load, services, terms, seed)
+    checks = checks_of(case, shape, inputs, services_s=services, seed=seed)
+    case = corrected(case, checks)
+    errors: dict[str, float] = {}
+    if run is not None:
+        before = found(case, inputs, checks, in_time_least=IN_TIME_LEAST, draws=draws, seed=seed)
+        predicted = _goals(before, run, clock())
+        errors = {
+            name.value: error for name, error in prediction_errors(predicted, run.goals).items()
+        }
+        case = _measured(case, errors)
+    facts = found(case, inputs, checks, in_time_least=IN_TIME_LEAST, draws=draws, seed=seed)
+    regret = _regret(facts, load.months, inputs)
+    if regret is not None and facts.ranked[0] != regret.chosen:
+        others = (name for name in facts.ranked if name != regret.chosen)
+        facts = replace(facts, ranked=(regret.chosen, *others))
+    return PlanReport(
+        verb="cost",
+        question=f"What does an answer of {fleet.name} cost, and on which tier does it cost least?",
+        lead=_lead(facts),
+        figures=figures(facts, checks),
+        advice=_advice(
+            facts,
+            regret,
+            "no months were given to judge it on (--months)"
+            if load.months is None
+            else "one tier alone meets the latency goal, so there was nothing to choose",
+        ),
+        changes=_changes(facts),
+        goals=_goals(facts, run, clock()),
+        prediction_error_ratio=errors,
+        sections=sections(facts, checks),
+        assumptions=facts.used,
+        notes=_notes(facts, shape, checks, run),
+    )
+
+
+def _case(
+    fleet: Fleet, load: Load, services: Mapping[str, float], terms: Terms, seed: int
+) -> tuple[Case, Trace]:
+    """Return the case, and the trace that gave the demand its shape."""
+    wanted = load.requests_per_month
+    if wanted is None and load.trace is None:
+        if load.months is None:
+            raise NoLoadError
+        wanted = load.months.requests_per_month()
+    if wanted is not None and not 0 < wanted < math.inf:
+        raise CashFlowError("requests_per_month", wanted, "above 0")
+    daily = STORY_REQUESTS if wanted is None else wanted * SECONDS_PER_DAY / SECONDS_PER_MONTH
+    story = max(min(round(daily), STORY_REQUESTS), 1)
+    shape = load.trace or story_trace(fleet, requests=story, seed=seed)
+    demand = demand_of(shape, services_s=services, requests_per_month=wanted)
+    target_s = fleet.goals.get(GoalName.LATENCY_MS_P95, math.inf) / MS_PER_SECOND
+    return case_of(fleet, demand, target_s=target_s, terms=terms), shape
+
+
+def _measured(case: Case, errors: Mapping[str, float]) -> Case:
+    """Put a run's measured energy in place of the power curve's."""
+    error = errors.get(GoalName.ENERGY_WH_PER_1K.value)
+    return case if error is None else replace(case, energy_factor=1 / (1 + error))
+
+
+def _regret(facts: Found, months: Months | None, inputs: Assumptions) -> Regret | None:
+    if months is None:
+        return None
+    return regret_of(
+        facts.case,
+        months,
+        facts.ranked,
+        inputs,
+        cloud=facts.cloud,
+        rate_per_year=facts.rate_per_year,
+    )
+
+
+def _lead(facts: Found) -> str:
+    asked = f"at {facts.case.demand.requests_per_month:,.0f} requests a month"
+    fleet = f"{FLEET} as it stands {_range(facts, FLEET)}"
+    goal = "" if math.isinf(facts.case.target_s) else " of those that meet the latency goal"
+    if not facts.ranked:
+        return f"{asked} no tier alone meets the latency goal; {fleet}"
+    first = facts.ranked[0]
+    late = "".join(
+        f"; {name} would cost {plain(facts.usd_per_1k[name][1])} but answers "
+        f"{one(facts.base[name].in_time_ratio()):.1%} in time"
+        for name in facts.slower
+    )
+    return f"{asked} {first} alone costs least{goal}, {_range(facts, first)}{late}; {fleet}"
+
+
+def _range(facts: Found, name: str) -> str:
+    low, middle, high = (plain(value) for value in facts.usd_per_1k[name])
+    return f"{middle} USD per 1,000 in time (p10 {low}, p90 {high})"
+
+
+def _advice(facts: Found, regret: Regret | None, why_none: str) -> tuple[Advice, ...]:
+    if not facts.ranked:
+        return ()
+    first, *able = facts.ranked
+    others = [*facts.slower, *able]
+    cost = facts.base[first]
+    reason = (
+        f"{plain(facts.usd_per_1k[first][1])} USD per 1,000 in time, "
+        f"{100 * one(cost.in_time_ratio()):.4g} % of answers in time; of the tiers that meet "
+        f"the goal the cheapest in {100 * facts.first_is_cheapest_ratio:.3g} % of draws"
+    )
+    if not able:
+        reason += "; no other tier alone meets the latency goal"
+    return (
+        Advice(
+            choice=first,
+            reason=reason,
+            runner_up=others[0] if others else "",
+            flip=_flip(facts),
+            regret=regret,
+            no_regret="" if regret else why_none,
+        ),
+    )
+
+
+def _flip(facts: Found) -> str:
+    """Say what would turn the choice round: a looser goal, another load, one input."""
+    if facts.slower:
+        limit_ms = facts.fits_ms[facts.slower[0]]
+        return f"the goal latency_p95 is {plain(limit_ms)} ms or more"
+    ways = []
+    load = facts.flip_requests
+    if load is not None:
+        way = "rise to" if load > facts.case.demand.requests_per_month else "fall to"
+        ways.append(f"requests {way} {plain(load)} a month")
+    if facts.flip_input is not None:
+        name, value = facts.flip_input
+        row = next(row for row in facts.used if row.name == name)
+        way = "rises to" if value > row.value else "falls to"
+        ways.append(f"{name} {way} {plain(value)} (now {plain(row.value)})")
+    return ", or ".join(ways)
+
+
+def _changes(facts: Found) -> dict[str, str]:
+    high = facts.usd_per_1k[FLEET][2]
+    return {"goals.cost_per_1k": f"{plain(high)} USD"} if math.isfinite(high) else {}
+
+
+def _goals(facts: Found, run: RunFigures | None, now_s: float) -> tuple[GoalRecord, ...]:
+    """Return the goals that this plan predicts, with what was measured beside them."""
+    measured = {goal.name: goal.measured for goal in run.goals} if run else {}
+    cloud = facts.base[facts.cloud] if facts.cloud else None
+    energy = {
+        name: one(cost.energy_wh_per_1k())
+        for name, cost in (("fleet", facts.base[FLEET]), ("cloud", cloud))
+        if cost is not None
+    }
+    return tuple(
+        GoalRecord(
+            name=name,
+            goal=facts.case.fleet.goals.get(name),
+            predicted=ours,
+            measured=measured.get(name),
+            baseline=baseline,
+            reason="predicted, not measured",
+        )
+        for name, ours, baseline in (
+            (
+                GoalName.COST_USD_PER_1K,
+                _figure(facts, facts.usd_per_1k[FLEET], now_s),
+                _figure(facts, facts.usd_per_1k[facts.cloud], now_s) if facts.cloud else None,
+            ),
+            (
+                GoalName.ENERGY_WH_PER_1K,
+                _figure(facts, (energy["fleet"],) * 3, now_s, source="power and PUE curves"),
+                _figure(facts, (energy["cloud"],) * 3, now_s, source="power and PUE curves")
+                if cloud
+                else None,
+            ),
+        )
+    )
+
+
+def _figure(facts: Found, values: Range, now_s: float, *, source: str = "") -> Figure | None:
+    low, middle, high = values
+    if not math.isfinite(high):
+        return None
+    return Figure(
+        value=middle,
+        low=low,
+        high=high,
+        level=Level.ESTIMATE,
+        source=source or f"cash-flow rows; p10 to p90 of {facts.draws} PERT draws",
+        at_unix_s=now_s,
+        confidence=None if source else _CONFIDENCE,
+        samples=None if source else facts.draws,
+    )
+
+
+def _notes(
+    facts: Found, shape: Trace, checks: Mapping[str, Check], run: RunFigures | None
+) -> tuple[str, ...]:
+    case = facts.case
+    notes = [f"shape of the day: {shape.source}"]
+    if not checks and math.isfinite(case.target_s):
+        notes.append("answers in time are by formula: no trace of this very load was replayed")
+    if math.isinf(case.target_s):
+        notes.append("the fleet file has no goal latency_p95, so every answer counts as in time")
+    if facts.cloud is None:
+        notes.append("the fleet has no rented cloud tier, so there is no break-even and no NPV")
+    notes.extend(
+        f"{name} would draw {cost.work.feed_used_ratio:.0%} of its feed at full load"
+        for name, cost in facts.base.items()
+        if cost.work.feed_used_ratio > 1
+    )
+    notes.extend(
+        f"no service time is known for {model}; the router's own guess stands in"
+        for model in guessed(case.fleet, run.service_ms if run else None)
+    )
+    asked = case.demand.requests_per_month
+    notes.extend(
+        f"{name} reaches {places.demand.requests_per_month / asked:.0%} of the requests"
+        for name, places in case.alone.items()
+        if places.demand.requests_per_month < asked * (1 - 1e-9)
+    )
+    return tuple(notes)
+
+
+def plain(value: float) -> str:
+    """Write a number to three digits that matter, never with an exponent."""
+    if not math.isfinite(value):
+        return "-"
+    return np.format_float_positional(value, precision=3, fractional=False, trim="-")

@@ -1,0 +1,288 @@
+"""The sections of a cost report: tables and charts, made from what was found.
+
+Units:   each head and each chart carries its own.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from skerry.plan.finance_check import Check
+from skerry.plan.finance_found import Found, Range, one
+from skerry.plan.finance_tiers import FLEET
+from skerry.plan.finance_views import CAPITAL_RATES, REFRESH_HORIZON_MONTHS
+from skerry.schema.plan_report import Bars, Cell, Lines, Section, Stack, Table, Tornado
+
+_PER_1K: Final = "USD per 1k"
+_RATES: Final = tuple(f"{rate:.0%}" for rate in CAPITAL_RATES)
+
+
+def sections(facts: Found, checks: Mapping[str, Check]) -> tuple[Section, ...]:
+    """Return the report's sections, in reading order."""
+    found = [_costs(facts), _money(facts), _capital(facts), _moves(facts), _load(facts)]
+    if facts.offers:
+        found.append(_machines(facts))
+    if checks:
+        found.append(_checked(checks))
+    return tuple(found)
+
+
+def _costs(facts: Found) -> Section:
+    rows = tuple(
+        (
+            name,
+            *map(_finite, facts.usd_per_1k[name]),
+            100 * one(cost.in_time_ratio()),
+            round(one(cost.work.machines)),
+            one(cost.work.pue_ratio),
+            one(cost.monthly_usd(facts.rate_per_year)),
+            one(cost.flow.tco_usd()),
+        )
+        for name, cost in facts.base.items()
+    )
+    return Section(
+        title="What 1,000 answers in time cost",
+        text="A tier stands alone and serves all whom it can reach; this fleet is built as the "
+        "file has it, its region and cloud standing by. Monthly cost over requests that met "
+        "the latency goal, never over capacity.",
+        blocks=(
+            Table(
+                title="Cost by tier",
+                heads=(
+                    *("", "p10 USD/1k", "p50 USD/1k", "p90 USD/1k", "in time %", "machines"),
+                    *("PUE", "USD/month", "TCO USD"),
+                ),
+                rows=rows,
+                note=f"p10 to p90 over {facts.draws} draws (PERT, seed {facts.seed}); the rest at "
+                f"the inputs' values, {facts.rate_per_year:.3g} cost of capital, "
+                f"{facts.case.terms.months} months.",
+            ),
+            *_against(facts),
+            Bars(
+                title="p50 of cost by tier",
+                unit=_PER_1K,
+                rows=tuple((name, _finite(r[1])) for name, r in facts.usd_per_1k.items()),
+            ),
+        ),
+    )
+
+
+def _against(facts: Found) -> tuple[Table, ...]:
+    if facts.cloud is None:
+        return ()
+    return (
+        Table(
+            title=f"Against {facts.cloud}",
+            heads=(
+                *("", "NPV p10 USD", "NPV p50 USD", "NPV p90 USD"),
+                *("break-even requests/month", "break-even share of hours"),
+            ),
+            rows=tuple(
+                (
+                    name,
+                    *values,
+                    facts.break_even_requests.get(name),
+                    facts.break_even_hours.get(name),
+                )
+                for name, values in facts.npv_usd.items()
+            ),
+            note="NPV: what is won today by paying this in place of the cloud, for the same "
+            "requests. From the break-even on, an own tier costs less per 1,000; a machine "
+            "rented for more than the share of hours costs more than an own one.",
+        ),
+    )
+
+
+def _money(facts: Found) -> Section:
+    """Return every row of every tier, as a table and as stacked bars."""
+    parts: dict[str, dict[str, float]] = {}
+    rows: list[tuple[Cell, ...]] = []
+    split: list[tuple[Cell, ...]] = []
+    for name, cost in facts.base.items():
+        capex, opex = (one(part) for part in cost.flow.split_usd())
+        split.append((name, capex, opex, capex / (capex + opex) if capex + opex else None))
+        sums = parts.setdefault(name, {})
+        for row in cost.flow.rows:
+            usd = one(cost.flow.monthly_usd(facts.rate_per_year, (row,)))
+            sums[row.kind.value] = sums.get(row.kind.value, 0.0) + usd
+            if name != FLEET:
+                kind = "CapEx" if row.is_capital else "OpEx"
+                rows.append((name, row.name, kind, usd, row.source))
+    paid = (kind for sums in parts.values() for kind, usd in sums.items() if usd)
+    kinds = tuple(dict.fromkeys(paid))
+    return Section(
+        title="Where the money goes",
+        blocks=(
+            Table(
+                title="Cash-flow rows",
+                heads=("tier", "row", "", "USD/month, level", "source"),
+                rows=tuple(rows),
+                note="A row's level monthly cost is the equal payment of the same present value.",
+            ),
+            Stack(
+                title="Monthly cost by kind",
+                unit="USD a month",
+                parts=kinds,
+                rows=tuple(
+                    (name, tuple(sums.get(kind, 0.0) for kind in kinds))
+                    for name, sums in parts.items()
+                ),
+            ),
+            Table(
+                title=f"CapEx and OpEx over {facts.case.terms.months} months",
+                heads=("tier", "CapEx USD", "OpEx USD", "CapEx share"),
+                rows=tuple(split),
+                note="Not discounted; resale is taken off CapEx.",
+            ),
+        ),
+    )
+
+
+def _capital(facts: Found) -> Section:
+    return Section(
+        title="The same case at three costs of capital",
+        blocks=(
+            Table(
+                title="Cost of capital",
+                heads=(
+                    "",
+                    *(f"USD/1k at {rate}" for rate in _RATES),
+                    *(f"present value at {rate}, USD" for rate in _RATES),
+                ),
+                rows=tuple(
+                    (name, *map(_finite, facts.at_capital[name]), *facts.worth_at_capital[name])
+                    for name in facts.base
+                ),
+            ),
+            Lines(
+                title="Cost over cost of capital",
+                x_unit="% a year",
+                y_unit=_PER_1K,
+                series=tuple(
+                    (
+                        name,
+                        tuple(
+                            (100 * rate, usd)
+                            for rate, usd in zip(CAPITAL_RATES, values, strict=True)
+                            if usd < np.inf
+                        ),
+                    )
+                    for name, values in facts.at_capital.items()
+                ),
+            ),
+        ),
+    )
+
+
+def _moves(facts: Found) -> Section:
+    name = facts.ranked[0] if facts.ranked else FLEET
+    centre = one(facts.base[name].usd_per_1k(facts.rate_per_year))
+    rows = tuple(row for row in facts.strongest if row[1] < np.inf and row[2] < np.inf)
+    return Section(
+        title="What moves it",
+        text=f"Each input of {name} alone, from the low to the high end of its range.",
+        blocks=(
+            Table(
+                title="The strongest inputs",
+                heads=("input", "USD/1k at its low end", "USD/1k at its high end"),
+                rows=rows,
+            ),
+            Tornado(
+                title=f"Cost of {name}",
+                unit=_PER_1K,
+                centre=_finite(centre) or 0.0,
+                rows=rows,
+            ),
+        ),
+    )
+
+
+def _load(facts: Found) -> Section:
+    loads = sorted({load for points in facts.by_load.values() for load, _ in points})
+    cells = {name: dict(points) for name, points in facts.by_load.items()}
+    return Section(
+        title="Over load",
+        text="Machines are added as load grows, so cost per 1,000 falls in steps.",
+        blocks=(
+            Table(
+                title="Cost per 1,000 in time over load",
+                heads=("requests/month", *(f"{name} USD/1k" for name in cells)),
+                rows=tuple((load, *(by.get(load) for by in cells.values())) for load in loads),
+            ),
+            Lines(
+                title="Cost over load (log 10 of both)",
+                x_unit="log 10 of requests a month",
+                y_unit=f"log 10 of {_PER_1K}",
+                series=tuple(
+                    (name, tuple((float(np.log10(x)), float(np.log10(y))) for x, y in points))
+                    for name, points in facts.by_load.items()
+                ),
+            ),
+        ),
+    )
+
+
+def _machines(facts: Found) -> Section:
+    ways = tuple(
+        (
+            name,
+            offer.name,
+            *offer.present_value_usd,
+            offer.capex_usd,
+            offer.opex_usd,
+            None if offer.name == "buy" else offer.cheaper_than_buying_ratio,
+        )
+        for name, offers in facts.offers.items()
+        for offer in offers
+    )
+    months = tuple(next(iter(facts.refresh_usd_per_month.values())))
+    return Section(
+        title="Ways to have machines",
+        text="Present value of all rows of the tier at one rate. What a machine sells for in "
+        "the end is drawn from its range, so an offer wins in a share of the draws.",
+        blocks=(
+            Table(
+                title="Buy, buy used, lease, managed",
+                heads=(
+                    *("tier", "way", "present value p10 USD", "p50", "p90"),
+                    *("CapEx USD", "OpEx USD", "share of draws cheaper than buying"),
+                ),
+                rows=ways,
+            ),
+            Table(
+                title=f"How long to keep a machine ({REFRESH_HORIZON_MONTHS} months)",
+                heads=("tier", *(f"{month} months, USD/month" for month in months)),
+                rows=tuple(
+                    (name, *by.values()) for name, by in facts.refresh_usd_per_month.items()
+                ),
+                note="Failures grow with age; a later machine costs and draws less.",
+            ),
+        ),
+    )
+
+
+def _checked(checks: Mapping[str, Check]) -> Section:
+    return Section(
+        title="Answers in time, by replay and by formula",
+        text="The trace is replayed through the decisions of production on each tier alone; the "
+        "replay's share counts. Erlang's formula stands in at other loads, scaled to it.",
+        blocks=(
+            Table(
+                title="Share in time",
+                heads=("tier", "replay", "formula", "p95 of the replay, ms"),
+                rows=tuple(
+                    (name, check.replay_ratio, check.formula_ratio, _finite(check.replay_ms_p95))
+                    for name, check in checks.items()
+                ),
+            ),
+        ),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if value < np.inf else None
+
+
+def _middle(values: Range | None) -> float | None:
+    return None if values is None else values[1]

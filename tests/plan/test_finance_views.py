@@ -1,0 +1,191 @@
+"""Break-even to a published figure, a flip that flips, offers on the same draws, PERT's moments."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.plan.assumptions import assumptions
+from skerry.plan.cash_flow import level_payment, npv_usd
+from skerry.plan.finance_found import found
+from skerry.plan.finance_ranges import drawn, pert, quantiles, swings
+from skerry.plan.finance_views import (
+    break_even_hours_ratio,
+    break_even_requests,
+    cheaper,
+    fitting_ms,
+    flip_input,
+    flip_requests,
+    hours_ratio,
+    npv_against,
+    offers,
+    refresh_usd_per_month,
+)
+from skerry.schema.assumption import Assumption
+from skerry.schema.fleet import Fleet
+from skerry.schema.goal import Level
+
+from .test_finance_rows import case
+
+INPUTS = assumptions("finance")
+
+
+def test_an_own_machine_with_eight_gpus_against_a_rented_one() -> None:
+    """200,000 USD over 36 months at 5 %; 6.5 kW, PUE 1.3, 0.12 USD/kWh, 730 h."""
+    own = float(level_payment(200_000.0, 0.05, 36)) + 6.5 * 1.3 * 730 * 0.12
+    assert own == pytest.approx(6734.40, abs=0.005)
+    for rent, share in ((32.7726, 0.2815), (20.1755, 0.4572)):
+        found = break_even_hours_ratio(own, rent_usd_per_hour=rent, hours_per_month=730)
+        assert found == pytest.approx(share, abs=1e-4)
+    assert break_even_hours_ratio(own, rent_usd_per_hour=0.0) is None
+
+
+def test_break_even_is_where_the_order_turns_and_stays(fleet: Fleet) -> None:
+    one = case(fleet)
+    load = break_even_requests(one, "closet", "cloud", INPUTS, rate_per_year=0.05)
+    assert load is not None
+    around = np.array([load * 0.999, load * 1.001, load * 10, load * 100])
+    order = cheaper(one, "closet", "cloud", INPUTS, around, 0.05)
+    assert order.tolist() == [False, True, True, True]
+
+
+def test_a_tier_that_never_wins_has_no_break_even(fleet: Fleet) -> None:
+    free = INPUTS
+    for name in ("rent_price_ratio", "software_usd_per_machine_year", "answer_bytes"):
+        free = free.with_value(name, 0.0)
+    one = case(fleet)
+    assert break_even_requests(one, "closet", "cloud", free, rate_per_year=0.05) is None
+    assert hours_ratio(one, "closet", "cloud", free, rate_per_year=0.05) is None
+
+
+def test_the_load_that_flips_the_order_does(fleet: Fleet) -> None:
+    one = case(fleet)
+    first, second = sorted(("closet", "cloud"), key=lambda n: one.cost(n, INPUTS).usd_per_1k(0.05))
+    load = flip_requests(one, first, second, INPUTS, rate_per_year=0.05)
+    assert load is not None
+    assert cheaper(one, second, first, INPUTS, np.array([load]), 0.05)[0]
+
+
+def test_the_input_that_flips_the_order_does_and_a_little_less_does_not(fleet: Fleet) -> None:
+    one = case(fleet)
+    rows = [
+        msgspec.structs.replace(row, high=20.0) if row.name == "rent_price_ratio" else row
+        for row in map(INPUTS.row, INPUTS)
+    ]
+    flip = flip_input(one, "cloud", "closet", rows)
+    assert flip is not None
+    name, value = flip
+    base = {row.name: row.value for row in rows}
+    for at, cloud_wins in ((value, False), (value + 1e-3 * (base[name] - value), True)):
+        cloud, closet = (
+            one.cost(tier, {**base, name: at}).usd_per_1k(0.05) for tier in ("cloud", "closet")
+        )
+        assert (cloud <= closet) == cloud_wins
+    assert flip_input(one, "cloud", "closet", [row for row in rows if row.low == row.high]) is None
+
+
+def test_the_latency_that_fits_is_kept_by_enough_and_no_less_would_do(fleet: Fleet) -> None:
+    one = case(fleet, target_s=0.05)
+    limit_ms = fitting_ms(one, "cloud", INPUTS, share=0.95)
+    assert limit_ms is not None
+    assert 81 < limit_ms < 100
+    kept = case(fleet, target_s=limit_ms / 1000).cost("cloud", INPUTS).in_time_ratio()
+    assert kept >= 0.95
+    less = case(fleet, target_s=limit_ms / 1000 - 1e-4).cost("cloud", INPUTS).in_time_ratio()
+    assert less < 0.95
+
+
+def test_every_offer_is_the_same_demand_and_used_machines_are_cheaper_to_buy(fleet: Fleet) -> None:
+    bought, used, leased, managed = offers(case(fleet), "closet", INPUTS, rate_per_year=0.05)
+    assert [one.name for one in (bought, used, leased, managed)] == [
+        "buy", "buy used", "lease", "managed",
+    ]  # fmt: skip
+    assert used.capex_usd < bought.capex_usd
+    assert leased.capex_usd == managed.capex_usd == 0
+
+
+def test_a_lease_at_the_buyers_own_rate_and_residual_is_worth_the_price(fleet: Fleet) -> None:
+    """Lessor's rate and residual equal to ours: the two present values are the same."""
+    inputs = INPUTS
+    kept = inputs["resale_kept_ratio_per_year"]
+    for name, value in (
+        ("lease_rate_per_year", 0.05),
+        ("lease_residual_ratio", kept**5),
+        ("spare_stock_ratio", 0.0),
+    ):
+        inputs = inputs.with_value(name, value)
+    bought, _, leased, _ = offers(case(fleet), "closet", inputs, rate_per_year=0.05)
+    assert leased.present_value_usd == pytest.approx(bought.present_value_usd)
+
+
+def test_keeping_longer_costs_less_until_failures_outweigh(fleet: Fleet) -> None:
+    worn = INPUTS.with_value("failure_growth_per_year", 20.0).with_value(
+        "failure_ratio_per_year", 0.3
+    )
+    new = refresh_usd_per_month(case(fleet), "closet", INPUTS, rate_per_year=0.05)
+    old = refresh_usd_per_month(case(fleet), "closet", worn, rate_per_year=0.05)
+    assert min(new, key=new.__getitem__) > min(old, key=old.__getitem__)
+
+
+def test_npv_against_the_cloud_is_the_difference_of_present_values(fleet: Fleet) -> None:
+    costs = case(fleet).costs(INPUTS)
+    cloud, closet = costs["cloud"], costs["closet"]
+    assert npv_against(closet, cloud, 0.05) == pytest.approx(
+        cloud.flow.present_value(0.05) - closet.flow.present_value(0.05)
+    )
+    assert npv_usd(cloud.flow.usd(), cloud.flow.usd(), 0.05) == 0
+
+
+ROW = Assumption(
+    name="x", value=2.0, low=1.0, high=5.0, unit="", level=Level.STATED, source="", as_of=""
+)
+
+
+def test_pert_has_its_mean_and_stays_inside() -> None:
+    values = pert(ROW, 200_000, np.random.default_rng(1))
+    assert values.shape == (200_000, 1)
+    assert values.mean() == pytest.approx((1 + 4 * 2 + 5) / 6, abs=0.005)
+    assert 1 <= values.min() <= values.max() <= 5
+
+
+@given(st.integers(0, 2**31))
+def test_a_seed_draws_the_same_again_and_an_input_more_changes_no_other(seed: int) -> None:
+    other = Assumption(
+        name="y", value=0.0, low=-1.0, high=1.0, unit="", level=Level.STATED, source="", as_of=""
+    )
+    alone = drawn([ROW], draws=5, seed=seed)
+    both = drawn([other, ROW], draws=5, seed=seed)
+    assert np.array_equal(np.asarray(alone["x"]), np.asarray(both["x"]))
+
+
+def test_quantiles_of_a_hundred_numbers_and_of_one() -> None:
+    assert quantiles(np.arange(1.0, 101)) == (10.0, 50.0, 90.0)
+    assert quantiles(3.0) == (3.0, 3.0, 3.0)
+
+
+def test_swings_are_widest_first_and_leave_out_what_moves_nothing() -> None:
+    rows = [
+        Assumption(
+            name=name, value=1.0, low=0.0, high=high, unit="", level=Level.STATED, source="",
+            as_of="",
+        )
+        for name, high in (("small", 2.0), ("wide", 9.0), ("idle", 5.0))
+    ]  # fmt: skip
+    found_ = swings(rows, lambda at: float(np.asarray(at["small"] + at["wide"])))
+    assert found_ == (("wide", 1.0, 10.0), ("small", 1.0, 3.0))
+
+
+def test_the_same_seed_finds_the_same_and_quantiles_ascend(fleet: Fleet) -> None:
+    one, other = (
+        found(case(fleet), assumptions("finance"), {}, in_time_least=0.95, draws=200, seed=3)
+        for _ in range(2)
+    )
+    assert one.usd_per_1k == other.usd_per_1k
+    for low, middle, high in one.usd_per_1k.values():
+        assert low <= middle <= high
+    for name, values in one.at_capital.items():
+        assert list(values) == sorted(values) or name == "cloud"
+    for values in one.worth_at_capital.values():
+        assert list(values) == sorted(values, reverse=True)
+    assert len(one.strongest) <= 10
