@@ -22,14 +22,16 @@ from skerry.schema.desired import Desired
 from skerry.schema.model import Manifest
 from skerry.schema.release import Release
 from skerry.testing.signed_fleet import DESIRED, MODEL, SITE, SignedFleet
+from skerry.trust import bins
 from skerry.trust.acceptance import AcceptedDesired, _check_members, accept_desired
 from skerry.trust.errors import TargetUnreadable, TrustError
 from skerry.trust.floor import read_floor
-from skerry.trust.roles import ISSUED
+from skerry.trust.roles import ISSUED, ONLINE
 from skerry.trust.update_client import UpdateClient
 
 LIMIT_S = 0.1  # of processor time
-ROLES = ("timestamp", "snapshot", "root", "models", "desired")
+BIN = bins.bin_of(DESIRED, 2)
+ROLES = ("timestamp", "snapshot", "root", "models", "desired", BIN)
 
 leaves = (
     st.none()
@@ -47,7 +49,8 @@ values = st.recursive(
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[SignedFleet]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bins, "UNBINNED_MAX", 0)
         fleet = SignedFleet.found(Path(folder))
         fleet.release_bundle(1, {})
         yield fleet
@@ -106,8 +109,8 @@ def changed(fleet: SignedFleet, role: str, data: st.DataObject) -> bytes:
     raw = json.dumps(document).encode()
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(raw)
-        if role in ("timestamp", "snapshot"):
-            return bytes(fleet.online.sign(role, metadata, None))
+        if bins.family(role) in ONLINE:
+            return bytes(fleet.online.sign(bins.family(role), metadata, None))
         return bytes(fleet.offline.sign(role, metadata))
     except Exception:  # not metadata any more: sent as it is
         return raw

@@ -21,7 +21,8 @@ from skerry.local.restore import AHEAD, restore
 from skerry.schema.backup import BackupOf
 from skerry.schema.desired import Desired, Gate
 from skerry.testing.clock import ManualClock
-from skerry.trust.errors import UpdateRollback
+from skerry.trust import bins
+from skerry.trust.errors import UpdateForged, UpdateRollback
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OfflineKeys, OnlineKeys
 from skerry.trust.sealed_stream import SealError
@@ -132,6 +133,36 @@ def test_nodes_take_a_restored_central_although_they_saw_newer(
     again = fleet.client(tmp_path / "back" / "repository", tmp_path / "node")
     again.refresh()
     assert again.target_bytes(TARGET) == b"new", "the mirror had what was signed after the backup"
+
+
+def test_nodes_of_a_fleet_that_grew_since_take_a_restored_central(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes want every role that they have seen: how many hash bins those are, the mirror knows."""
+    monkeypatch.setattr(bins, "UNBINNED_MAX", 1)
+    monkeypatch.setattr(bins, "PER_BIN", 1)
+    fleet.publisher.publish(desired={"desired/oslo.json": b"{}"})
+    file = backup(fleet, tmp_path / "one")
+    fleet.publisher.publish(desired={f"desired/s{n}.json": b"{}" for n in range(5)})
+    node = fleet.client(fleet.place.repository, tmp_path / "node")
+    node.refresh()
+    shutil.copytree(tmp_path / "node", tmp_path / "like-it")
+
+    restore(file, tmp_path / "alone", passphrase=None, clock=CLOCK)
+    alone = fleet.client(tmp_path / "alone" / "repository", tmp_path / "like-it")
+    with pytest.raises(UpdateForged, match="missing info"):
+        alone.refresh()
+
+    mirror = fleet.place.repository
+    restore(file, tmp_path / "back", passphrase=None, clock=CLOCK, mirror=mirror)
+    again = fleet.client(tmp_path / "back" / "repository", tmp_path / "node")
+    again.refresh()
+    assert again.target_bytes("desired/oslo.json") == b"{}"
+    place = CentralFolder(tmp_path / "back")
+    grown = Publisher.open(place.repository, OnlineKeys.load(place.online_keys), CLOCK)
+    grown.publish(desired={f"desired/s{n}.json": b"[]" for n in range(5)})
+    again.refresh()
+    assert again.target_bytes("desired/s4.json") == b"[]"
 
 
 def test_a_restored_central_seals_every_site_again_under_a_newer_number(

@@ -9,6 +9,9 @@ import pytest
 from skerry.region.errors import CentralAwayError, MirrorBrokenError
 from skerry.region.mirror import Mirror
 from skerry.schema.model import Manifest, Member
+from skerry.testing.signed_fleet import SignedFleet
+from skerry.trust import bins
+from skerry.trust.update_client import UpdateClient
 
 
 class Central:
@@ -152,3 +155,40 @@ def test_a_site_that_arrives_later_gets_its_document_without_a_new_timestamp(
     sites.add("far")
     assert mirror.refresh()
     assert list(tmp_path.rglob("*.far.json"))
+
+
+def test_a_fleet_with_hash_bins_is_carried_whole_and_by_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes of the region read their bins from it; documents of other regions stay away."""
+    monkeypatch.setattr(bins, "UNBINNED_MAX", 1)
+    fleet = SignedFleet.found(tmp_path / "fleet")
+    central = Central()
+    mirror = Mirror(tmp_path / "region", central, lambda: {"oslo"})  # type: ignore[arg-type]
+    fleet.publisher.publish(desired={f"desired/{site}.json": b"1" for site in ("oslo", "far")})
+    central.files = files_of(fleet)
+    assert mirror.refresh()
+    fleet.publisher.publish(desired={"desired/oslo.json": b"2"})
+    central.files = files_of(fleet)
+    central.asked.clear()
+    assert mirror.refresh()
+    asked = [name.split(".")[-2].removeprefix("metadata/") for name in central.asked]
+    mine = bins.bin_of("desired/oslo.json", 2)
+    assert sorted(asked) == sorted(["timestamp", "root", "snapshot", mine, "oslo"])
+    root = fleet.first["root"]
+    node = UpdateClient(
+        tmp_path / "node",
+        root,
+        lambda name, _: iter([(mirror.folder / name).read_bytes()]),
+        fleet.clock,
+    )
+    node.refresh()
+    assert node.target_bytes("desired/oslo.json") == b"2"
+    assert not list(mirror.folder.rglob("*.far.json"))
+
+
+def files_of(fleet: SignedFleet) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(fleet.files)): path.read_bytes()
+        for path in fleet.files.rglob("*.json")
+    }

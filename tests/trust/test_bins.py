@@ -1,6 +1,7 @@
 """Hash bins: each document in one of them, and a fleet that grows into them goes on."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tuf.api.metadata import Metadata, Targets
 
-from skerry.testing.signed_fleet import SignedFleet
+from skerry.testing.signed_fleet import DESIRED, SITE, SignedFleet
 from skerry.trust import bins
 from skerry.trust.bins import UNBINNED_MAX, bin_names, bin_of, bins_for, delegations_to
+from skerry.trust.bundle_check import verify
+from skerry.trust.bundle_errors import BundleShort
 from skerry.trust.errors import PublishError, TargetUnsigned, UpdateForged, UpdateRollback
 from skerry.trust.expiries import of_roles
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys, first_roles
+from skerry.trust.update_client import Fetch
 
 DAY_S = 86_400
 FEW = 3
@@ -59,6 +63,12 @@ def bins_of(repo: SignedFleet) -> tuple[str, ...]:
 def file_of(repo: SignedFleet, role: str) -> str:
     version = json.loads(repo.publisher.role_bytes(role))["signed"]["version"]
     return f"metadata/{version}.{role}.json"
+
+
+def apart(path: str) -> tuple[str, str]:
+    """Return which of two bins a path is in, and the other."""
+    mine = bin_of(path, 2)
+    return mine, next(name for name in bin_names(2) if name != mine)
 
 
 # -- the layout -------------------------------------------------------------------------------
@@ -237,7 +247,7 @@ def test_an_old_bin_under_a_new_snapshot_is_refused(grown: SignedFleet) -> None:
 
 def test_a_bin_shown_as_another_of_the_same_version_is_refused(grown: SignedFleet) -> None:
     """Both are signed with one key, and neither says which it is."""
-    mine, other = sorted(bin_names(2), key=lambda name: name != bin_of(document(0), 2))
+    mine, other = apart(document(0))
     grown.mirror.lie(file_of(grown, mine), grown.publisher.role_bytes(other))
     node = grown.client()
     node.refresh()
@@ -269,7 +279,7 @@ def test_a_snapshot_from_before_there_were_bins_is_refused(repo: SignedFleet, sm
 
 
 def test_a_document_in_the_wrong_bin_is_neither_published_nor_found(grown: SignedFleet) -> None:
-    mine, other = sorted(bin_names(2), key=lambda name: name != bin_of(document(0), 2))
+    mine, other = apart(document(0))
     right: Any = Metadata.from_bytes(grown.publisher.role_bytes(mine)).signed
     wrong: Metadata[Any] = Metadata.from_bytes(grown.publisher.role_bytes(other))
     wrong.signed.targets[document(0)] = right.targets[document(0)]
@@ -335,3 +345,61 @@ def test_a_replaced_key_signs_all_bins_and_the_old_one_none(grown: SignedFleet) 
     path = next(document(n) for n in range(FEW + 1) if bin_of(document(n), 2) == "desiredaa")
     with pytest.raises(UpdateForged, match="desiredaa"):
         node.target(path)
+
+
+# -- by stick ---------------------------------------------------------------------------------
+
+
+def stick(repo: SignedFleet, *without: str) -> Fetch:
+    """Return what central signs for a journey, as a source of a bundle, but for some bins."""
+    stamped = {f"metadata/{name}": data for name, data in repo.publisher.stamp(DAY_S).items()}
+
+    def fetch(place: str, _: int) -> Iterator[bytes]:
+        if any(f".{role}." in place for role in without):
+            raise FileNotFoundError(place)
+        yield stamped.get(place) or (repo.files / place).read_bytes()
+
+    return fetch
+
+
+def taken(repo: SignedFleet, source: Fetch) -> dict[str, bytes]:
+    root = repo.first["root"]
+    found = verify(source, [SITE], name="stick", bootstrap_root=root, clock=repo.clock)
+    assert list(found.accepted) == [SITE]
+    return found.files
+
+
+def test_a_stick_brings_all_bins_so_that_other_sites_behind_a_mirror_find_theirs(
+    grown: SignedFleet,
+) -> None:
+    grown.release()
+    files = taken(grown, stick(grown))
+    for place, data in files.items():
+        grown.mirror.lie(place, data)
+    node = grown.client()
+    node.refresh()
+    for n in range(FEW + 1):
+        assert node.target(document(n))
+    assert set(grown.mirror.served) <= {*files, "metadata/2.root.json"}
+
+
+def test_a_stick_of_before_brings_one_bin_and_is_taken_too(grown: SignedFleet) -> None:
+    grown.release()
+    mine, other = apart(DESIRED)
+    files = taken(grown, stick(grown, other))
+    assert [role for role in (mine, other) if any(f".{role}." in one for one in files)] == [mine]
+    with pytest.raises(BundleShort, match=mine):
+        taken(grown, stick(grown, mine))
+
+
+def test_a_stick_with_a_forged_bin_of_another_site_is_refused(grown: SignedFleet) -> None:
+    grown.release()
+    _, other = apart(DESIRED)
+    source = stick(grown)
+
+    def forged(place: str, length_max: int) -> Iterator[bytes]:
+        data = b"".join(source(place, length_max))
+        yield data.replace(b"signed", b"sinned", 1) if f".{other}." in place else data
+
+    with pytest.raises(UpdateForged):
+        taken(grown, forged)
