@@ -6,18 +6,21 @@ What would cross the network is counted in bytes; no network is in these figures
 """
 
 import shutil
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from measured import median_ms, tell
 
-from skerry.base.clock import SystemClock
+from skerry.base.units import SECONDS_PER_DAY
 from skerry.fleet.load import load_fleet
 from skerry.schema.policy import Place, Policy, Residency, Stays
 from skerry.schema.records import Keep
 from skerry.spine.outbox import Entry, Outbox
+from skerry.testing.clock import ManualClock
 from skerry.trust.publisher import Publisher
 from skerry.trust.residency import ResidencyTable
 from skerry.trust.roles import OfflineKeys, OnlineKeys
@@ -26,12 +29,13 @@ from skerry.trust.update_client import UpdateClient
 FLEET = Path(__file__).parent.parent / "examples" / "clinic" / "fleet.yaml"
 SITES = 1000
 TARGETS = 10_000
+CHECKS = 20
 SPOOLED = 100_000
 
 
 def update_check(folder: Path, targets: int, name: str) -> None:
-    """A node's look at central: its first ever, the next, one after a restart, after a change."""
-    clock, sent = SystemClock(), [0]
+    """A node's look at central: its first ever, with nothing new, and after each kind of change."""
+    clock, sent = ManualClock(), [0]
     offline, online = OfflineKeys.create(folder / "offline"), OnlineKeys.create(folder / "online")
     first = offline.found(online.public(), now_unix_s=clock.unix_s())
     publisher = Publisher.found(folder / "published", online, first, clock)
@@ -45,21 +49,39 @@ def update_check(folder: Path, targets: int, name: str) -> None:
     def started() -> UpdateClient:
         return UpdateClient(folder / "node", first["root"], fetch, clock)
 
-    def looks(client: UpdateClient, kind: str, times: int = 1) -> None:
-        def check() -> None:
+    def looks(client: UpdateClient, kind: str, changes: Sequence[Callable[[], object]]) -> None:
+        took_ms, processor_ms, published_ms = [], [], []
+        for change in changes:
+            published_ms.append(median_ms(change, times=1, warm=0))
+            sent[0], before_s, begun_s = 0, time.process_time(), time.perf_counter()
             client.refresh()
-            assert client.target_sha256("desired/s1.json")
+            assert client.target_bytes("desired/s1.json")
+            took_ms.append((time.perf_counter() - begun_s) * 1000)
+            processor_ms.append((time.process_time() - before_s) * 1000)
+        tell(f"{name}-{kind}", statistics.median(took_ms), "ms")
+        tell(f"{name}-{kind}-processor", statistics.median(processor_ms), "ms")
+        tell(f"{name}-{kind}-bytes", sent[0] / 1000, "kB")
+        if nothing not in changes:
+            tell(f"{name}-{kind}-published", statistics.median(published_ms), "ms")
 
-        sent[0] = 0
-        tell(f"{name}-{kind}", median_ms(check, times=times, warm=0), "ms")
-        tell(f"{name}-{kind}-bytes", sent[0] / times / 1000, "kB")
+    def nothing() -> None:
+        pass
+
+    def documents(site: str) -> list[Callable[[], object]]:
+        contents = [{f"desired/{site}.json": b"[-%d]" % turn} for turn in range(CHECKS)]
+        return [partial(publisher.publish, desired=one) for one in contents]
+
+    def signs_all() -> None:
+        clock.advance(4 * SECONDS_PER_DAY)
+        assert publisher.refresh()
 
     client = started()
-    looks(client, "first")
-    looks(client, "again", times=20)
-    looks(started(), "restarted")
-    publisher.publish(desired={"desired/s2.json": b"[0]"})
-    looks(client, "changed")
+    looks(client, "first", [nothing])
+    looks(client, "unchanged", [nothing] * CHECKS)
+    looks(started(), "restarted", [nothing])
+    looks(client, "other-changed", documents("s2"))
+    looks(client, "own-changed", documents("s1"))
+    looks(client, "signed-again", [signs_all] * 3)
 
 
 def decisions() -> None:
