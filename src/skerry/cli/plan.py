@@ -28,6 +28,7 @@ VERBS: Verbs = {
     "energy": ("skerry.cli.plan_energy", "What solar panels and a battery leave for the grid."),
     "site": ("skerry.cli.plan_site", "Where sites should be, and whom each serves."),
     "simulate": ("skerry.cli.plan_simulate", "A fleet through a year of failures, sun, carbon."),
+    "latency": ("skerry.cli.plan_latency", "What a round trip between two places should take."),
 }
 
 

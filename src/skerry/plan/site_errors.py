@@ -1,4 +1,4 @@
-"""What can be wrong with the files that `skerry plan site` and `plan latency` read."""
+"""What can be wrong with the instances that `skerry plan site` reads."""
 
 from skerry.base.errors import Exit
 from skerry.plan.errors import PlanError
@@ -26,22 +26,3 @@ class SiteFileError(PlanError):
     def hint(self) -> str:
         """Say where the fields are documented."""
         return "docs/reference/plan-files.md lists every field of an instance and its unit"
-
-
-class PlaceError(PlanError):
-    """A place that no file of cities has, or that it has with no use."""
-
-    code = "E0931"
-    exit_code = Exit.FILE_INVALID
-
-    def __init__(self, path: str, row: int, name: str, why: str) -> None:
-        super().__init__(path, row, name, why)
-        self.path, self.row, self.name, self.why = path, row, name, why
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.row}: {self.name!r} {self.why}"
-
-    @property
-    def hint(self) -> str:
-        """Say what gives a pair its distance."""
-        return "give --cities a file of city,lat,lon, or the pairs a column distance_km"
