@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 VERBS: Verbs = {
     "cost": ("skerry.cli.plan_cost", "What an answer costs on each tier, and when owning pays."),
+    "compare": ("skerry.cli.plan_compare", "Hyperscale, regional, edge and on-prem side by side."),
     "shift": ("skerry.cli.plan_shift", "What a job saves that waits for cleaner hours."),
     "capacity": ("skerry.cli.plan_capacity", "How many servers a trace needs."),
     "move": ("skerry.cli.plan_move", "What moving loads between zones saves, its cost taken off."),
