@@ -48,7 +48,8 @@ from skerry.spine.expiries_api import ExpiriesApi
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.ingest import Ingest
 from skerry.spine.nats_bus import NatsBus
-from skerry.spine.nats_jwt import ServerKit, claims_of
+from skerry.spine.nats_change import HeldKit, NatsChange
+from skerry.spine.nats_jwt import claims_of
 from skerry.spine.nats_operator import NatsOperator
 from skerry.spine.nats_server import free_port
 from skerry.spine.served_nats import ServedNats
@@ -73,7 +74,7 @@ class Central:
 
     def __init__(self, state: Path, settings: CentralSettings, clock: Clock) -> None:
         self._place, self._settings, self._clock = CentralFolder(state), settings, clock
-        self._kit = msgspec.json.decode(self._place.nats_kit.read_bytes(), type=ServerKit)
+        self._held = HeldKit(self._place.nats_kit)
         self._anchors = AnchorStore(self._place.roots)
         self._keeper = AuthorityKeeper(self._place.authority, self._anchors, clock)
         self._served = ServedNats(
@@ -108,7 +109,7 @@ class Central:
             notary = self._notary = Notary(publisher, lambda: self._bus)
 
             await self._served.start(
-                self._kit,
+                self._held.kit,
                 place.nats,
                 host=settings.host,
                 client_port=settings.nats_port,
@@ -121,7 +122,7 @@ class Central:
                 inbox_prefix=subjects.INBOX_CENTRAL,
                 tls=self._served.client_tls,
                 tls_hostname=self._served.host,
-                credentials=lambda: self._kit.process,
+                credentials=lambda: self._held.kit.process,
                 domain=subjects.CENTRAL_DOMAIN,
             )
             stack.push_async_callback(bus.close)
@@ -190,7 +191,14 @@ class Central:
             custody = CustodyApi(
                 self._store, node_papers, note=self._note, on_change=conductor.wake
             )
-            apis = (api, trust_api, people, access, ExpiriesApi(self._ends), custody)
+            nats_change = NatsChange(
+                self._held,
+                self._served,
+                [bus],
+                ends_unix_s=lambda: self._keeper.authority.ends_unix_s,
+                note=self._note,
+            )
+            apis = (api, trust_api, nats_change, people, access, ExpiriesApi(self._ends), custody)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],
                 self._served.door.context,
@@ -211,7 +219,7 @@ class Central:
 
     def _ends(self) -> list[Expiry]:
         return central_ends(
-            self._kit,
+            self._held.kit,
             self._notary.role_bytes,
             roots_pem=self._anchors.roots_pem,
             chain_pem=self._served.identity.chain_pem,

@@ -16,6 +16,7 @@ from skerry.cli.trust_publish import publish
 from skerry.cli.trust_reference import reference
 from skerry.cli.trust_rotate import renew, rotate
 from skerry.cli.trust_rotate_ca import command as rotate_ca
+from skerry.cli.trust_rotate_operator import command as rotate_operator
 from skerry.cli.trust_secret import new_passphrase, open_keys
 from skerry.cli.trust_sign import sign
 from skerry.cli.trust_status import status
@@ -39,6 +40,7 @@ _VERBS = (
     rotate,
     renew,
     rotate_ca,
+    rotate_operator,
     client_token,
     status,
     ban,

@@ -26,6 +26,7 @@ from skerry.spine.fetch import fetch_blob
 from skerry.trust.identity import Identity
 from skerry.trust.tls import client_context
 
+CALL_S_MAX = 10.0
 UPLOAD_S_MAX = 600.0
 NOT_FOUND = 404
 PAGES_MAX = 10_000
@@ -88,9 +89,18 @@ class Operator:
         own = Identity.load(identity) if identity is not None else None
         return cls(url, host, client_context(own, roots.read_bytes()), token=token)
 
-    def ask(self, method: str, path: str, kind: type[Document], body: object = None) -> Document:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[Document],
+        body: object = None,
+        *,
+        timeout_s: float = CALL_S_MAX,
+    ) -> Document:
         """Make a call that has no method of its own here, and return its reply."""
-        return self._decode(path, self._call(method, path, _encoded(body)), kind)
+        reply = self._call(method, path, _encoded(body), timeout_s=timeout_s)
+        return self._decode(path, reply, kind)
 
     def tell(self, method: str, path: str, body: object = None) -> None:
         """Make a call that answers nothing."""
@@ -274,7 +284,7 @@ class Operator:
             raise OperatorUnreachableError(self._url, f"unreadable reply on {path}") from error
 
     def _call(
-        self, method: str, path: str, body: bytes | None, *, timeout_s: float = 10.0
+        self, method: str, path: str, body: bytes | None, *, timeout_s: float = CALL_S_MAX
     ) -> bytes:
         try:
             reply = https_call(

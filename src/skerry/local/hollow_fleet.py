@@ -28,6 +28,7 @@ from skerry.central.process import run_central
 from skerry.central.settings import CentralSettings
 from skerry.client.operator import Operator
 from skerry.local.rotate_ca import Rotation
+from skerry.local.rotate_operator import OperatorChange
 from skerry.node.enrol import join, renew
 from skerry.node.identity import IdentityFiles
 from skerry.node.peer_door import PeerDoor
@@ -198,6 +199,15 @@ class HollowFleet:
     def rotation(self) -> Rotation:
         """Return the change of roots and authorities, as the holder of the keys makes it."""
         return Rotation(
+            trust=self.trust,
+            central=partial(self.operator, "central"),
+            regions={name: partial(self.operator, name) for name in self.urls if name != "central"},
+            clock=self.clock,
+        )
+
+    def operator_change(self) -> OperatorChange:
+        """Return the change of NATS keys, as their holder makes it."""
+        return OperatorChange(
             trust=self.trust,
             central=partial(self.operator, "central"),
             regions={name: partial(self.operator, name) for name in self.urls if name != "central"},

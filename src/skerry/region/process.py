@@ -45,6 +45,7 @@ from skerry.spine.expiries_api import ExpiriesApi
 from skerry.spine.https_server import HttpsServer
 from skerry.spine.nats_admin import NatsAdmin
 from skerry.spine.nats_bus import NatsBus
+from skerry.spine.nats_change import NatsChange
 from skerry.spine.nats_config import HubLink
 from skerry.spine.nats_server import free_port
 from skerry.spine.relay import Relay
@@ -197,6 +198,14 @@ class Region:
                 new_signer=self._signer.successor,
                 note=self._note,
             )
+            nats_change = NatsChange(
+                self._signer,
+                self._served,
+                [bus, self._admin],
+                ends_unix_s=lambda: self._keeper.authority.ends_unix_s,
+                on_change=self._goes_by_other_keys,
+                note=self._note,
+            )
             ends = ExpiriesApi(
                 lambda: region_ends(
                     settings,
@@ -213,7 +222,7 @@ class Region:
                 note=self._note,
                 on_verdict=lambda: self._judged.set(),
             )
-            apis = (api, authority_api, access.api, ends, papers, attestation)
+            apis = (api, authority_api, nats_change, access.api, ends, papers, attestation)
             self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],
@@ -429,6 +438,10 @@ class Region:
             await to_thread.run_sync(self._signer.switch, grant.account_jwt)
             self._account_jwt = grant.account_jwt
         await self._served.use(authority)
+        self._tell.set()
+
+    async def _goes_by_other_keys(self) -> None:
+        self._account_jwt = self._signer.kit.account_jwt
         self._tell.set()
 
     async def _authority_loop(self) -> None:

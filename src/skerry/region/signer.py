@@ -11,16 +11,16 @@ from pathlib import Path
 import msgspec
 
 from skerry.base.files import write_private
-from skerry.spine.nats_jwt import ServerKit, new_signer_seed, public_of
+from skerry.spine.nats_change import HeldKit
+from skerry.spine.nats_jwt import new_signer_seed, public_of
 
 
-class NodeSigner:
+class NodeSigner(HeldKit):
     """The kit of one region, whose node signer can change."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._next = path, path.with_name(f"{path.stem}.signer")
-        self.kit = msgspec.json.decode(path.read_bytes(), type=ServerKit)
-        """The kit in use."""
+        super().__init__(path)
+        self._next = path.with_name(f"{path.stem}.signer")
 
     def successor(self) -> str:
         """Return the public key of the next signer, made at the first call."""
@@ -32,5 +32,5 @@ class NodeSigner:
         """Sign with the successor from now on; the server takes it already."""
         seed = self._next.read_text() if self._next.exists() else self.kit.node_signer_seed
         self.kit = msgspec.structs.replace(self.kit, account_jwt=account_jwt, node_signer_seed=seed)
-        write_private(self._path, msgspec.json.encode(self.kit))
+        self.keep()
         self._next.unlink(missing_ok=True)

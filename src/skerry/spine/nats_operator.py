@@ -314,6 +314,21 @@ class NatsOperator:
         """The public key of the operator signer that a change moves on to."""
         return public_of(self._keys.operator_signers[1 if self._keys.strict else 0])
 
+    @property
+    def signer(self) -> str:
+        """The public key that accounts are signed by."""
+        keys = self._keys
+        return public_of(keys.operator_signers[0] if keys.strict else keys.operator)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a change is under way whose second step has begun."""
+        return self._keys.change is not None and self._keys.change.leaving
+
+    def has_taken(self, server: str) -> bool:
+        """Tell whether a server has taken the step under way."""
+        return server in self._under_way().taken
+
     def begin(self, *, stolen: bool = False) -> None:
         """Begin to change every key but those of nodes; `stolen` trusts none that are known."""
         keys = self._keys

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from skerry.base.ports import free_ports
 from skerry.base.processes import end_with_parent
 from skerry.spine.errors import ReloadNotAppliedError, ServerBinaryError, ServerStartError
 from skerry.spine.nats_config import ServerConfig, render
+from skerry.spine.nats_jwt import ServerKit
 
 RELOAD_S_MAX = 5.0
 BINARY_VARIABLE = "SKERRY_NATS_SERVER"
@@ -193,6 +195,20 @@ class NatsServer:
         leaf = self._config.kit.leaf
         if self._config.hub is not None and leaf is not None:
             write_private(self._folder / "leaf.creds", leaf.file_text().encode())
+
+    def use_kit(self, kit: ServerKit) -> None:
+        """Have the leaf dial with this kit's login from now on, and start with it the next time.
+
+        The configuration stays until then: a running server refuses one with another operator
+        as a whole, and with it a new certificate.
+        """
+        self._config = replace(self._config, kit=kit)
+        self._write_leaf_login()
+
+    def end(self) -> None:
+        """Let the child end in order; whoever watches starts it again."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.terminate()
 
     async def watch(self) -> int:
         """Wait until the child ends, and return its exit status; then `start` it again."""

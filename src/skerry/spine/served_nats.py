@@ -15,6 +15,7 @@ import anyio
 
 from skerry.base.clock import Clock
 from skerry.base.errors import SkerryError
+from skerry.spine.errors import ServerStartError
 from skerry.spine.nats_config import HubLink, ServerConfig, TlsFiles
 from skerry.spine.nats_jwt import ServerKit
 from skerry.spine.nats_server import NatsServer
@@ -27,6 +28,8 @@ from skerry.trust.tls import LiveServerContext, client_context, verify_identity
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+RESTART_S_MAX = 15.0
+LOOK_S = 0.05
 
 
 class ServedNats:
@@ -97,6 +100,21 @@ class ServedNats:
     async def stop(self) -> None:
         """Stop the server."""
         await self._nats.stop()
+
+    def use_kit(self, kit: ServerKit) -> None:
+        """Take another kit: its leaf's login now, all of it at the server's next start."""
+        self._nats.use_kit(kit)
+
+    async def restart(self, kit: ServerKit) -> None:
+        """Start the server anew with another kit; raises `ServerStartError` if it does not."""
+        self._nats.use_kit(kit)
+        pid = self._nats.pid
+        self._nats.end()
+        with anyio.move_on_after(RESTART_S_MAX):
+            while not self.up or self._nats.pid in (pid, None):
+                await anyio.sleep(LOOK_S)
+            return
+        raise ServerStartError(self._who.host, "not anew with other keys", self._nats.log_tail())
 
     async def renew(self, rng: random.Random) -> None:
         """Show a new certificate at half life: API by swap, NATS by reload; no link drops."""
