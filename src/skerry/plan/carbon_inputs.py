@@ -19,7 +19,7 @@ from skerry.plan.carbon import Embodied, Grid, account, read_load
 from skerry.plan.carbon_report import REQUESTS_PER_1K, Span, carbon_report
 from skerry.plan.embodied import Product, read_products, spread
 from skerry.plan.errors import PlanError, RunFileError
-from skerry.plan.from_run import read_run
+from skerry.plan.from_run import measured, read_run
 from skerry.plan.grid_factors import DIRECT_BASIS, yearly_factor
 from skerry.plan.instruments import Instruments, read_instruments
 from skerry.plan.signals import Series, Signal, read_signal
@@ -156,17 +156,10 @@ def _kwh(asked: CarbonInputs, signal: Signal | None, hours: int) -> Series:
 
 def _measured(path: Path, requests: float, kwh: Series) -> tuple[Series, dict[str, float]]:
     """Return the load scaled to the measured energy, and how far the estimate was off."""
-    measured = next(
-        (
-            goal.measured.value
-            for goal in read_run(path).goals
-            if goal.name is GoalName.ENERGY_WH_PER_1K and goal.measured is not None
-        ),
-        None,
-    )
-    if not measured or not kwh.sum():
+    wh_per_1k = measured(read_run(path), GoalName.ENERGY_WH_PER_1K)
+    if not wh_per_1k or not kwh.sum():
         raise RunFileError(str(path), "no measured energy_wh_per_1k above 0")
-    wanted_kwh = measured / WH_PER_KWH * requests / REQUESTS_PER_1K
+    wanted_kwh = wh_per_1k / WH_PER_KWH * requests / REQUESTS_PER_1K
     guessed_kwh = float(kwh.sum())
     error = guessed_kwh / wanted_kwh - 1
     return kwh * (wanted_kwh / guessed_kwh), {GoalName.ENERGY_WH_PER_1K.value: error}

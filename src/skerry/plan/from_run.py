@@ -10,6 +10,7 @@ import msgspec
 
 from skerry.base.units import BYTES_PER_MIB
 from skerry.plan.errors import RunFileError
+from skerry.schema.goal import GoalName
 from skerry.schema.run_figures import RUN_FIGURES_SCHEMA, RunFigures
 
 FILE_BYTES_MAX = 8 * BYTES_PER_MIB
@@ -33,3 +34,11 @@ def read_run(path: Path) -> RunFigures:
         if not 0 < value < math.inf:
             raise RunFileError(str(path), f"service_ms of {model} is {value:g}, wanted above 0")
     return run
+
+
+def measured(run: RunFigures, name: GoalName) -> float | None:
+    """Return what a run measured for a goal, or None."""
+    for goal in run.goals:
+        if goal.name is name and goal.measured is not None:
+            return goal.measured.value
+    return None
