@@ -255,3 +255,24 @@ def test_a_run_s_service_time_stands_in_for_the_expression(
         assert run([*words, *wrong, "--target", "p99=1s"]) == 2
     assert run(["plan", "capacity", "--trace", str(EXAMPLE), "--target", "p99=1s"]) == 2
     assert run(["plan", "capacity", "--trace", str(EXAMPLE), "--service", "1", "--write"]) == 2
+
+
+def test_headroom_hours_and_autoscaling_are_in_one_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--headroom", "lose-site", "--sites", "4", "--profile", "hourly", "--autoscale")
+    short = ("--set", "site_repair_s=120")
+    assert capacity("--target", "p99=15s", *words, *short, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["headroom"]["servers"] == 43
+    assert found["advice"][0]["choice"] == "43 servers"
+    assert [row["servers"] for row in found["profile"]["hours"]] == [32]
+    assert found["autoscaled"]["used_ratio"] is not None
+    names = {row["name"] for row in found["assumptions"]}
+    assert {"site_repair_s", "startup_s", "shortfall_cost_ratio"} <= names
+    assert capacity("--target", "p99=15s", *words, *short) == 0
+    out = capsys.readouterr().out
+    assert "When servers fail: lose-site" in out
+    assert "Servers by the hour" in out
+    assert capacity("--servers", "3", "--autoscale") == 2
+    assert capacity("--target", "p99=15s", "--headroom", "lose-site") == 2

@@ -180,6 +180,10 @@ def test_the_verb_sizes_a_fleet_and_writes_its_file(
     assert least >= 3
     assert found["changes"]["tiers.closet.nodes"] == f"{least} x intake-pc"
     assert load_fleet(clinic / "fleet.yaml").tiers["closet"].nodes == least
+    more = ("--servers", "1..9", "--headroom", "n+1", "--json")
+    assert capacity(clinic, "--target", "p99=80ms", *more) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["changes"]["tiers.closet.nodes"] == f"{least + 1} x intake-pc"
 
 
 def test_measured_times_replace_the_tables_and_errors_are_told(
@@ -222,6 +226,8 @@ def test_measured_times_replace_the_tables_and_errors_are_told(
         ("--target", "p99=1s", "--service", "1"),
         ("--target", "p99=1s", "--model", "magika"),
         ("--target", "p99=1s", "--tier", "attic"),
+        ("--target", "p99=1s", "--headroom", "lose-site"),
+        ("--target", "p99=1s", "--autoscale"),
     ],
 )
 def test_what_makes_no_sense_for_a_fleet_is_refused(

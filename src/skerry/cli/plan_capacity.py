@@ -43,6 +43,25 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
     help="Print waits for each of these numbers of servers.",
 )
 @click.option(
+    "--headroom",
+    "loss",
+    type=click.Choice(["n+1", "lose-node", "lose-site"]),
+    help="Keep the targets also while these servers are away.",
+)
+@click.option(
+    "--sites",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Places the servers stand at, for --headroom lose-site.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["hourly"]),
+    help="Find a number for each hour of the day (in --zone), or of a trace in seconds.",
+)
+@click.option("--autoscale", is_flag=True, help="Simulate an autoscaler with its start-up delay.")
+@click.option(
     "--fleet",
     "fleet_path",
     metavar="FILE",
@@ -74,6 +93,10 @@ def command(
     zone: str | None,
     target_texts: tuple[str, ...],
     servers_text: str | None,
+    loss: str | None,
+    sites: int,
+    profile: str | None,
+    autoscale: bool,
     fleet_path: Path | None,
     tiers: tuple[str, ...],
     run_path: Path | None,
@@ -105,6 +128,9 @@ def command(
         if service_text or model:
             advice = "measured times come in by --from-run"
             raise CapacityError("--fleet takes service times by model, not --service", advice)
+        if profile or autoscale or loss not in (None, "n+1"):
+            advice = "with --fleet, --headroom n+1 adds a node to every site"
+            raise CapacityError("--profile, --autoscale and losses are about one queue", advice)
         from skerry.plan.capacity_fleet_report import ask_fleet
 
         with progress("capacity") as tell:
@@ -115,6 +141,7 @@ def command(
                 tiers=tiers,
                 counts=servers,
                 seed=seed,
+                spare=0 if loss is None else 1,
                 inputs=inputs,
                 run=run,
                 tell=tell,
@@ -125,10 +152,24 @@ def command(
         if not targets and servers is None:
             advice = "give --target p99=15s, --servers 3..40, or both"
             raise CapacityError("nothing is asked", advice)
+        if not targets and (loss or profile or autoscale):
+            raise CapacityError("headroom, hours and autoscaling keep targets", "add --target")
+        from skerry.plan.capacity_headroom import Loss
+        from skerry.plan.capacity_more import Wishes
         from skerry.plan.capacity_report import capacity_report
         from skerry.plan.capacity_trace import read_work, service_of
 
         service = service_of(service_text, run, model)
         work, _ = read_work(trace_path, service, arrival=arrival, zone=zone)
-        report = capacity_report(work, targets, servers=servers, inputs=inputs)
+        wishes = Wishes(
+            loss=Loss(loss) if loss else None,
+            sites=sites,
+            hourly=profile is not None,
+            autoscaled=autoscale,
+            zone=zone,
+        )
+        with progress("capacity") as tell:
+            report = capacity_report(
+                work, targets, servers=servers, inputs=inputs, wishes=wishes, tell=tell
+            )
     show(report, as_json=as_json, page_path=page_path, write_path=fleet_path if write else None)

@@ -48,6 +48,7 @@ def ask_fleet(
     tiers: Sequence[str],
     counts: range | None,
     seed: int,
+    spare: int,
     inputs: Assumptions,
     run: RunFigures | None,
     tell: Tell,
@@ -68,6 +69,7 @@ def ask_fleet(
         question,
         tiers_to_size(fleet, tiers),
         counts or range(1, NODES_MAX + 1),
+        spare=spare,
         inputs=inputs,
         run=run,
         unknown=guessed(fleet, measured),
@@ -80,15 +82,19 @@ def fleet_report(
     tiers: Sequence[str],
     counts: range,
     *,
+    spare: int = 0,
     inputs: Assumptions,
     run: RunFigures | None,
     unknown: Sequence[str],
     tell: Tell,
 ) -> PlanReport:
-    """Return how many nodes each site of the tiers needs, and what that rests on."""
+    """Return how many nodes each site of the tiers needs, and what that rests on.
+
+    `spare` nodes are added to every site, so that as many may be away at any time.
+    """
     sized, chosen = size_tiers(question, tiers, counts, lambda share: tell(0.5 * share))
     done = all(one.nodes_least is not None for one in sized)
-    advice = _advice(question, chosen, sized, counts, inputs) if done else ()
+    advice = _advice(question, chosen, sized, counts, spare, inputs) if done else ()
     tell(1.0)
     names = ", ".join(target.name for target in question.targets)
     goals = _goals(question, len(question.trace))
@@ -104,7 +110,7 @@ def fleet_report(
             "service_s": dict(question.services_s),
         },
         advice=advice,
-        changes=changes(question.fleet, sized),
+        changes=changes(question.fleet, sized, spare),
         goals=goals,
         prediction_error_ratio=(
             {name.value: error for name, error in prediction_errors(goals, run.goals).items()}
@@ -125,17 +131,17 @@ def fleet_report(
     )
 
 
-def changes(fleet: Fleet, sized: Sequence[TierSized]) -> dict[str, str]:
+def changes(fleet: Fleet, sized: Sequence[TierSized], spare: int = 0) -> dict[str, str]:
     """Return the advice as values of the fleet file; sites with a number of their own too."""
     found = {}
     for one in sized:
         if one.nodes_least is None:
             continue
         tier = fleet.tiers[one.tier]
-        found[f"tiers.{one.tier}.nodes"] = f"{one.nodes_least} x {tier.machine.name}"
+        found[f"tiers.{one.tier}.nodes"] = f"{one.nodes_least + spare} x {tier.machine.name}"
         for site in fleet.sites:
             if site.tier == one.tier and site.nodes != tier.nodes:
-                found[f"sites.{site.name}.nodes"] = str(one.nodes_least)
+                found[f"sites.{site.name}.nodes"] = str(one.nodes_least + spare)
     return found
 
 
@@ -154,6 +160,7 @@ def _advice(
     chosen: Question,
     sized: Sequence[TierSized],
     counts: range,
+    spare: int,
     inputs: Assumptions,
 ) -> tuple[Advice, ...]:
     def fails(more: float) -> bool:
@@ -164,9 +171,9 @@ def _advice(
     regrets = _regrets(question, sized, counts, inputs)
     return tuple(
         Advice(
-            choice=f"{one.tier}: {_nodes(one.nodes_least)} a site",
-            reason=one.reason,
-            runner_up=f"{one.nodes_least + 1} nodes a site",
+            choice=f"{one.tier}: {_nodes(one.nodes_least + spare)} a site",
+            reason=f"{one.reason}; {spare} more may be away at any time" if spare else one.reason,
+            runner_up=f"{one.nodes_least + spare + 1} nodes a site",
             flip="" if flip is None else f"the same requests come {flip:.1%} faster",
             regret=found if isinstance(found, Regret) else None,
             no_regret=found if isinstance(found, str) else "",

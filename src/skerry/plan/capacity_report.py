@@ -1,10 +1,12 @@
 """The report of `skerry plan capacity`: what was asked, answered, checked and left open."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.capacity import Simulator, Sized, load_to_flip, size, too_much, worst
 from skerry.plan.capacity_check import Formulas, formulas, servers_by_formula
+from skerry.plan.capacity_headroom import Case
+from skerry.plan.capacity_more import NOTHING_MORE, More, Wishes, more_of, more_sections
 from skerry.plan.capacity_regret import capacity_regret
 from skerry.plan.capacity_target import Figures, Target
 from skerry.plan.capacity_trace import Work
@@ -38,25 +40,37 @@ def capacity_report(
     *,
     servers: range | None,
     inputs: Assumptions,
-    question: str = "How many servers does this trace need?",
+    wishes: Wishes = NOTHING_MORE,
+    tell: Callable[[float], None] = lambda _: None,
 ) -> PlanReport:
     """Return the answer for one queue; either targets or a range of servers is given."""
     simulator = Simulator.of(work)
     sized = [size(simulator, target) for target in targets]
     chosen = worst(sized)
+    tell(0.2)
+    more = More()
+    if chosen is not None:
+        kept = [target for target, one in zip(targets, sized, strict=True) if not one.impossible]
+        more = more_of(simulator, kept, chosen, wishes, inputs)
+    tell(0.7)
     shown = servers or _around(chosen)
     table = [simulator.figures(count) for count in shown]
     check = formulas(simulator, chosen or (shown[-1] if shown else 1))
     by_formula = {one.name: servers_by_formula(work, one) for one in targets}
-    advice = _advice(work, targets, sized, chosen, inputs)
+    advice = _advice(work, targets, sized, chosen, more, wishes, inputs)
     return PlanReport(
         verb="capacity",
-        question=question,
+        question="How many servers does this trace need?",
         lead=lead(work, sized, table),
         answer=answer(sized),
         figures={
             **work_figures(work),
             "servers_least": chosen,
+            **{
+                name: found
+                for name in ("headroom", "profile", "autoscaled")
+                if (found := getattr(more, name)) is not None
+            },
             "targets": sized,
             "servers": table,
             "formulas": check,
@@ -65,6 +79,7 @@ def capacity_report(
         advice=advice,
         sections=(
             *_target_section(sized, by_formula),
+            *more_sections(more),
             *_server_section(table, targets),
             check_section(check),
         ),
@@ -137,19 +152,29 @@ def _advice(
     targets: Sequence[Target],
     sized: Sequence[Sized],
     chosen: int | None,
+    more: More,
+    wishes: Wishes,
     inputs: Assumptions,
 ) -> tuple[Advice, ...]:
     if chosen is None:
         return ()
     kept = [target for target, one in zip(targets, sized, strict=True) if not one.impossible]
     regret, why = capacity_regret(work, kept, inputs)
-    flip = load_to_flip(lambda more: too_much(work, kept, chosen, more))
     binding = next(one for one in sized if one.servers_least == chosen)
+    wanted = more.headroom.servers if more.headroom is not None else chosen
+
+    def fails(share: float) -> bool:
+        if wishes.loss is None:
+            return too_much(work, kept, wanted, share)
+        case = Case.of(work.faster(1 + share), wishes.loss, sites=wishes.sites, inputs=inputs)
+        return not all(target.holds(case.sojourns_s(wanted)) for target in kept)
+
+    flip = load_to_flip(fails)
     return (
         Advice(
-            choice=f"{chosen} servers",
-            reason=binding.reason,
-            runner_up=f"{chosen + 1} servers",
+            choice=f"{wanted} servers",
+            reason=more.headroom.reason if more.headroom is not None else binding.reason,
+            runner_up=f"{wanted + 1} servers",
             flip="" if flip is None else f"the same requests come {flip:.2%} faster",
             regret=regret,
             no_regret=why,
