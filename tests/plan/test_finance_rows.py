@@ -86,6 +86,16 @@ def test_itemised_rows_take_the_tables_prices(fleet: Fleet) -> None:
     assert found["facility"] == pytest.approx(90 * 1 / 120)  # 90 W rated, half its life used
 
 
+def test_room_and_hands_grow_with_the_machines_and_the_link_stays(fleet: Fleet) -> None:
+    few, many = (case(fleet, requests=load).cost("room", INPUTS) for load in (1e6, 1e9))
+    grown = float(many.work.machines)
+    assert grown > 1
+    one, more = (cost.flow.monthly_by_row(0.0) for cost in (few, many))
+    for name in ("facility", "staff", "truck rolls"):
+        assert more[name] == pytest.approx(np.asarray(one[name]) * grown)
+    assert more["connectivity"] == pytest.approx(one["connectivity"])
+
+
 def test_a_lease_is_the_lessors_level_payment(fleet: Fleet) -> None:
     found = monthly(fleet, "closet", financing=Financing.LEASE)
     left = 0.10 * (1 + 0.10 / 12) ** -60

@@ -90,7 +90,6 @@ def found(
     inputs: Assumptions,
     checks: Mapping[str, Check],
     *,
-    in_time_least: float,
     draws: int,
     seed: int,
 ) -> Found:
@@ -118,17 +117,16 @@ def found(
     rates = columns["cost_of_capital_per_year"]
     many = case.costs(columns)
     usd_per_1k = {name: quantiles(cost.usd_per_1k(rates)) for name, cost in many.items()}
-    able = [name for name in case.alone if one(base[name].in_time_ratio()) >= in_time_least]
+    able = [name for name in case.alone if base[name].is_able(case.in_time_least)]
     ranked = tuple(sorted(able, key=lambda name: one(base[name].usd_per_1k(rate))))
     first = ranked[0] if ranked else FLEET
     least = [np.asarray(many[name].usd_per_1k(rates)) for name in ranked]
     two = len(ranked) > 1
     fits_ms = {
-        name: checks[name].replay_ms_p95
-        if name in checks
-        else fitting_ms(case, name, inputs, share=in_time_least)
+        name: checks[name].replay_ms_p95 if name in checks else fitting_ms(case, name, inputs)
         for name in case.alone
-        if ranked and name not in ranked
+        if ranked and base[name].in_time_ratio() < case.in_time_least
+        if one(base[name].work.feed_used_ratio) <= 1
         if one(base[name].usd_per_1k(rate)) < one(base[first].usd_per_1k(rate))
     }
     slower = sorted(

@@ -40,8 +40,6 @@ from skerry.schema.plan_report import Advice, PlanReport, Regret
 from skerry.schema.run_figures import RunFigures
 
 STORY_REQUESTS: Final = 20_000
-IN_TIME_LEAST: Final = 0.95
-"""A latency goal is a p95, so this share of answers has to meet it."""
 _CONFIDENCE: Final = 0.8
 
 
@@ -92,13 +90,13 @@ def cost_report(
     case = corrected(case, checks)
     errors: dict[str, float] = {}
     if run is not None:
-        before = found(case, inputs, checks, in_time_least=IN_TIME_LEAST, draws=draws, seed=seed)
+        before = found(case, inputs, checks, draws=draws, seed=seed)
         predicted = _goals(before, run, clock())
         errors = {
             name.value: error for name, error in prediction_errors(predicted, run.goals).items()
         }
         case = _measured(case, errors)
-    facts = found(case, inputs, checks, in_time_least=IN_TIME_LEAST, draws=draws, seed=seed)
+    facts = found(case, inputs, checks, draws=draws, seed=seed)
     regret = _regret(facts, load.months, inputs)
     if regret is not None and facts.ranked[0] != regret.chosen:
         others = (name for name in facts.ranked if name != regret.chosen)
@@ -293,9 +291,10 @@ def _notes(
     if facts.cloud is None:
         notes.append("the fleet has no rented cloud tier, so there is no break-even and no NPV")
     notes.extend(
-        f"{name} would draw {cost.work.feed_used_ratio:.0%} of its feed at full load"
+        f"a site of {name} would draw {one(cost.work.feed_used_ratio):.0%} of its feed at full "
+        "load, so it cannot serve this much"
         for name, cost in facts.base.items()
-        if cost.work.feed_used_ratio > 1
+        if name in case.alone and one(cost.work.feed_used_ratio) > 1
     )
     notes.extend(
         f"no service time is known for {model}; the router's own guess stands in"

@@ -2,9 +2,10 @@
 
 A tier whose machine has a price is bought (or leased, or managed by somebody); one whose
 machine has none is rented. The fleet file's monthly sum of a tier is room, link and hands
-together: it is split over facility, connectivity, staff and visits as the tables would
-price them, so that the rows add up to what was stated; `itemise` prices them by the
-tables alone.
+together, for the machines of the file: it is split over facility, connectivity, staff and
+visits as the tables would price them, so that the rows add up to what was stated;
+`itemise` prices them by the tables alone. Where a load takes more machines, room and
+hands grow with them and the link stays.
 
 Units:   USD and months; see `cash_flow` for signs and shapes.
 Errors:  none of its own.
@@ -227,12 +228,13 @@ def _place(
     life = np.asarray(inputs["facility_life_years"]) * MONTHS_PER_YEAR
     capital = work.rated_w * inputs[f"{kind}_facility_usd_per_w"]
     hands = terms.financing is not Financing.MANAGED
+    grown = places * work.grown_ratio
     each = {
         RowKind.CONNECTIVITY: places * inputs[f"{kind}_connectivity_usd_per_month"],
-        RowKind.STAFF: places
+        RowKind.STAFF: grown
         * inputs[f"{kind}_staff_hours_per_month"]
         * np.asarray(inputs["staff_usd_per_hour"]),
-        RowKind.TRUCK_ROLLS: places
+        RowKind.TRUCK_ROLLS: grown
         * inputs[f"{kind}_truck_rolls_per_year"]
         * np.asarray(inputs["truck_roll_usd"])
         / MONTHS_PER_YEAR,
@@ -254,7 +256,9 @@ def _place(
             ),
         )
     parts = {RowKind.FACILITY: capital / life, **each}
-    whole = sum(np.asarray(part) for part in parts.values())
+    link = np.asarray(each[RowKind.CONNECTIVITY])
+    rest = sum(np.asarray(part) for part in parts.values()) - link
+    whole = link + rest / work.grown_ratio  # what the machines of the file would take
     stated = places * tier.usd_per_month * np.asarray(inputs["site_price_ratio"])
     return tuple(
         Row(

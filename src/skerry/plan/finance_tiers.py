@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skerry.base.units import WH_PER_KWH
 from skerry.plan.cash_flow import CashFlow, Row, Series, Value
@@ -24,6 +25,8 @@ from skerry.plan.finance_work import Places, Work, is_rented, places_of, work_of
 from skerry.schema.fleet import Fleet, Kind
 
 FLEET: Final = "this fleet"
+IN_TIME_LEAST: Final = 0.95
+"""A latency goal is a p95, so this share of answers has to meet it."""
 _LOCAL: Final = frozenset({Kind.EDGE, Kind.ONPREM})
 
 
@@ -55,6 +58,11 @@ class Cost:
             found = np.where(asked > 0, used_wh * REQUESTS_PER_1K / asked, np.inf)
         return float(found) if found.ndim == 0 else found
 
+    def is_able(self, in_time_least: float) -> NDArray[np.bool_]:
+        """Tell whether enough answers are in time, and the feeds carry the machines."""
+        in_time = np.asarray(self.in_time_ratio()) >= in_time_least
+        return np.asarray(in_time & (_flat(self.work.feed_used_ratio) <= 1))
+
     def in_time_ratio(self) -> Value:
         """Return the share of its requests that met the target."""
         asked = _flat(self.work.requests)
@@ -76,6 +84,8 @@ class Case:
     """Every tier with machines: with its own people, or standing by."""
     in_time_factor: Mapping[str, float] = field(default_factory=dict)
     """Tier to what a replay found in time over what the formula did; 1 where none was made."""
+    in_time_least: float = IN_TIME_LEAST
+    """Share of its answers in time with which a tier meets the target."""
     energy_factor: float = 1.0
     """What a run measured over what was predicted; 1 where nothing was measured."""
 
@@ -181,8 +191,14 @@ def _merged(works: Iterable[Work]) -> Work:
         requests=total("requests"),
         in_time=total("in_time"),
         late_ms=total("late_ms"),
-        feed_used_ratio=max(part.feed_used_ratio for part in parts),
+        grown_ratio=total("machines") / max(sum(_stated(part) for part in parts), 1.0),
+        feed_used_ratio=np.max([np.max(part.feed_used_ratio) for part in parts]),
     )
+
+
+def _stated(work: Work) -> float:
+    """Return the machines that the fleet file has."""
+    return float(np.min(work.machines / work.grown_ratio))
 
 
 def _flat(column: Series) -> Series:

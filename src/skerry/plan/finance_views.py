@@ -59,43 +59,48 @@ def break_even_requests(
 ) -> float | None:
     """Return the least requests a month from which a tier costs less per 1,000 than the cloud.
 
-    Both serve the same load, and at every greater one the tier stays cheaper. Searched from
-    100 to 10**10 requests a month; None where the tier is dearer at the end of that.
+    Both serve the same load, and the tier stays cheaper up to the load that its feeds carry.
+    Searched from 100 to 10**10 requests a month; None where it is dearer at the end of that.
     """
     low, high = LOAD_MIN, LOAD_MAX
     for _ in range(_ROUNDS):
         loads = np.geomspace(low, high, _GRID)
-        dear = np.flatnonzero(~cheaper(case, tier, cloud, inputs, loads, rate_per_year))
-        if not len(dear):
-            return low
-        if dear[-1] == len(loads) - 1:
+        ours, theirs = (_at_loads(case, name, inputs, loads) for name in (tier, cloud))
+        fits = np.flatnonzero(np.asarray(ours.work.feed_used_ratio)[..., 0] <= 1)
+        if not len(fits):
             return None
-        low, high = float(loads[dear[-1]]), float(loads[dear[-1] + 1])
+        dear = ours.usd_per_1k(rate_per_year) >= np.asarray(theirs.usd_per_1k(rate_per_year))
+        last = np.flatnonzero(dear[: fits[-1] + 1])
+        if not len(last):
+            return low
+        if last[-1] == fits[-1]:
+            return None if high == LOAD_MAX else high
+        low, high = float(loads[last[-1]]), float(loads[last[-1] + 1])
     return high
 
 
 def flip_requests(
     case: Case, tier: str, other: str, inputs: Mapping[str, Value], *, rate_per_year: float
 ) -> float | None:
-    """Return the load nearest to the demand at which the other tier costs less per 1,000.
+    """Return the load nearest to the demand at which the other tier is the better choice.
 
-    Nearest by ratio; None where the tier stays the cheaper one from 100 to 10**10 a month.
+    Nearest by ratio; None where the tier stays the better one from 100 to 10**10 a month.
     """
     loads = np.geomspace(LOAD_MIN, LOAD_MAX, _GRID * _ROUNDS)
-    wins = np.flatnonzero(cheaper(case, other, tier, inputs, loads, rate_per_year))
+    wins = np.flatnonzero(better(case, other, tier, inputs, loads, rate_per_year))
     if not len(wins):
         return None
     away = np.abs(np.log(loads[wins] / case.demand.requests_per_month))
     return float(loads[wins[int(away.argmin())]])
 
 
-def fitting_ms(case: Case, tier: str, inputs: Mapping[str, Value], *, share: float) -> float | None:
-    """Return the latency that a share of a tier's answers keep by formula; None above 10 s."""
+def fitting_ms(case: Case, tier: str, inputs: Mapping[str, Value]) -> float | None:
+    """Return the latency that enough of a tier's answers keep by formula; None above 10 s."""
     low_s, high_s = 0.0, _LATENCY_S_MAX
     for step in range(_BISECTIONS + 1):
         limit_s = high_s if step == 0 else (low_s + high_s) / 2
         at = replace(case, target_s=limit_s, in_time_factor={})
-        if float(np.asarray(at.cost(tier, inputs).in_time_ratio())) < share:
+        if float(np.asarray(at.cost(tier, inputs).in_time_ratio())) < case.in_time_least:
             if step == 0:
                 return None
             low_s = limit_s
@@ -120,23 +125,22 @@ def flip_input(
     known = list(rows)
     base: dict[str, Value] = {row.name: row.value for row in known}
 
-    def lead(name: str, value: float) -> float:
+    def holds(name: str, value: float) -> bool:
+        """Tell whether the other tier is not the better choice."""
         at = {**base, name: value}
         rate = at[rate_name]
-        ours, theirs = (
-            float(np.asarray(case.cost(one, at).usd_per_1k(rate))) for one in (tier, other)
-        )
-        return theirs - ours
+        ours, theirs = (_choice_usd(case, case.cost(one, at), rate) for one in (tier, other))
+        return not theirs < ours
 
     found: list[tuple[float, str, float]] = []
     for row in known:
         for end in (row.low, row.high):
-            if end == row.value or lead(row.name, end) >= 0:
+            if end == row.value or holds(row.name, end):
                 continue
-            holds, turns = row.value, end
+            keeps, turns = row.value, end
             for _ in range(_BISECTIONS):
-                middle = (holds + turns) / 2
-                holds, turns = (holds, middle) if lead(row.name, middle) < 0 else (middle, turns)
+                middle = (keeps + turns) / 2
+                keeps, turns = (middle, turns) if holds(row.name, middle) else (keeps, middle)
             found.append((abs(turns - row.value) / (row.high - row.low), row.name, turns))
     if not found:
         return None
@@ -216,7 +220,7 @@ def by_load(
     return {name: tuple(points) for name, points in found.items()}
 
 
-def cheaper(
+def better(
     case: Case,
     tier: str,
     other: str,
@@ -224,12 +228,24 @@ def cheaper(
     loads: Series,
     rate_per_year: float,
 ) -> NDArray[np.bool_]:
-    """Tell at which loads, (loads,), one tier costs less per 1,000 in time than another."""
+    """Tell at which loads, (loads,), a tier is a better choice than another.
+
+    It meets the target, its feeds carry it, and it costs less per 1,000 or the other fails.
+    """
     ours, theirs = (
-        np.asarray(case.cost(name, loaded(case, name, inputs, loads)).usd_per_1k(rate_per_year))
+        _choice_usd(case, _at_loads(case, name, inputs, loads), rate_per_year)
         for name in (tier, other)
     )
     return np.asarray(ours < theirs)
+
+
+def _choice_usd(case: Case, cost: Cost, rate_per_year: Value) -> Series:
+    """Return a cost per 1,000, infinite where the tier cannot be chosen."""
+    return np.where(cost.is_able(case.in_time_least), cost.usd_per_1k(rate_per_year), np.inf)
+
+
+def _at_loads(case: Case, tier: str, inputs: Mapping[str, Value], loads: Series) -> Cost:
+    return case.cost(tier, loaded(case, tier, inputs, loads))
 
 
 def loaded(

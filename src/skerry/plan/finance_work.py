@@ -77,8 +77,10 @@ class Work:
     """Requests answered within the target."""
     late_ms: Series
     """Milliseconds beyond the target, over all requests."""
-    feed_used_ratio: float
-    """Most that a place would draw at full load, over its feed."""
+    grown_ratio: Series
+    """Machines over those that the fleet file has: 1 or more."""
+    feed_used_ratio: Series
+    """Most that a place would draw at full load, over its feed; 0 where no feed is stated."""
 
     @property
     def pue_ratio(self) -> Series:
@@ -145,7 +147,8 @@ def work_of(places: Places, inputs: Mapping[str, Value], *, target_s: float) -> 
     over_w = (tier.pue_ratio - 1) * (fixed * rated_w + (1 - fixed) * it_w)
     hours = HOURS_PER_MONTH / STEPS
     each = places.count[:, None]
-    full_w = np.max(servers * tier.machine.busy_w * tier.pue_ratio, initial=0.0)
+    stated = float((places.nodes * places.count).sum())
+    full_w = (servers * tier.machine.busy_w * tier.pue_ratio).max(axis=(-1, -2), initial=0.0)
     return Work(
         machines=_summed(servers[..., 0] * places.count),
         rated_w=_summed(rated_w[..., 0] * places.count),
@@ -154,7 +157,8 @@ def work_of(places: Places, inputs: Mapping[str, Value], *, target_s: float) -> 
         requests=_summed(asked.sum(axis=-1)),
         in_time=_summed((asked * on_time).sum(axis=-1)),
         late_ms=_summed((asked * over_s).sum(axis=-1)) * MS_PER_SECOND,
-        feed_used_ratio=float(full_w) / tier.feed_w if tier.feed_w else 0.0,
+        grown_ratio=_summed(servers[..., 0] * places.count) / max(stated, 1.0),
+        feed_used_ratio=_column(full_w / tier.feed_w if tier.feed_w else 0.0 * full_w),
     )
 
 
@@ -235,5 +239,9 @@ def _binned(ways: list[tuple[float, float]]) -> tuple[Series, Series]:
 
 def _summed(groups: Series) -> Series:
     """Add over groups; a column of draws stays a column."""
-    total = np.asarray(groups.sum(axis=-1))
-    return total[..., None] if total.ndim else total
+    return _column(groups.sum(axis=-1))
+
+
+def _column(values: Series) -> Series:
+    values = np.asarray(values)
+    return values[..., None] if values.ndim else values
