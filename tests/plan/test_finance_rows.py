@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.cash_flow import RowKind, level_payment
 from skerry.plan.finance_demand import STEPS, Demand
-from skerry.plan.finance_rows import Financing, Terms
+from skerry.plan.finance_terms import Financing, Terms
 from skerry.plan.finance_tiers import FLEET, Case, case_of
 from skerry.schema.fleet import Fleet, Machine
 

@@ -2,12 +2,14 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.energy.site_cost import SECONDS_PER_MONTH
+from skerry.fleet.links import link_between
 from skerry.plan import queueing
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.finance_demand import STEPS, Demand, demand_of
@@ -114,6 +116,21 @@ def test_a_column_of_draws_gives_what_each_of_them_gives(fleet: Fleet) -> None:
         single = work_of(places, {**INPUTS, "requests_ratio": ratio}, target_s=0.05)
         for name in ("machines", "it_kwh", "in_time", "late_ms", "requests"):
             assert getattr(many, name)[index, 0] == pytest.approx(float(getattr(single, name)))
+
+
+@pytest.mark.parametrize("origin", ["oslo", "hamburg"])
+@pytest.mark.parametrize("place", ["region-eu", "cloud"])
+def test_ways_are_those_of_the_fleets_links_stated_and_computed(
+    fleet: Fleet, origin: str, place: str
+) -> None:
+    for links in (fleet.links, ()):
+        one = msgspec.structs.replace(fleet, links=links)
+        demand = flat(one, 1e6).of(frozenset({origin}))
+        places = places_of(one, one.tiers[one.site(place).tier], demand)
+        link = link_between(one, origin, place)
+        sending_ms = 8 * 1000.0 / link.bandwidth_bit_per_s * 1000
+        way_ms = link.round_trip_ms + link.jitter_ms + 0.3 + sending_ms
+        assert float((places.travel_s * places.travel_share).sum()) * 1000 == pytest.approx(way_ms)
 
 
 def test_regions_serve_their_own_sites_and_nobody_else(fleet: Fleet) -> None:

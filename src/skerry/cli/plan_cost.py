@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
+from skerry.cli.progress import progress
 
 
 @click.command("cost")
@@ -107,28 +108,30 @@ def command(
     from skerry.plan.assumptions import assumptions
     from skerry.plan.finance_months import read_months
     from skerry.plan.finance_report import Load, cost_report
-    from skerry.plan.finance_rows import Financing, Terms
+    from skerry.plan.finance_terms import Financing, Terms
     from skerry.plan.from_run import read_run
     from skerry.plan.trace import read_trace
 
     fleet = load_fleet(fleet_path)
-    report = cost_report(
-        fleet,
-        Load(
-            requests_per_month=requests_per_month,
-            trace=read_trace(trace_path, fleet) if trace_path else None,
-            months=read_months(months_path, seen=seen_months) if months_path else None,
-        ),
-        assumptions("finance", path=assume_path, settings=settings),
-        terms=Terms(
-            months=horizon_months,
-            financing=Financing(financing),
-            refresh_months=refresh_months,
-            egress=egress,
-            itemise=itemise,
-        ),
-        draws=draws,
-        seed=seed,
-        run=read_run(run_path) if run_path else None,
-    )
+    with progress("cost") as tell:
+        report = cost_report(
+            fleet,
+            Load(
+                requests_per_month=requests_per_month,
+                trace=read_trace(trace_path, fleet) if trace_path else None,
+                months=read_months(months_path, seen=seen_months) if months_path else None,
+            ),
+            assumptions("finance", path=assume_path, settings=settings),
+            terms=Terms(
+                months=horizon_months,
+                financing=Financing(financing),
+                refresh_months=refresh_months,
+                egress=egress,
+                itemise=itemise,
+            ),
+            draws=draws,
+            seed=seed,
+            run=read_run(run_path) if run_path else None,
+            tell=tell,
+        )
     show(report, as_json=as_json, page_path=page_path, write_path=fleet_path if write else None)

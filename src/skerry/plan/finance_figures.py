@@ -27,12 +27,12 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
         "usd_per_month": {name: one(cost.monthly_usd(rate)) for name, cost in base.items()},
         "tco_usd": {name: one(cost.flow.tco_usd()) for name, cost in base.items()},
         **_ranges("tco_usd", facts.tco_usd),
-        "npv_usd": {name: values[1] for name, values in facts.npv_usd.items()},
-        **_ranges("npv_usd", facts.npv_usd),
+        "npv_usd": {name: values[1] for name, values in facts.against.npv_usd.items()},
+        **_ranges("npv_usd", facts.against.npv_usd),
         "capex_usd": {name: one(cost.flow.split_usd()[0]) for name, cost in base.items()},
         "opex_usd": {name: one(cost.flow.split_usd()[1]) for name, cost in base.items()},
-        "break_even_requests_per_month": dict(facts.break_even_requests),
-        "break_even_hours_ratio": dict(facts.break_even_hours),
+        "break_even_requests_per_month": dict(facts.against.break_even_requests),
+        "break_even_hours_ratio": dict(facts.against.break_even_hours),
         "in_time_ratio": {name: one(cost.in_time_ratio()) for name, cost in base.items()},
         "machines": {name: round(one(cost.work.machines)) for name, cost in base.items()},
         "pue_ratio": {name: one(cost.work.pue_ratio) for name, cost in base.items()},
@@ -54,18 +54,18 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
         "draws": facts.draws,
         "seed": facts.seed,
         "distribution": "PERT",
-        "cloud_tier": facts.cloud,
+        "cloud_tier": facts.against.cloud,
         **{name: {tier: _known(v) for tier, v in values.items()} for name, values in by.items()},
         "rows_usd_per_month": {
             name: {row: one(usd) for row, usd in cost.flow.monthly_by_row(rate).items()}
             for name, cost in base.items()
         },
-        "ranked": list(facts.ranked),
-        "first_is_cheapest_ratio": facts.first_is_cheapest_ratio,
-        "flip_requests_per_month": facts.flip_requests,
+        "ranked": list(facts.choice.ranked),
+        "first_is_cheapest_ratio": facts.choice.first_is_cheapest_ratio,
+        "flip_requests_per_month": facts.choice.flip_requests,
         "flip_input": None
-        if facts.flip_input is None
-        else {"name": facts.flip_input[0], "value": facts.flip_input[1]},
+        if facts.choice.flip_input is None
+        else {"name": facts.choice.flip_input[0], "value": facts.choice.flip_input[1]},
         "offers": {
             name: {
                 offer.name: {

@@ -26,21 +26,21 @@ from skerry.plan.errors import PlanError
 from skerry.plan.finance_check import Check, checks_of, corrected
 from skerry.plan.finance_demand import demand_of
 from skerry.plan.finance_figures import figures
-from skerry.plan.finance_found import Found, Range, found, one
-from skerry.plan.finance_months import Months, regret_of
-from skerry.plan.finance_rows import Terms
+from skerry.plan.finance_found import Found, Tell, found, one
+from skerry.plan.finance_goals import goals_of
+from skerry.plan.finance_months import Months
 from skerry.plan.finance_sections import sections
+from skerry.plan.finance_terms import Terms
 from skerry.plan.finance_tiers import FLEET, Case, case_of
 from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.trace import Trace, story_trace
 from skerry.schema.fleet import Fleet
-from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
-from skerry.schema.plan_report import Advice, PlanReport, Regret
+from skerry.schema.goal import GoalName
+from skerry.schema.plan_report import Advice, PlanReport
 from skerry.schema.run_figures import RunFigures
 
 STORY_REQUESTS: Final = 20_000
-_CONFIDENCE: Final = 0.8
 
 
 class NoLoadError(PlanError):
@@ -80,6 +80,7 @@ def cost_report(
     seed: int,
     run: RunFigures | None = None,
     clock: Callable[[], float] = time.time,
+    tell: Tell = lambda _share, _what: None,
 ) -> PlanReport:
     """Return the whole answer."""
     services = services_s(fleet, run.service_ms if run else None)
@@ -91,16 +92,12 @@ def cost_report(
     errors: dict[str, float] = {}
     if run is not None:
         before = found(case, inputs, checks, draws=draws, seed=seed)
-        predicted = _goals(before, run, clock())
+        predicted = goals_of(before, run, clock())
         errors = {
             name.value: error for name, error in prediction_errors(predicted, run.goals).items()
         }
         case = _measured(case, errors)
-    facts = found(case, inputs, checks, draws=draws, seed=seed)
-    regret = _regret(facts, load.months, inputs)
-    if regret is not None and facts.ranked[0] != regret.chosen:
-        others = (name for name in facts.ranked if name != regret.chosen)
-        facts = replace(facts, ranked=(regret.chosen, *others))
+    facts = found(case, inputs, checks, draws=draws, seed=seed, months=load.months, tell=tell)
     return PlanReport(
         verb="cost",
         question=f"What does an answer of {fleet.name} cost, and on which tier does it cost least?",
@@ -108,13 +105,12 @@ def cost_report(
         figures=figures(facts, checks),
         advice=_advice(
             facts,
-            regret,
             "no months were given to judge it on (--months)"
             if load.months is None
             else "one tier alone meets the latency goal, so there was nothing to choose",
         ),
         changes=_changes(facts),
-        goals=_goals(facts, run, clock()),
+        goals=goals_of(facts, run, clock()),
         prediction_error_ratio=errors,
         sections=sections(facts, checks),
         assumptions=facts.used,
@@ -147,30 +143,17 @@ def _measured(case: Case, errors: Mapping[str, float]) -> Case:
     return case if error is None else replace(case, energy_factor=1 / (1 + error))
 
 
-def _regret(facts: Found, months: Months | None, inputs: Assumptions) -> Regret | None:
-    if months is None:
-        return None
-    return regret_of(
-        facts.case,
-        months,
-        facts.ranked,
-        inputs,
-        cloud=facts.cloud,
-        rate_per_year=facts.rate_per_year,
-    )
-
-
 def _lead(facts: Found) -> str:
     asked = f"at {facts.case.demand.requests_per_month:,.0f} requests a month"
     fleet = f"{FLEET} as it stands {_range(facts, FLEET)}"
     goal = "" if math.isinf(facts.case.target_s) else " of those that meet the latency goal"
-    if not facts.ranked:
+    if not facts.choice.ranked:
         return f"{asked} no tier alone meets the latency goal; {fleet}"
-    first = facts.ranked[0]
+    first = facts.choice.ranked[0]
     late = "".join(
         f"; {name} would cost {plain(facts.usd_per_1k[name][1])} but answers "
         f"{one(facts.base[name].in_time_ratio()):.1%} in time"
-        for name in facts.slower
+        for name in facts.choice.slower
     )
     return f"{asked} {first} alone costs least{goal}, {_range(facts, first)}{late}; {fleet}"
 
@@ -180,16 +163,16 @@ def _range(facts: Found, name: str) -> str:
     return f"{middle} USD per 1,000 in time (p10 {low}, p90 {high})"
 
 
-def _advice(facts: Found, regret: Regret | None, why_none: str) -> tuple[Advice, ...]:
-    if not facts.ranked:
+def _advice(facts: Found, why_none: str) -> tuple[Advice, ...]:
+    if not facts.choice.ranked:
         return ()
-    first, *able = facts.ranked
-    others = [*facts.slower, *able]
+    first, *able = facts.choice.ranked
+    others = [*facts.choice.slower, *able]
     cost = facts.base[first]
     reason = (
         f"{plain(facts.usd_per_1k[first][1])} USD per 1,000 in time, "
         f"{100 * one(cost.in_time_ratio()):.4g} % of answers in time; of the tiers that meet "
-        f"the goal the cheapest in {100 * facts.first_is_cheapest_ratio:.3g} % of draws"
+        f"the goal the cheapest in {100 * facts.choice.first_is_cheapest_ratio:.3g} % of draws"
     )
     if not able:
         reason += "; no other tier alone meets the latency goal"
@@ -199,24 +182,24 @@ def _advice(facts: Found, regret: Regret | None, why_none: str) -> tuple[Advice,
             reason=reason,
             runner_up=others[0] if others else "",
             flip=_flip(facts),
-            regret=regret,
-            no_regret="" if regret else why_none,
+            regret=facts.choice.regret,
+            no_regret="" if facts.choice.regret else why_none,
         ),
     )
 
 
 def _flip(facts: Found) -> str:
     """Say what would turn the choice round: a looser goal, another load, one input."""
-    if facts.slower:
-        limit_ms = facts.fits_ms[facts.slower[0]]
+    if facts.choice.slower:
+        limit_ms = facts.choice.fits_ms[facts.choice.slower[0]]
         return f"the goal latency_p95 is {plain(limit_ms)} ms or more"
     ways = []
-    load = facts.flip_requests
+    load = facts.choice.flip_requests
     if load is not None:
         way = "rise to" if load > facts.case.demand.requests_per_month else "fall to"
         ways.append(f"requests {way} {plain(load)} a month")
-    if facts.flip_input is not None:
-        name, value = facts.flip_input
+    if facts.choice.flip_input is not None:
+        name, value = facts.choice.flip_input
         row = next(row for row in facts.used if row.name == name)
         way = "rises to" if value > row.value else "falls to"
         ways.append(f"{name} {way} {plain(value)} (now {plain(row.value)})")
@@ -228,57 +211,6 @@ def _changes(facts: Found) -> dict[str, str]:
     return {"goals.cost_per_1k": f"{plain(high)} USD"} if math.isfinite(high) else {}
 
 
-def _goals(facts: Found, run: RunFigures | None, now_s: float) -> tuple[GoalRecord, ...]:
-    """Return the goals that this plan predicts, with what was measured beside them."""
-    measured = {goal.name: goal.measured for goal in run.goals} if run else {}
-    cloud = facts.base[facts.cloud] if facts.cloud else None
-    energy = {
-        name: one(cost.energy_wh_per_1k())
-        for name, cost in (("fleet", facts.base[FLEET]), ("cloud", cloud))
-        if cost is not None
-    }
-    return tuple(
-        GoalRecord(
-            name=name,
-            goal=facts.case.fleet.goals.get(name),
-            predicted=ours,
-            measured=measured.get(name),
-            baseline=baseline,
-            reason="predicted, not measured",
-        )
-        for name, ours, baseline in (
-            (
-                GoalName.COST_USD_PER_1K,
-                _figure(facts, facts.usd_per_1k[FLEET], now_s),
-                _figure(facts, facts.usd_per_1k[facts.cloud], now_s) if facts.cloud else None,
-            ),
-            (
-                GoalName.ENERGY_WH_PER_1K,
-                _figure(facts, (energy["fleet"],) * 3, now_s, source="power and PUE curves"),
-                _figure(facts, (energy["cloud"],) * 3, now_s, source="power and PUE curves")
-                if cloud
-                else None,
-            ),
-        )
-    )
-
-
-def _figure(facts: Found, values: Range, now_s: float, *, source: str = "") -> Figure | None:
-    low, middle, high = values
-    if not math.isfinite(high):
-        return None
-    return Figure(
-        value=middle,
-        low=low,
-        high=high,
-        level=Level.ESTIMATE,
-        source=source or f"cash-flow rows; p10 to p90 of {facts.draws} PERT draws",
-        at_unix_s=now_s,
-        confidence=None if source else _CONFIDENCE,
-        samples=None if source else facts.draws,
-    )
-
-
 def _notes(
     facts: Found, shape: Trace, checks: Mapping[str, Check], run: RunFigures | None
 ) -> tuple[str, ...]:
@@ -288,7 +220,7 @@ def _notes(
         notes.append("answers in time are by formula: no trace of this very load was replayed")
     if math.isinf(case.target_s):
         notes.append("the fleet file has no goal latency_p95, so every answer counts as in time")
-    if facts.cloud is None:
+    if facts.against.cloud is None:
         notes.append("the fleet has no rented cloud tier, so there is no break-even and no NPV")
     notes.extend(
         f"a site of {name} would draw {one(cost.work.feed_used_ratio):.0%} of its feed at full "

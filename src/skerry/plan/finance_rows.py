@@ -12,8 +12,6 @@ Errors:  none of its own.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -30,6 +28,7 @@ from skerry.plan.cash_flow import (
     once,
 )
 from skerry.plan.egress import egress_usd
+from skerry.plan.finance_terms import Financing, Terms
 from skerry.plan.finance_work import HOURS_PER_MONTH, Work, is_by_request, is_rented
 from skerry.schema.fleet import Kind, Tier
 
@@ -37,36 +36,6 @@ BYTES_PER_GB: Final = 10**9
 REQUESTS_PER_1K: Final = 1000
 _FILE: Final = "fleet file"
 _TABLE: Final = "plan/tables/finance.csv"
-
-
-class Financing(StrEnum):
-    """How machines are paid for."""
-
-    BUY = "buy"
-    LEASE = "lease"
-    MANAGED = "managed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What is decided about a tier, beside its inputs."""
-
-    months: int
-    financing: Financing = Financing.BUY
-    refresh_months: int | None = None
-    """Months that a machine is kept; None takes its life from the fleet file."""
-    egress: str = "aws"
-    itemise: bool = False
-    second_life: bool = False
-    """Machines are bought used, and kept for what is left of their life."""
-
-    def kept_months(self, tier: Tier, inputs: Mapping[str, Value]) -> int:
-        """Return how long each machine is kept."""
-        life = self.refresh_months or round(tier.machine.life_years * MONTHS_PER_YEAR)
-        if self.second_life:
-            used = float(np.mean(inputs["second_life_age_years"])) * MONTHS_PER_YEAR
-            life = round(life - used)
-        return max(life, MONTHS_PER_YEAR)
 
 
 def rows_of(

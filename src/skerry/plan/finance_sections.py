@@ -69,11 +69,11 @@ def _costs(facts: Found) -> Section:
 
 
 def _against(facts: Found) -> tuple[Table, ...]:
-    if facts.cloud is None:
+    if facts.against.cloud is None:
         return ()
     return (
         Table(
-            title=f"Against {facts.cloud}",
+            title=f"Against {facts.against.cloud}",
             heads=(
                 *("", "NPV p10 USD", "NPV p50 USD", "NPV p90 USD"),
                 *("break-even requests/month", "break-even share of hours"),
@@ -82,10 +82,10 @@ def _against(facts: Found) -> tuple[Table, ...]:
                 (
                     name,
                     *values,
-                    facts.break_even_requests.get(name),
-                    facts.break_even_hours.get(name),
+                    facts.against.break_even_requests.get(name),
+                    facts.against.break_even_hours.get(name),
                 )
-                for name, values in facts.npv_usd.items()
+                for name, values in facts.against.npv_usd.items()
             ),
             note="NPV: what is won today by paying this in place of the cloud, for the same "
             "requests. From the break-even on, an own tier costs less per 1,000; a machine "
@@ -176,7 +176,7 @@ def _capital(facts: Found) -> Section:
 
 
 def _moves(facts: Found) -> Section:
-    name = facts.ranked[0] if facts.ranked else FLEET
+    name = facts.choice.ranked[0] if facts.choice.ranked else FLEET
     centre = one(facts.base[name].usd_per_1k(facts.rate_per_year))
     rows = tuple(row for row in facts.strongest if row[1] < np.inf and row[2] < np.inf)
     return Section(

@@ -20,7 +20,8 @@ from skerry.base.units import WH_PER_KWH
 from skerry.plan.cash_flow import CashFlow, Row, Series, Value
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.finance_demand import Demand
-from skerry.plan.finance_rows import REQUESTS_PER_1K, Terms, rows_of
+from skerry.plan.finance_rows import REQUESTS_PER_1K, rows_of
+from skerry.plan.finance_terms import Terms
 from skerry.plan.finance_work import Places, Work, is_rented, places_of, work_of
 from skerry.schema.fleet import Fleet, Kind
 
@@ -108,19 +109,28 @@ class Case:
             name: self.cost(name, inputs) for name in self.alone
         }
 
-    def cost(self, tier: str, inputs: Mapping[str, Value], *, terms: Terms | None = None) -> Cost:
+    def cost(self, tier: str, inputs: Mapping[str, Value]) -> Cost:
         """Return what one tier costs alone."""
-        work, rows = self._tier(self.alone[tier], inputs, terms or self.terms)
-        flow = CashFlow(rows, (terms or self.terms).months)
-        return Cost(name=tier, flow=flow, work=work)
+        return self.costs_under(tier, inputs, (self.terms,))[0]
+
+    def costs_under(
+        self, tier: str, inputs: Mapping[str, Value], terms: Iterable[Terms]
+    ) -> tuple[Cost, ...]:
+        """Return what one tier costs alone under several terms; its work is the same."""
+        places = self.alone[tier]
+        work = self._work(places, inputs)
+        return tuple(
+            Cost(name=tier, flow=CashFlow(_rows(places, work, inputs, one), one.months), work=work)
+            for one in terms
+        )
 
     def fleet_cost(self, inputs: Mapping[str, Value]) -> Cost:
         """Return what all tiers cost as the file has them."""
         works: list[Work] = []
         rows: list[Row] = []
         for name, places in self.standing.items():
-            work, own = self._tier(places, inputs, self.terms)
-            works.append(work)
+            works.append(self._work(places, inputs))
+            own = _rows(places, works[-1], inputs, self.terms)
             rows.extend(replace(row, name=f"{name}: {row.name}") for row in own)
         return Cost(name=FLEET, flow=CashFlow(tuple(rows), self.terms.months), work=_merged(works))
 
@@ -136,19 +146,16 @@ class Case:
         """Return the tiers whose machines are bought."""
         return tuple(name for name, one in self.alone.items() if not is_rented(one.tier))
 
-    def _tier(
-        self, places: Places, inputs: Mapping[str, Value], terms: Terms
-    ) -> tuple[Work, tuple[Row, ...]]:
+    def _work(self, places: Places, inputs: Mapping[str, Value]) -> Work:
+        """Return a month's work, with what a replay and a run have found put in."""
         work = work_of(places, inputs, target_s=self.target_s)
         factor = self.in_time_factor.get(places.tier.name, 1.0)
-        work = replace(
+        return replace(
             work,
             in_time=np.minimum(work.in_time * factor, work.requests),
             it_kwh=work.it_kwh * self.energy_factor,
             overhead_kwh=work.overhead_kwh * self.energy_factor,
         )
-        count = float(places.count.sum())
-        return work, rows_of(places.tier, work, inputs, places=count, terms=terms)
 
 
 def case_of(fleet: Fleet, demand: Demand, *, target_s: float, terms: Terms) -> Case:
@@ -167,6 +174,11 @@ def case_of(fleet: Fleet, demand: Demand, *, target_s: float, terms: Terms) -> C
     return Case(
         fleet=fleet, demand=demand, target_s=target_s, terms=terms, alone=alone, standing=standing
     )
+
+
+def _rows(places: Places, work: Work, inputs: Mapping[str, Value], terms: Terms) -> tuple[Row, ...]:
+    count = float(places.count.sum())
+    return rows_of(places.tier, work, inputs, places=count, terms=terms)
 
 
 def _scaled(demand: Demand, ratio: float) -> Demand:

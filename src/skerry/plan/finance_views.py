@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND
 from skerry.plan.cash_flow import Series, Value, npv_usd
-from skerry.plan.finance_rows import Financing, rent_usd_per_month
+from skerry.plan.finance_rows import rent_usd_per_month
+from skerry.plan.finance_terms import Financing
 from skerry.plan.finance_tiers import Case, Cost
 from skerry.plan.finance_work import HOURS_PER_MONTH, is_by_request
 from skerry.schema.assumption import Assumption
@@ -176,16 +177,17 @@ def offers(
     case: Case, tier: str, inputs: Mapping[str, Value], *, rate_per_year: Value
 ) -> tuple[Offer, ...]:
     """Return buying, buying used, leasing and having machines managed, at one rate."""
-    ways = [(way.value, replace(case.terms, financing=way)) for way in Financing]
-    used = replace(case.terms, financing=Financing.BUY, second_life=True)
+    buy, *others = (replace(case.terms, financing=way) for way in Financing)
+    used = replace(buy, second_life=True)
+    names = (Financing.BUY.value, "buy used", *(one.financing.value for one in others))
     found = []
-    for name, terms in [ways[0], ("buy used", used), *ways[1:]]:
-        flow = case.cost(tier, inputs, terms=terms).flow
-        capex, opex = flow.split_usd()
+    costs = case.costs_under(tier, inputs, (buy, used, *others))
+    for name, cost in zip(names, costs, strict=True):
+        capex, opex = cost.flow.split_usd()
         found.append(
             Offer(
                 name=name,
-                present_value_usd=flow.present_value(rate_per_year),
+                present_value_usd=cost.flow.present_value(rate_per_year),
                 capex_usd=capex,
                 opex_usd=opex,
             )
@@ -197,12 +199,15 @@ def refresh_usd_per_month(
     case: Case, tier: str, inputs: Mapping[str, Value], *, rate_per_year: float
 ) -> dict[int, float]:
     """Return the level monthly cost of each cadence, over ten years."""
-    found = {}
-    for months in REFRESH_MONTHS:
-        terms = replace(case.terms, months=REFRESH_HORIZON_MONTHS, refresh_months=months)
-        cost = case.cost(tier, inputs, terms=terms)
-        found[months] = float(np.asarray(cost.monthly_usd(rate_per_year)))
-    return found
+    terms = (
+        replace(case.terms, months=REFRESH_HORIZON_MONTHS, refresh_months=months)
+        for months in REFRESH_MONTHS
+    )
+    costs = case.costs_under(tier, inputs, terms)
+    return {
+        months: float(np.asarray(cost.monthly_usd(rate_per_year)))
+        for months, cost in zip(REFRESH_MONTHS, costs, strict=True)
+    }
 
 
 def by_load(
