@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 VERBS: Verbs = {
     "cost": ("skerry.cli.plan_cost", "What an answer costs on each tier, and when owning pays."),
+    "place": (
+        "skerry.cli.plan_place",
+        "Which model belongs on which tier.",
+    ),
     "compare": ("skerry.cli.plan_compare", "Hyperscale, regional, edge and on-prem side by side."),
     "shift": ("skerry.cli.plan_shift", "What a job saves that waits for cleaner hours."),
     "capacity": ("skerry.cli.plan_capacity", "How many servers a trace needs."),

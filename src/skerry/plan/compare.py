@@ -15,13 +15,19 @@ from typing import Final
 
 import msgspec
 
-from skerry.energy.site_cost import SECONDS_PER_MONTH
 from skerry.plan import compare_cells as cells
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.compare_cells import Explained, rows_of
 from skerry.plan.compare_fleet import Setting, settings
 from skerry.plan.finance import Bill
-from skerry.plan.flip import Change, first_that_flips, latency_goal, let_travel, rent, together
+from skerry.plan.flip import (
+    Change,
+    first_that_flips,
+    latency_goal,
+    let_travel,
+    price_changes,
+    together,
+)
 from skerry.plan.tier_trial import Journeys, Trial, bill_of, journeys, try_level
 from skerry.plan.trace import Trace
 from skerry.schema.fleet import Fleet
@@ -30,8 +36,6 @@ from skerry.schema.goal import GoalName
 AVAILABILITY: Final = 0.999
 """Share of requests that a tier has to answer, where the file has no goal."""
 NONE: Final = "none"
-_BEYOND: Final = 1.01
-"""A flip's value lies this factor beyond the point where both are equal."""
 
 
 class Usual(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,15 +174,19 @@ def runner_up(rows: tuple[Row, ...]) -> str:
 def flip_of(fleet: Fleet, rows: tuple[Row, ...]) -> Change | None:
     """Return a change of the fleet file after which the runner-up is chosen; tried out here."""
     return first_that_flips(
-        fleet,
         _changes(fleet, rows),
-        lambda one: _chosen(one, fleet, rows),
+        lambda change: _first(_again(change.apply(fleet), fleet, rows)),
         to=runner_up(rows),
     )
 
 
-def _chosen(changed: Fleet, fleet: Fleet, rows: tuple[Row, ...]) -> str:
-    """Choose among the same trials under changed prices, rules or goals."""
+def _first(rows: tuple[Row, ...]) -> str:
+    order = ranked(rows)
+    return order[0].name if order else NONE
+
+
+def _again(changed: Fleet, fleet: Fleet, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Judge the same trials under changed prices, rules or goals."""
     again = []
     for row in rows:
         tiers = {
@@ -200,19 +208,15 @@ def _chosen(changed: Fleet, fleet: Fleet, rows: tuple[Row, ...]) -> str:
                 misses=misses(there, row.trial, trip),
             )
         )
-    order = ranked(tuple(again))
-    return order[0].name if order else NONE
+    return tuple(again)
 
 
 def _changes(fleet: Fleet, rows: tuple[Row, ...]) -> Iterator[Change]:
-    """Give candidates: what sites cost, and what would free the runner-up where it is barred."""
+    """Give candidates: prices, and what would free the runner-up where it is barred."""
     order, second = ranked(rows), next(row for row in rows if row.name == runner_up(rows))
-    rents: list[Change] = []
-    if order:
-        rents += _rents(fleet, order[0], second.cost_usd_per_1k)
-        rents += _rents(fleet, second, order[0].cost_usd_per_1k)
+    prices = list(_prices(fleet, order[0], second)) if order else []
     if not second.misses:
-        yield from rents
+        yield from prices
         return
     freed = [let_travel(data_class) for data_class in second.journeys.barred]
     p95_ms = second.trial.latency_ms(95)
@@ -220,18 +224,15 @@ def _changes(fleet: Fleet, rows: tuple[Row, ...]) -> Iterator[Change]:
         freed.append(latency_goal(math.ceil(p95_ms)))
     if freed:
         yield together(freed)
-        yield from (together([*freed, one]) for one in rents)
+        yield from (together([*freed, one]) for one in prices)
 
 
-def _rents(fleet: Fleet, row: Row, wanted_usd_per_1k: float) -> Iterator[Change]:
-    """Change what a row's sites cost until the row costs a little more or less than wanted."""
-    own = [tier for tier in row.setting.tiers if tier in fleet.tiers]
-    limit_ms = row.setting.fleet.goals.get(GoalName.LATENCY_MS_P95)
-    thousands = row.trial.in_time(limit_ms) / 1000
-    gap_usd = (wanted_usd_per_1k - row.cost_usd_per_1k) * thousands
-    months = row.trial.run.span_s / SECONDS_PER_MONTH
-    for tier in own:
-        sites = sum(site.tier == tier and site.nodes > 0 for site in row.setting.fleet.sites)
-        there = fleet.tiers[tier].usd_per_month + _BEYOND * gap_usd / months / max(sites, 1)
-        if there >= 0 and math.isfinite(there):
-            yield rent(fleet, tier, there)
+def _prices(fleet: Fleet, best: Row, second: Row) -> Iterator[Change]:
+    """Make the chosen tier dearer, or the next one cheaper, where they are the file's own."""
+
+    def gap(changed: Fleet) -> float:
+        ours, theirs = _again(changed, fleet, (best, second))
+        return theirs.cost_usd_per_1k - ours.cost_usd_per_1k
+
+    both = (*best.setting.tiers, *second.setting.tiers)
+    yield from price_changes(fleet, (tier for tier in both if tier in fleet.tiers), gap)

@@ -4,14 +4,21 @@ A candidate is a value at a dotted path, and the same change to the resolved fle
 that makes the decision come out otherwise is reported, so a stated flip flips.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
 from skerry.schema.fleet import Fleet
 from skerry.schema.goal import GoalName
 from skerry.schema.policy import Residency, Stays
+
+_RENT_PROBE_USD: Final = 100.0
+_ENERGY_PROBE_USD: Final = 0.1
+_PRICE_USD_MAX: Final = 1e9
+_STEPS: Final = (1.01, 1.1, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,8 @@ class Change:
     text: str
     values: dict[str, str]
     apply: Callable[[Fleet], Fleet]
+    memory_gib: dict[str, float] = field(default_factory=dict)
+    """Machines to what they would hold: `--memory MACHINE=GIB`."""
 
 
 def rent(fleet: Fleet, tier: str, usd_per_month: float) -> Change:
@@ -34,6 +43,43 @@ def rent(fleet: Fleet, tier: str, usd_per_month: float) -> Change:
 
     text = f"a site of {tier} costs {usd:.2f} USD a month or {word}"
     return Change(text, {f"tiers.{tier}.monthly": f"{usd:.2f} USD"}, apply)
+
+
+def energy_price(fleet: Fleet, tier: str, usd_per_kwh: float) -> Change:
+    """Change what a tier pays for energy, in hundredths of a cent."""
+    usd = round(usd_per_kwh, 4)
+    word = "more" if usd > fleet.tiers[tier].energy_usd_per_kwh else "less"
+
+    def apply(before: Fleet) -> Fleet:
+        changed = msgspec.structs.replace(before.tiers[tier], energy_usd_per_kwh=usd)
+        return msgspec.structs.replace(before, tiers={**before.tiers, tier: changed})
+
+    text = f"energy costs {usd:g} USD/kWh or {word} at {tier}"
+    return Change(text, {f"tiers.{tier}.energy": f"{usd:g} USD/kWh"}, apply)
+
+
+def price_changes(
+    fleet: Fleet, tiers: Iterable[str], gap: Callable[[Fleet], float]
+) -> Iterator[Change]:
+    """Give prices of tiers at which a gap closes: the other's cost less that of the chosen one.
+
+    A gap is linear in every price, so two values of it tell where it is 0. Small steps beyond
+    come first, as prices are rounded and what else is chosen may move with them.
+    """
+    now = gap(fleet)
+    for tier in tiers:
+        profile = fleet.tiers[tier]
+        for make, price, probe in (
+            (rent, profile.usd_per_month, _RENT_PROBE_USD),
+            (energy_price, profile.energy_usd_per_kwh, _ENERGY_PROBE_USD),
+        ):
+            slope = (gap(make(fleet, tier, price + probe).apply(fleet)) - now) / probe
+            if not math.isfinite(now) or not math.isfinite(slope) or slope == 0:
+                continue
+            for step in _STEPS:
+                there = price - now / slope * step
+                if 0 <= there <= _PRICE_USD_MAX:
+                    yield make(fleet, tier, there)
 
 
 def latency_goal(limit_ms: float) -> Change:
@@ -58,6 +104,12 @@ def let_travel(data_class: str) -> Change:
     return Change(text, {f"data.{data_class}.stays": "anywhere"}, apply)
 
 
+def more_memory(machine: str, gib: float) -> Change:
+    """Give a machine type more memory."""
+    text = f"a {machine} has {gib:g} GiB of memory"
+    return Change(text, {}, lambda before: before, {machine: gib})
+
+
 def together(changes: Sequence[Change]) -> Change:
     """Return several changes as one."""
 
@@ -67,11 +119,12 @@ def together(changes: Sequence[Change]) -> Change:
         return before
 
     values = {path: value for change in changes for path, value in change.values.items()}
-    return Change(" and ".join(change.text for change in changes), values, apply)
+    memory = {name: gib for change in changes for name, gib in change.memory_gib.items()}
+    return Change(" and ".join(change.text for change in changes), values, apply, memory)
 
 
 def first_that_flips(
-    fleet: Fleet, changes: Iterable[Change], decide: Callable[[Fleet], str], *, to: str
+    changes: Iterable[Change], decide: Callable[[Change], str], *, to: str
 ) -> Change | None:
-    """Return the first change after which the decision is `to`; None where none gets there."""
-    return next((change for change in changes if decide(change.apply(fleet)) == to), None)
+    """Return the first change under which the decision is `to`; None where none gets there."""
+    return next((change for change in changes if decide(change) == to), None)

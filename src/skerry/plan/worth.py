@@ -41,7 +41,7 @@ TABLE: Final = "worth"
 OWN, CLOUD = "own sites", "the cloud"
 DRAWS: Final = 4000
 SCAN_DRAWS: Final = 120
-LOADS: Final = np.geomspace(0.001, 1000, 121)
+LOADS: Final = np.geomspace(1e-3, 1e5, 161)
 """Multiples of today's load among which the break-even is looked for."""
 LOW, HIGH = 5, 95
 SHARE: Final = (HIGH - LOW) / 100
@@ -83,6 +83,8 @@ class Weighed:
     saving_usd: Spread
     chance: float
     """Share of draws in which own sites cost less."""
+    break_even_cloud_usd: Spread
+    """What the cloud has to cost a month, for today's load, before own sites cost less."""
     break_even_load: Spread | None
     swings: tuple[Swing, ...]
     by_load: tuple[tuple[float, float, float], ...]
@@ -113,6 +115,7 @@ def weigh(usage: Usage, table: Assumptions, *, seed: int) -> Weighed:
         own_usd=_spread(drawn.own_usd),
         saving_usd=_spread(saving),
         chance=float((saving > 0).mean()),
+        break_even_cloud_usd=_spread(drawn.own_alone_usd / (1 - drawn.kept_ratio)),
         break_even_load=_break_even(demand, rows, scaled, seed),
         swings=_swings(demand, rows),
         by_load=_triples(LOADS, scaled),
@@ -309,15 +312,23 @@ def _both(found: Costs) -> dict[str, float]:
 
 
 def _flip(found: Weighed, choice: str) -> str:
-    """Name the load at which the other way wins, or the one input that turns the answer."""
+    """Name the load, the cloud's cost or the one input at which the other way wins."""
     if found.break_even_load is not None:
         word = "falls below" if choice == OWN else "grows beyond"
-        return f"the load {word} {found.break_even_load.value:.3g} times today's"
+        return f"the load {word} {times_text(found.break_even_load.value)} times today's"
+    if choice == CLOUD:
+        usd = float(found.values.own_alone_usd[0] / (1 - found.values.kept_ratio[0]))
+        return f"the cloud costs more than {usd:,.0f} USD a month for the same load"
     for one in found.swings:
         for end, saving in ((one.low, one.saving_usd_at_low), (one.high, one.saving_usd_at_high)):
             if (saving > 0) != (choice == OWN):
                 return f"{one.name} is {end:g} {one.unit}"
     return ""
+
+
+def times_text(ratio: float) -> str:
+    """Write a multiple to three digits, a large one in full."""
+    return f"{ratio:,.0f}" if ratio >= 1000 else f"{ratio:.3g}"
 
 
 def _goals(found: Weighed, table: Assumptions, seed: int, now_s: float) -> tuple[GoalRecord, ...]:

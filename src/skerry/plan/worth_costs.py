@@ -34,6 +34,7 @@ MONTHS_PER_YEAR: Final = 12
 GB: Final = 1024**3
 """Bytes of a GB as clouds bill it."""
 PROVIDER: Final = "aws"
+STAYS: Final = "stays in the cloud"
 
 Inputs = Mapping[str, Series]
 
@@ -48,6 +49,8 @@ class Costs:
     own_energy_wh: Series
     """Of a month."""
     nodes: Series
+    kept_ratio: Series
+    """Share of the cloud's cost that stays."""
 
     @property
     def cloud_usd(self) -> Series:
@@ -63,6 +66,11 @@ class Costs:
     def saving_usd(self) -> Series:
         """What own sites save a month; negative where they cost more."""
         return self.cloud_usd - self.own_usd
+
+    @property
+    def own_alone_usd(self) -> Series:
+        """What own sites cost a month without what stays in the cloud."""
+        return self.own_usd - self.own[STAYS]
 
     @property
     def own_running_usd(self) -> Series:
@@ -120,7 +128,7 @@ def costs(demand: Demand, inputs: Inputs) -> Costs:
             source=stated,
         ),
         Row(name="visits", kind=RowKind.TRUCK_ROLLS, usd=monthly(visits), source=stated),
-        Row(name="stays in the cloud", kind=RowKind.RENT, usd=monthly(cloud_usd * kept), source=""),
+        Row(name=STAYS, kind=RowKind.RENT, usd=monthly(cloud_usd * kept), source=""),
     )
     flow = CashFlow(rows, HORIZON_MONTHS)
     own = flow.monthly_by_row(inputs["cost_of_capital_ratio"])
@@ -130,6 +138,7 @@ def costs(demand: Demand, inputs: Inputs) -> Costs:
         upfront_usd=(price + sites * inputs["setup_hours"] * hour)[:, 0],
         own_energy_wh=energy_wh[:, 0],
         nodes=nodes[:, 0],
+        kept_ratio=kept[:, 0],
     )
 
 

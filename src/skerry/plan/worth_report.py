@@ -5,7 +5,7 @@ from typing import Final
 
 from skerry.base.units import SECONDS_PER_DAY
 from skerry.plan.cloud_bill import Kind
-from skerry.plan.worth import Spread, Weighed
+from skerry.plan.worth import Spread, Weighed, times_text
 from skerry.schema.assumption import Assumption
 from skerry.schema.goal import GoalRecord
 from skerry.schema.plan_report import (
@@ -70,7 +70,9 @@ def _lead(found: Weighed) -> str:
         names = ", ".join(one.name for one in found.swings[:MATTER_MOST])
         return f"{text}; measure {names}"
     months = payback_months(found)
-    return text if months is None else f"{text} and pay back in {months:.0f} months"
+    if months is None or found.answer is not Answer.YES:
+        return f"{text}; break-even at a cloud bill of {found.break_even_cloud_usd.value:,.0f} USD"
+    return f"{text} and pay back in {months:.0f} months"
 
 
 def payback_months(found: Weighed) -> float | None:
@@ -93,11 +95,11 @@ def _figures(found: Weighed) -> dict[str, object]:
         "upfront_usd": float(found.values.upfront_usd[0]),
         "payback_months": payback_months(found),
         "nodes": float(found.values.nodes[0]),
+        **_spread("break_even_cloud_usd_per_month", found.break_even_cloud_usd),
         "break_even_load_ratio": None,
     }
     if found.break_even_load is not None:
         figures.update(_spread("break_even_load_ratio", found.break_even_load))
-        figures["break_even_cloud_usd_per_month"] = _at_break_even(found)
         if not math.isnan(demand.requests_per_s):
             per_day = demand.requests_per_s * SECONDS_PER_DAY * found.break_even_load.value
             figures["break_even_requests_per_day"] = per_day
@@ -120,16 +122,6 @@ def _figures(found: Weighed) -> dict[str, object]:
 
 def _spread(name: str, spread: Spread) -> dict[str, float]:
     return {name: spread.value, f"{name}_low": spread.low, f"{name}_high": spread.high}
-
-
-def _at_break_even(found: Weighed) -> float:
-    """Return what the cloud costs at the break-even, between the two loads around it."""
-    assert found.break_even_load is not None  # noqa: S101 - the callers asked
-    load = found.break_even_load.value
-    before = [row for row in found.by_load if row[0] <= load][-1]
-    after = next((row for row in found.by_load if row[0] > load), before)
-    share = (load - before[0]) / (after[0] - before[0]) if after[0] > before[0] else 0.0
-    return before[1] + share * (after[1] - before[1])
 
 
 def _costs(found: Weighed) -> Table:
@@ -198,11 +190,19 @@ def _matters(found: Weighed) -> tuple[Table, Tornado]:
 
 
 def _break_even(found: Weighed) -> str:
+    cloud = found.break_even_cloud_usd
+    return (
+        f"For today's load own sites cost less once the cloud costs {cloud.value:,.0f} USD a month"
+        f" (90 % of draws: {cloud.low:,.0f} to {cloud.high:,.0f}). {_load(found)}"
+    )
+
+
+def _load(found: Weighed) -> str:
     if found.break_even_load is not None:
         one = found.break_even_load
         return (
-            f"Both cost the same at {one.value:.3g} times today's load "
-            f"(90 % of draws: {one.low:.3g} to {one.high:.3g})."
+            f"Both cost the same at {times_text(one.value)} times today's load "
+            f"(90 % of draws: {times_text(one.low)} to {times_text(one.high)})."
         )
     always = found.by_load[-1][1] > found.by_load[-1][2]
     word = "at every load" if always else "at no load"
