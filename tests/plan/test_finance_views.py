@@ -11,6 +11,7 @@ from skerry.plan.assumptions import assumptions
 from skerry.plan.cash_flow import level_payment, npv_usd
 from skerry.plan.finance_found import found
 from skerry.plan.finance_ranges import drawn, pert, quantiles, swings
+from skerry.plan.finance_tiers import FLEET
 from skerry.plan.finance_views import (
     better,
     break_even_hours_ratio,
@@ -197,4 +198,4 @@ def test_the_same_seed_finds_the_same_and_quantiles_ascend(fleet: Fleet) -> None
         assert list(values) == sorted(values) or name == "cloud"
     for values in one.worth_at_capital.values():
         assert list(values) == sorted(values, reverse=True)
-    assert len(one.strongest) <= 10
+    assert len(one.strongest[FLEET]) == 10

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars
 import pytest
 
-from skerry.plan.errors import NothingToPlanError, TraceError
+from skerry.plan.errors import ColumnError, NothingToPlanError, TraceError
 from skerry.plan.trace import read_trace, story_trace
 from skerry.schema.fleet import Fleet
 
@@ -96,4 +97,28 @@ def test_a_file_that_is_absent_or_no_text_is_said_so(fleet: Fleet, tmp_path: Pat
     path = tmp_path / "binary.csv"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TraceError, match="a CSV file in UTF-8"):
+        read_trace(path, fleet)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_a_trace_of_another_format_is_the_same_trace(
+    fleet: Fleet, tmp_path: Path, kind: str
+) -> None:
+    text = HEAD + "0.5,oslo,magika,health,100\n2,hamburg,magika-small,public,7\n"
+    csv = written(tmp_path, text)
+    frame = polars.read_csv(csv)
+    path = tmp_path / f"trace.{kind}"
+    frame.write_parquet(path) if kind == "parquet" else frame.write_json(path)
+    one, other = read_trace(csv, fleet), read_trace(path, fleet)
+    for name in ("arrival_s", "site", "model", "data_class", "content_bytes"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+    assert (one.span_s, one.sites, one.models) == (other.span_s, other.sites, other.models)
+
+
+def test_a_bad_cell_of_another_format_is_named_too(fleet: Fleet, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text(
+        '[{"arrival_s": 1, "site": "olso", "model": "magika", "data_class": "health", "bytes": 1}]'
+    )
+    with pytest.raises(ColumnError, match=r"trace.json:1: column site: 'olso'"):
         read_trace(path, fleet)

@@ -88,10 +88,13 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
             name: [{"requests_per_month": load, "usd_per_1k": usd} for load, usd in points]
             for name, points in facts.by_load.items()
         },
-        "tornado": [
-            {"input": name, "usd_per_1k_low": _known(low), "usd_per_1k_high": _known(high)}
-            for name, low, high in facts.strongest
-        ],
+        "tornado": {
+            tier: [
+                {"input": name, "usd_per_1k_low": _known(low), "usd_per_1k_high": _known(high)}
+                for name, low, high in rows
+            ]
+            for tier, rows in facts.strongest.items()
+        },
         "in_time_ratio_by_replay": {name: check.replay_ratio for name, check in checks.items()},
         "in_time_ratio_by_formula": {name: check.formula_ratio for name, check in checks.items()},
     }

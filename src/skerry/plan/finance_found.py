@@ -77,7 +77,8 @@ class Found:
     refresh_usd_per_month: Mapping[str, Mapping[int, float]]
     by_load: Mapping[str, tuple[tuple[float, float], ...]]
     choice: Choice
-    strongest: tuple[tuple[str, float, float], ...]
+    strongest: Mapping[str, tuple[tuple[str, float, float], ...]]
+    """What each input alone moves the cost per 1,000 of the fleet, and of the choice, to."""
     used: tuple[Assumption, ...]
 
 
@@ -109,7 +110,7 @@ def found(
     tell(0.7, "ways to have machines")
     ways = {name: _offers(case, name, columns, inputs, rate) for name in own}
     tell(0.9, "what moves it")
-    first = choice.ranked[0] if choice.ranked else FLEET
+    moved = {name: _swings(case, name, inputs) for name in (FLEET, *choice.ranked[:1])}
     return Found(
         case=case,
         rate_per_year=rate,
@@ -125,7 +126,7 @@ def found(
         refresh_usd_per_month=refreshed,
         by_load=by_load(case, inputs, rate_per_year=rate),
         choice=choice,
-        strongest=swings(inputs.used(), lambda at: _figure(case, first, at)),
+        strongest=moved,
         used=inputs.used(),
     )
 
@@ -165,9 +166,12 @@ def _against(
     )
 
 
-def _figure(case: Case, name: str, inputs: Mapping[str, Value]) -> float:
-    cost = case.fleet_cost(inputs) if name == FLEET else case.cost(name, inputs)
-    return one(cost.usd_per_1k(inputs["cost_of_capital_per_year"]))
+def _swings(case: Case, name: str, inputs: Assumptions) -> tuple[tuple[str, float, float], ...]:
+    def usd_per_1k(at: Mapping[str, Value]) -> float:
+        cost = case.fleet_cost(at) if name == FLEET else case.cost(name, at)
+        return one(cost.usd_per_1k(at["cost_of_capital_per_year"]))
+
+    return swings(inputs.used(), usd_per_1k)
 
 
 def _offers(

@@ -16,6 +16,7 @@ Limits:  inputs are independent; a range is a judgement, so p10 and p90 are no m
          than the ranges they come from.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -30,6 +31,7 @@ Series = NDArray[np.float64]
 QUANTILES: Final = (0.1, 0.5, 0.9)
 STRONGEST: Final = 10
 _PEAK: Final = 4
+_MOVES_LEAST: Final = 1e-9
 
 
 def pert(row: Assumption, draws: int, rng: np.random.Generator) -> Series:
@@ -75,7 +77,7 @@ def swings(
         if row.low == row.high:
             continue
         at_low, at_high = figure({**base, name: row.low}), figure({**base, name: row.high})
-        if at_low != at_high:
+        if not math.isclose(at_low, at_high, rel_tol=_MOVES_LEAST):
             found.append((name, at_low, at_high))
     found.sort(key=lambda one: -abs(one[2] - one[1]))
     return tuple(found[:STRONGEST])

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from skerry.plan.cash_flow import RowKind
 from skerry.plan.finance_check import Check
 from skerry.plan.finance_found import Found, Range, one
 from skerry.plan.finance_tiers import FLEET
@@ -15,6 +16,17 @@ from skerry.plan.finance_views import CAPITAL_RATES, REFRESH_HORIZON_MONTHS
 from skerry.schema.plan_report import Bars, Cell, Lines, Section, Stack, Table, Tornado
 
 _PER_1K: Final = "USD per 1k"
+_GROUPS: Final = {
+    "machines": (RowKind.HARDWARE, RowKind.REFRESH, RowKind.SPARES, RowKind.FINANCING),
+    "resale": (RowKind.RESALE,),
+    "room and link": (RowKind.FACILITY, RowKind.CONNECTIVITY),
+    "energy": (RowKind.POWER, RowKind.COOLING),
+    "hands": (RowKind.STAFF, RowKind.TRUCK_ROLLS),
+    "software": (RowKind.SOFTWARE,),
+    "rent and egress": (RowKind.RENT, RowKind.EGRESS),
+    "latency penalty": (RowKind.LATENCY,),
+}
+_GROUP_OF: Final = {kind: group for group, kinds in _GROUPS.items() for kind in kinds}
 _RATES: Final = tuple(f"{rate:.0%}" for rate in CAPITAL_RATES)
 
 
@@ -60,8 +72,8 @@ def _costs(facts: Found) -> Section:
             ),
             *_against(facts),
             Bars(
-                title="p50 of cost by tier",
-                unit=_PER_1K,
+                title="Cost per 1,000 in time, p50",
+                unit="USD",
                 rows=tuple((name, _finite(r[1])) for name, r in facts.usd_per_1k.items()),
             ),
         ),
@@ -105,12 +117,12 @@ def _money(facts: Found) -> Section:
         sums = parts.setdefault(name, {})
         for row in cost.flow.rows:
             usd = one(cost.flow.monthly_usd(facts.rate_per_year, (row,)))
-            sums[row.kind.value] = sums.get(row.kind.value, 0.0) + usd
+            group = _GROUP_OF[row.kind]
+            sums[group] = sums.get(group, 0.0) + usd
             if name != FLEET:
                 kind = "CapEx" if row.is_capital else "OpEx"
                 rows.append((name, row.name, kind, usd, row.source))
-    paid = (kind for sums in parts.values() for kind, usd in sums.items() if usd)
-    kinds = tuple(dict.fromkeys(paid))
+    groups = tuple(group for group in _GROUPS if any(sums.get(group) for sums in parts.values()))
     return Section(
         title="Where the money goes",
         blocks=(
@@ -123,9 +135,9 @@ def _money(facts: Found) -> Section:
             Stack(
                 title="Monthly cost by kind",
                 unit="USD a month",
-                parts=kinds,
+                parts=groups,
                 rows=tuple(
-                    (name, tuple(sums.get(kind, 0.0) for kind in kinds))
+                    (name, tuple(sums.get(group, 0.0) for group in groups))
                     for name, sums in parts.items()
                 ),
             ),
@@ -176,25 +188,27 @@ def _capital(facts: Found) -> Section:
 
 
 def _moves(facts: Found) -> Section:
-    name = facts.choice.ranked[0] if facts.choice.ranked else FLEET
-    centre = one(facts.base[name].usd_per_1k(facts.rate_per_year))
-    rows = tuple(row for row in facts.strongest if row[1] < np.inf and row[2] < np.inf)
-    return Section(
-        title="What moves it",
-        text=f"Each input of {name} alone, from the low to the high end of its range.",
-        blocks=(
+    """Return the ten strongest inputs of the fleet as it stands, and of the tier to choose."""
+    blocks: list[Table | Tornado] = []
+    for name, swings in facts.strongest.items():
+        rows = tuple(row for row in swings if max(row[1:]) < np.inf)
+        lost = tuple(row[0] for row in swings if max(row[1:]) == np.inf)
+        centre = one(facts.base[name].usd_per_1k(facts.rate_per_year))
+        blocks += [
             Table(
-                title="The strongest inputs",
+                title=f"The strongest inputs of {name}",
                 heads=("input", "USD/1k at its low end", "USD/1k at its high end"),
-                rows=rows,
+                rows=tuple((row[0], _finite(row[1]), _finite(row[2])) for row in swings),
+                note=f"A dash: nothing is in time there ({', '.join(lost)})." if lost else "",
             ),
             Tornado(
-                title=f"Cost of {name}",
-                unit=_PER_1K,
-                centre=_finite(centre) or 0.0,
-                rows=rows,
+                title=f"Cost of {name}", unit=_PER_1K, centre=_finite(centre) or 0.0, rows=rows
             ),
-        ),
+        ]
+    return Section(
+        title="What moves it",
+        text="Each input alone, from the low to the high end of its range; widest first.",
+        blocks=tuple(blocks),
     )
 
 

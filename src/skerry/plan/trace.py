@@ -3,7 +3,8 @@
 Units:   seconds from the trace's start; bytes of one request's content.
 Shapes:  every array is (requests,), sorted by arrival; sites, models and classes are
          indices into the trace's own name tables.
-Errors:  TraceError, with row and column, for the first thing that cannot be replayed.
+Errors:  TraceError, or for Parquet and JSON ColumnError, with row and column, for the
+         first thing that cannot be replayed.
 Source:  the day's shape is a clinic's office hours and is *stated*, not measured.
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.units import BYTES_PER_MIB, SECONDS_PER_DAY, SECONDS_PER_HOUR
+from skerry.plan.columns import Number, Text, read_columns
 from skerry.plan.errors import NothingToPlanError, TraceError
 from skerry.schema.fleet import Fleet, Kind, Site
 
@@ -97,7 +99,9 @@ def story_trace(fleet: Fleet, *, requests: int, seed: int) -> Trace:
 
 
 def read_trace(path: Path, fleet: Fleet) -> Trace:
-    """Read a trace and check every value of it against the fleet."""
+    """Read a trace (CSV, Parquet or JSON) and check every value of it against the fleet."""
+    if path.suffix.lower() in (".parquet", ".json"):
+        return _read_table(path, fleet)
     try:
         size = path.stat().st_size
         if size > FILE_BYTES_MAX:
@@ -106,6 +110,42 @@ def read_trace(path: Path, fleet: Fleet) -> Trace:
             return _Reader(str(path), fleet).read(_numbered(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(str(path), 0, "", str(error), "a CSV file in UTF-8") from error
+
+
+def _read_table(path: Path, fleet: Fleet) -> Trace:
+    """Read a trace whose file names its columns; raises `ColumnError` with row and column."""
+    names = {
+        "site": tuple(site.name for site in fleet.sites),
+        "model": tuple(model.name for model in fleet.models),
+        "data_class": tuple(sorted(fleet.data_classes)),
+    }
+    read = read_columns(
+        path,
+        {
+            "arrival_s": Number(low=0, high=SPAN_S_MAX, ascending=True),
+            **{column: Text(one_of=frozenset(known)) for column, known in names.items()},
+            "bytes": Number(low=0, high=CONTENT_BYTES_MAX),
+        },
+    )
+    if len(read) > REQUESTS_MAX:
+        raise TraceError(str(path), 0, "", f"{len(read)} rows", f"at most {REQUESTS_MAX}")
+    places = {}
+    for column, known in names.items():
+        index = {name: place for place, name in enumerate(known)}
+        places[column] = np.array([index[text] for text in read.texts[column]], dtype=np.int64)
+    arrival_s = read.numbers["arrival_s"]
+    return Trace(
+        source=f"trace {path}",
+        span_s=max(float(arrival_s[-1]), 1.0),
+        sites=names["site"],
+        models=names["model"],
+        data_classes=names["data_class"],
+        arrival_s=arrival_s,
+        site=places["site"],
+        model=places["model"],
+        data_class=places["data_class"],
+        content_bytes=read.numbers["bytes"].astype(np.int64),
+    )
 
 
 def _numbered(file: TextIO) -> Iterator[tuple[int, list[str]]]:
