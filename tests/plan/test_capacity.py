@@ -20,7 +20,7 @@ from skerry.plan.capacity import (
 from skerry.plan.capacity_check import dispersion, formulas, scv, servers_by_formula
 from skerry.plan.capacity_errors import CapacityError, TargetError
 from skerry.plan.capacity_target import Target, parse_target
-from skerry.plan.capacity_trace import Work, read_work
+from skerry.plan.capacity_trace import Source, Work, read_work
 from skerry.plan.errors import ColumnError
 from skerry.plan.expression import Expression
 
@@ -35,7 +35,7 @@ def work_of(arrival_s: list[float], service_s: list[float]) -> Work:
 @pytest.fixture(scope="module")
 def hour(shared: Path) -> Simulator:
     path = shared / "llm-request-trace" / "azure_llm_2023_conv.csv"
-    return Simulator.of(read_work(path, Expression(SERVICE))[0])
+    return Simulator.of(read_work(Source(trace=path), Expression(SERVICE))[0])
 
 
 def test_an_hour_of_a_language_model_waits_as_published(hour: Simulator) -> None:
@@ -120,7 +120,7 @@ def test_nobody_waits_with_as_many_servers_as_are_ever_busy(
 
 
 def test_the_load_that_flips_the_advice_flips_it() -> None:
-    work, _ = read_work(EXAMPLE, Expression(SERVICE))
+    work, _ = read_work(Source(trace=EXAMPLE), Expression(SERVICE))
     target = parse_target("p99=15s")
     assert size(Simulator.of(work), target).servers_least == 32
     more = load_to_flip(lambda share: too_much(work, [target], 32, share))
@@ -193,17 +193,19 @@ def trace(folder: Path, text: str) -> Path:
 )
 def test_a_bad_trace_is_named_by_row_and_column(tmp_path: Path, rows: str, place: str) -> None:
     with pytest.raises(ColumnError) as caught:
-        read_work(trace(tmp_path, rows), Expression("n"))
+        read_work(Source(trace=trace(tmp_path, rows)), Expression("n"))
     assert place in str(caught.value)
 
 
 def test_timestamps_are_seconds_from_the_first(tmp_path: Path) -> None:
     rows = "at,n\n2024-01-01T00:00:00Z,1\n2024-01-01T01:00:01.5+01:00,1\n"
-    work, _ = read_work(trace(tmp_path, rows), Expression("n"), arrival="at")
+    work, _ = read_work(Source(trace=trace(tmp_path, rows), arrival="at"), Expression("n"))
     assert work.arrival_s.tolist() == [0.0, 1.5]
     assert work.start_unix_s == 1_704_067_200
     rows = "at,n\n2023-11-16 18:15:46.6805900,1\n2023-11-16 18:15:50.9951690,1\n"
-    work, _ = read_work(trace(tmp_path, rows), Expression("2"), arrival="at", zone="UTC")
+    work, _ = read_work(
+        Source(trace=trace(tmp_path, rows), arrival="at", zone="UTC"), Expression("2")
+    )
     assert work.arrival_s == pytest.approx([0, 4.314579], abs=1e-6)
 
 

@@ -15,7 +15,7 @@ from skerry.plan.capacity import Simulator, size
 from skerry.plan.capacity_errors import CapacityError
 from skerry.plan.capacity_headroom import Headroom, Loss, busiest_s, headroom
 from skerry.plan.capacity_target import parse_target
-from skerry.plan.capacity_trace import Work, read_work
+from skerry.plan.capacity_trace import Source, Work, read_work
 from skerry.plan.expression import Expression
 from skerry.plan.kernels_fifo import Series, waits_s
 from skerry.plan.kernels_loss import waits_with_loss_s
@@ -151,7 +151,7 @@ def test_losses_are_those_of_a_simulation_of_events(
 
 @pytest.fixture(scope="module")
 def simulator() -> Simulator:
-    return Simulator.of(read_work(EXAMPLE, Expression(SERVICE))[0])
+    return Simulator.of(read_work(Source(trace=EXAMPLE), Expression(SERVICE))[0])
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,31 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
 )
 @click.option("--autoscale", is_flag=True, help="Simulate an autoscaler with its start-up delay.")
 @click.option(
+    "--steps",
+    "steps_text",
+    metavar="EXPR",
+    help="In place of --service: steps of a request on a server that batches (tokens written).",
+)
+@click.option(
+    "--batch", "gpu", default="H100", show_default=True, help="With --steps: whose steps."
+)
+@click.option(
+    "--curve",
+    "curve_path",
+    type=click.Path(path_type=Path),
+    help="With --steps: your own curve (gpu,batch_limit,j_per_token,inter_token_ms).",
+)
+@click.option(
+    "--batch-limit", type=click.IntRange(1, 4096), default=64, show_default=True, help="At most."
+)
+@click.option(
+    "--tiers",
+    "tiers_path",
+    type=click.Path(path_type=Path),
+    help="Sites that overflow upwards (tier,sites,servers,round_trip_ms,wait_max_ms).",
+)
+@click.option("--site", metavar="COLUMN", help="With --tiers: the site of each request, from 0.")
+@click.option(
     "--fleet",
     "fleet_path",
     metavar="FILE",
@@ -73,7 +98,7 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
     "tiers",
     multiple=True,
     metavar="NAME",
-    help="With --fleet: the tier to size; by default those where requests begin. Repeatable.",
+    help="The tier to size; by default where requests begin. With --fleet repeatable.",
 )
 @click.option(
     "--from-run",
@@ -97,6 +122,12 @@ def command(
     sites: int,
     profile: str | None,
     autoscale: bool,
+    steps_text: str | None,
+    gpu: str,
+    curve_path: Path | None,
+    batch_limit: int,
+    tiers_path: Path | None,
+    site: str | None,
     fleet_path: Path | None,
     tiers: tuple[str, ...],
     run_path: Path | None,
@@ -118,6 +149,7 @@ def command(
     from skerry.plan.capacity import parse_range
     from skerry.plan.capacity_errors import CapacityError
     from skerry.plan.capacity_target import parse_target
+    from skerry.plan.capacity_trace import Source, service_of
     from skerry.plan.from_run import read_run
 
     targets = tuple(parse_target(text) for text in target_texts)
@@ -147,29 +179,41 @@ def command(
                 tell=tell,
             )
     else:
-        if write or tiers:
-            raise CapacityError("--write and --tier are about a fleet", "add --fleet fleet.yaml")
         if not targets and servers is None:
             advice = "give --target p99=15s, --servers 3..40, or both"
             raise CapacityError("nothing is asked", advice)
+        if write:
+            raise CapacityError("--write is about a fleet", "add --fleet fleet.yaml")
         if not targets and (loss or profile or autoscale):
             raise CapacityError("headroom, hours and autoscaling keep targets", "add --target")
+        if (steps_text or tiers_path) and (loss or profile or autoscale):
+            raise CapacityError("headroom, hours and autoscaling are about one plain queue")
+        from skerry.plan.capacity_ask import ask_batch, ask_queue, ask_tiers
         from skerry.plan.capacity_headroom import Loss
         from skerry.plan.capacity_more import Wishes
-        from skerry.plan.capacity_report import capacity_report
-        from skerry.plan.capacity_trace import read_work, service_of
 
-        service = service_of(service_text, run, model)
-        work, _ = read_work(trace_path, service, arrival=arrival, zone=zone)
-        wishes = Wishes(
-            loss=Loss(loss) if loss else None,
-            sites=sites,
-            hourly=profile is not None,
-            autoscaled=autoscale,
-            zone=zone,
-        )
+        source = Source(trace=trace_path, arrival=arrival, zone=zone)
         with progress("capacity") as tell:
-            report = capacity_report(
-                work, targets, servers=servers, inputs=inputs, wishes=wishes, tell=tell
-            )
+            if steps_text is not None:
+                if service_text or run:
+                    raise CapacityError("a request has --steps or a service time", "drop one")
+                report = ask_batch(
+                    source, steps_text, curve_path, gpu, batch_limit, targets, servers
+                )
+            elif tiers_path is not None:
+                service = service_of(service_text, run, model)
+                report = ask_tiers(source, service, tiers_path, site, tiers, targets, servers)
+            else:
+                if tiers or site:
+                    advice = "add --tiers FILE or --fleet FILE"
+                    raise CapacityError("--tier and --site are about tiers", advice)
+                wishes = Wishes(
+                    loss=Loss(loss) if loss else None,
+                    sites=sites,
+                    hourly=profile is not None,
+                    autoscaled=autoscale,
+                    zone=zone,
+                )
+                service = service_of(service_text, run, model)
+                report = ask_queue(source, service, targets, servers, inputs, wishes, tell)
     show(report, as_json=as_json, page_path=page_path, write_path=fleet_path if write else None)

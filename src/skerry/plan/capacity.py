@@ -88,8 +88,25 @@ def concurrent_max(work: Work) -> int:
 
 def size(simulator: Simulator, target: Target) -> Sized:
     """Return the least number of servers that keeps a target, checked at one less."""
-    alone_s = target.value_s(simulator.work.service_s)
-    if alone_s > target.limit_s:
+    work = simulator.work
+    return size_by(target, simulator.sojourns_s, work.service_s, concurrent_max(work))
+
+
+def size_by(
+    target: Target,
+    sojourns_s: Callable[[int], Series],
+    alone_s: Series,
+    enough: int,
+    *,
+    alone: str = "service alone, without a wait,",
+) -> Sized:
+    """Return the least number that keeps a target, where `sojourns_s` simulates a number.
+
+    `alone_s` are the sojourns of requests that nobody is in the way of, and `enough` is a
+    number that comes to the same; `alone` says what that is.
+    """
+    fastest_s = target.value_s(alone_s)
+    if fastest_s > target.limit_s:
         return Sized(
             target=target.name,
             metric=target.metric,
@@ -97,17 +114,15 @@ def size(simulator: Simulator, target: Target) -> Sized:
             servers_least=None,
             impossible=True,
             reason=(
-                f"impossible with any number of servers: service alone, without a wait, has a "
-                f"{target.metric} of {alone_s:.4g} s"
+                f"impossible with any number of servers: {alone} has a {target.metric} of "
+                f"{fastest_s:.4g} s"
             ),
-            value_s=alone_s,
+            value_s=fastest_s,
             value_s_one_less=None,
         )
-    least = least_holding(
-        lambda servers: target.holds(simulator.sojourns_s(servers)), concurrent_max(simulator.work)
-    )
-    value_s = target.value_s(simulator.sojourns_s(least))
-    less_s = target.value_s(simulator.sojourns_s(least - 1)) if least > 1 else None
+    least = least_holding(lambda servers: target.holds(sojourns_s(servers)), enough)
+    value_s = target.value_s(sojourns_s(least))
+    less_s = target.value_s(sojourns_s(least - 1)) if least > 1 else None
     return Sized(
         target=target.name,
         metric=target.metric,

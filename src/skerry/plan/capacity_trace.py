@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND
-from skerry.plan.capacity_errors import CapacityError, ExpressionError
+from skerry.plan.capacity_errors import CapacityError
 from skerry.plan.columns import Columns, Kind, Number, Text, Time, names_of, read_columns
 from skerry.plan.errors import ColumnError
 from skerry.plan.expression import Expression
@@ -86,43 +86,53 @@ def service_of(text: str | None, run: RunFigures | None, model: str | None) -> E
     return Expression(repr(run.service_ms[model] / MS_PER_SECOND))
 
 
-def read_work(
-    path: Path, service: Expression, *, arrival: str = ARRIVAL_COLUMN, zone: str | None = None
-) -> tuple[Work, Columns]:
-    """Read a trace; `arrival` is a column of seconds (numbers) or of timestamps (ISO 8601).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file of requests, and how its arrivals are written.
 
-    Timestamps without an offset are in `zone`, which must be given for them.
+    `arrival` is a column of seconds (numbers) or of timestamps (ISO 8601); timestamps
+    without an offset are in `zone`, which must be given for them.
     """
-    kinds: dict[str, Kind] = {name: Number() for name in service.columns if name != arrival}
-    columns, stamped = read_arrivals(path, arrival, kinds, zone=zone)
-    at_s = columns.numbers[arrival]
-    unknown = [name for name in service.columns if name not in columns.numbers]
-    if unknown:  # pragma: no cover - `read_columns` has refused it by name
-        raise ExpressionError(service.text, f"{unknown[0]!r} is no column", columns.numbers)
+
+    trace: Path
+    arrival: str = ARRIVAL_COLUMN
+    zone: str | None = None
+
+
+def read_work(
+    source: Source, service: Expression, others: Mapping[str, Kind] | None = None
+) -> tuple[Work, Columns]:
+    """Read a trace, and other columns of it, with the time that each request needs."""
+    columns, at_s, start_unix_s = read_arrivals(source, service, others or {})
     service_s = service(named(columns, service))
     check_times(columns, service_s, f"the service time {service.text}")
     work = Work(
-        source=str(path),
-        arrival_s=at_s - at_s[0],
-        service_s=service_s,
-        start_unix_s=float(at_s[0]) if stamped else None,
+        source=str(source.trace), arrival_s=at_s, service_s=service_s, start_unix_s=start_unix_s
     )
     return work, columns
 
 
 def read_arrivals(
-    path: Path, arrival: str, others: Mapping[str, Kind], *, zone: str | None
-) -> tuple[Columns, bool]:
-    """Read the column of arrivals and others; tell whether arrivals are timestamps."""
+    source: Source, expression: Expression, others: Mapping[str, Kind]
+) -> tuple[Columns, Series, float | None]:
+    """Read arrivals, the columns of an expression, and others.
+
+    Return the columns, seconds since the first arrival, and when that was if it is known.
+    """
+    path, arrival = source.trace, source.arrival
+    kinds: dict[str, Kind] = {name: Number() for name in expression.columns if name != arrival}
+    kinds |= others
     names = names_of(path)
-    for name in (arrival, *others):
+    for name in (arrival, *kinds):
         if name not in names:
             found = ", ".join(names)[:120] or "no column"
             raise ColumnError(str(path), 1, name, f"the file has {found}", "this column")
+    stamped = source.zone is not None or not _is_number(path, arrival)
     seconds = Number(low=0, high=SPAN_S_MAX, ascending=True)
-    stamped = zone is not None or not _is_number(path, arrival)
-    kind: Kind = Time(zone=zone, ascending=True) if stamped else seconds
-    return read_columns(path, {arrival: kind, **others}), stamped
+    kind: Kind = Time(zone=source.zone, ascending=True) if stamped else seconds
+    columns = read_columns(path, {arrival: kind, **kinds})
+    at_s = columns.numbers[arrival]
+    return columns, at_s - at_s[0], float(at_s[0]) if stamped else None
 
 
 def named(columns: Columns, expression: Expression) -> dict[str, Series]:
