@@ -64,7 +64,7 @@ def command(
     from skerry.energy.site_energy import BEND_STATED
     from skerry.fleet.load import load_fleet
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.capacity_trace import read_work
+    from skerry.plan.capacity_trace import Source, read_work
     from skerry.plan.consolidate import days_of
     from skerry.plan.consolidate_report import consolidate_report
     from skerry.plan.expression import Expression
@@ -81,7 +81,8 @@ def command(
     if machines is None or idle_w is None or busy_w is None:
         raise UsageError("give --tier, or --machines, --idle-w and --busy-w")
     inputs = assumptions("energy", path=assume_path, settings=settings)
-    work, columns = read_work(trace_path, Expression(service_text), arrival=arrival, zone=time_zone)
+    source = Source(trace=trace_path, arrival=arrival, zone=time_zone)
+    work, columns = read_work(source, Expression(service_text))
     replicas = Replicas(
         machines=machines,
         curve=PowerCurve(idle_w=idle_w, busy_w=busy_w, bend=BEND_STATED),

@@ -61,7 +61,8 @@ class Batching:
     @property
     def alone_s(self) -> Series:
         """Return the sojourns of requests that share their server with nobody."""
-        return self.steps * self.step_s[1]
+        alone_s: Series = self.steps * self.step_s[1]
+        return alone_s
 
     def run(self, servers: int) -> tuple[Series, BatchRow]:
         """Return every sojourn with so many servers, and the figures."""
