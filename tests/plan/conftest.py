@@ -39,6 +39,10 @@ def tier(name: str, kind: Kind) -> Tier:
 
 @pytest.fixture
 def fleet() -> Fleet:
+    return clinic()
+
+
+def clinic() -> Fleet:
     sites = tuple(
         Site(
             name=name,
@@ -128,3 +132,9 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs shared data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def any_fleet() -> Fleet:
+    """The same fleet for properties: examples share it, and never change it."""
+    return clinic()

@@ -2,25 +2,35 @@
 
 from dataclasses import replace
 
+import msgspec
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from skerry.fleet.desired import policy_of
 from skerry.plan.assumptions import assumptions
 from skerry.plan.fleet_arrays import FleetArrays, arrays_of
 from skerry.plan.fleet_grow import grown
-from skerry.plan.simulate import Case, Outcome, case_of, simulate
-from skerry.plan.simulate_world import shipped_weights
+from skerry.plan.simulate import Case, case_of, simulate
+from skerry.plan.simulate_hours import Column, Year, simulate_hours
+from skerry.plan.simulate_outages import changes_of, drawn
+from skerry.plan.simulate_requests import Answers, simulate_requests, slices_of
+from skerry.plan.simulate_world import World, rates_at, shipped_weights, world_of
 from skerry.schema.fleet import Fleet
+from skerry.schema.policy import Residency, Stays
 from skerry.schema.simulation import Scenario
+from skerry.trust.residency import ResidencyTable
 
 ASSUMED = assumptions("simulate")
-BREAKS = ("node_failures_per_year", "power_cuts_per_year", "wan_cuts_per_year")
+HOURS = 48
+factors = st.floats(0, 300)
+seeds = st.integers(0, 2**31)
 
 
-@pytest.fixture
-def columns(fleet: Fleet) -> FleetArrays:
-    return arrays_of(
-        fleet, services_s={"magika": 0.0078, "magika-small": 0.0002}, requests_per_node_day=5000
-    )
+def columns_of(fleet: Fleet, per_node_day: float = 5000) -> FleetArrays:
+    services = {model.name: 0.0078 for model in fleet.models}
+    return arrays_of(fleet, services_s=services, requests_per_node_day=per_node_day)
 
 
 def case(columns: FleetArrays, scenario: Scenario | None = None, **values: float) -> Case:
@@ -29,15 +39,123 @@ def case(columns: FleetArrays, scenario: Scenario | None = None, **values: float
         scenario or Scenario(name="test"),
         ASSUMED,
         weights=shipped_weights(),
-        hours=48,
+        hours=HOURS,
         sample_requests=20_000,
     )
     return replace(made, values={**made.values, **values}, threads=2)
 
 
-def test_every_request_is_answered_or_refused_with_a_reason(columns: FleetArrays) -> None:
-    many = dict.fromkeys(BREAKS, 400.0)
-    found = simulate(case(columns, **many), 7)
+def world(columns: FleetArrays, **values: float) -> World:
+    return world_of(
+        columns, {**ASSUMED, **values}, hours=HOURS, weights=shipped_weights(), happenings=()
+    )
+
+
+def year(columns: FleetArrays, factor: float, seed: int, **values: float) -> Year:
+    assumed = {**ASSUMED, **values}
+    spells = drawn(columns, assumed, factor=factor, span_s=HOURS * 3600, seed=seed)
+    changes = changes_of(spells, len(columns.nodes))
+    return simulate_hours(columns, changes, world(columns, **values), seed=seed, threads=1)
+
+
+def sample(columns: FleetArrays, factor: float, seed: int, requests: int = 5000) -> Answers:
+    spells = drawn(columns, ASSUMED, factor=factor, span_s=HOURS * 3600, seed=seed)
+    here = world(columns)
+    asked = float(columns.requests_per_day.sum()) * HOURS / 24
+    slices = slices_of(columns, hours=HOURS, requests=asked, requests_max=requests, seed=seed)
+    return simulate_requests(
+        columns,
+        changes_of(spells, len(columns.nodes)),
+        here,
+        slices,
+        rates=rates_at(columns, here, slices.hour, seed=seed) / 3600,
+        seed=seed,
+        threads=1,
+    )
+
+
+def answered(totals: np.ndarray) -> float:
+    return float(totals[Column.HERE] + totals[Column.ROOM] + totals[Column.CLOUD])
+
+
+@settings(max_examples=30, deadline=None)
+@given(factor=factors, seed=seeds, load=st.sampled_from([50, 5_000, 5_000_000, 50_000_000]))
+def test_every_request_is_answered_or_refused(
+    any_fleet: Fleet, factor: float, seed: int, load: float
+) -> None:
+    totals = year(columns_of(any_fleet, load), factor, seed).totals()
+    refused = totals[Column.NO_WAY] + totals[Column.CUT] + totals[Column.FULL]
+    assert (totals >= 0).all()
+    assert answered(totals) + refused == pytest.approx(totals[Column.ASKED], rel=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(few=factors, more=factors, seed=seeds, load=st.sampled_from([5_000, 5_000_000, 50_000_000]))
+def test_more_failures_never_raise_availability(
+    any_fleet: Fleet, few: float, more: float, seed: int, load: float
+) -> None:
+    few, more = sorted((few, more))
+    columns = columns_of(any_fleet, load)
+    calm, rough = (answered(year(columns, factor, seed).totals()) for factor in (few, more))
+    assert rough <= calm * (1 + 1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(solar=st.floats(0, 3), battery=st.floats(0, 10), ratio=st.floats(0.5, 1), seed=seeds)
+def test_energy_is_conserved(
+    any_fleet: Fleet, solar: float, battery: float, ratio: float, seed: int
+) -> None:
+    found = year(
+        columns_of(any_fleet),
+        50.0,
+        seed,
+        solar_kwp=solar,
+        battery_kwh=battery,
+        battery_round_trip_ratio=ratio,
+    )
+    totals, stored_wh = found.totals(), found.sites[:, 8].sum()
+    gone = totals[Column.LOAD_WH] + totals[Column.EXPORT_WH] + totals[Column.LOSS_WH] + stored_wh
+    assert totals[Column.SOLAR_WH] + totals[Column.IMPORT_WH] == pytest.approx(gone, rel=1e-9)
+    assert (totals >= -1e-9).all()
+    assert (found.sites[:, 8] <= battery * 1000 + 1e-9).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    rule=st.sampled_from(
+        [
+            Residency(stays=Stays.SITE),
+            Residency(stays=Stays.REGION),
+            Residency(stays=Stays.JURISDICTIONS, jurisdictions=("DE",)),
+            Residency(stays=Stays.ANYWHERE),
+        ]
+    ),
+    seed=seeds,
+)
+def test_no_request_is_answered_outside_its_residency(
+    any_fleet: Fleet, rule: Residency, seed: int
+) -> None:
+    """The policy's own table judges every answer, under failures that push work upwards."""
+
+    fleet = msgspec.structs.replace(
+        any_fleet, data_classes={**any_fleet.data_classes, "health": rule}
+    )
+    columns = columns_of(fleet, 60_000)
+    found = sample(columns, 300.0, seed)
+    table = ResidencyTable(policy_of(fleet, generation=0))
+    assert found.asked == found.answered + found.refused.sum()
+    assert found.answers.sum() == found.answered
+    region = columns.region_of_site()
+    for site, flow, way in np.argwhere(found.answers > 0):
+        name = columns.site_names[site]
+        _, data_class = columns.flow_names[flow]
+        by = (name, columns.region_names[region[site]], *columns.cloud_names)[way]
+        assert table.may_go(data_class, name, by) is None
+
+
+def test_shares_add_up_and_refusals_have_reasons(fleet: Fleet) -> None:
+    many = dict.fromkeys(("node_failures_per_year", "power_cuts_per_year"), 400.0)
+    found = simulate(case(columns_of(fleet), **many), 7)
     figures = found.figures
     assert figures["unserved"] > 0
     assert sum(found.refused.values()) == pytest.approx(figures["unserved"], rel=1e-9)
@@ -45,11 +163,26 @@ def test_every_request_is_answered_or_refused_with_a_reason(columns: FleetArrays
     assert sum(shares) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_a_seed_repeats_exactly_whatever_the_number_of_threads(columns: FleetArrays) -> None:
-    large = grown(columns, 60, {**ASSUMED, "sites_per_region": 10}, seed=3)
-    runs: list[Outcome] = [
-        simulate(replace(case(large, solar_kwp=1.0, battery_kwh=2.0), threads=threads), 7)
-        for threads in (1, 2, 5)
-    ]
+def test_a_seed_repeats_exactly_whatever_the_number_of_threads(fleet: Fleet) -> None:
+    large = grown(columns_of(fleet), 60, {**ASSUMED, "sites_per_region": 10}, seed=3)
+    one = case(large, solar_kwp=1.0, battery_kwh=2.0)
+    runs = [simulate(replace(one, threads=threads), 7) for threads in (1, 2, 5)]
     assert runs[0] == runs[1] == runs[2]
-    assert simulate(case(large), 8).figures != simulate(case(large), 7).figures
+    assert simulate(one, 8).figures != runs[0].figures
+
+
+def test_the_sample_and_the_hours_agree(fleet: Fleet) -> None:
+    """Two models of one thing: single requests in queues, and a flow through them."""
+    columns = columns_of(fleet, 20_000)
+    found = simulate(
+        replace(
+            case(columns),
+            values={**ASSUMED, "node_failures_per_year": 200.0},
+            sample_requests=1_000_000,
+        ),
+        11,
+    ).figures
+    assert found["sampled_availability_ratio"] == pytest.approx(
+        found["availability_ratio"], abs=2e-3
+    )
+    assert found["sampled_local_ratio"] == pytest.approx(found["local_ratio"], abs=2e-3)

@@ -26,14 +26,17 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from skerry.base.units import SECONDS_PER_HOUR, WH_PER_KWH
-from skerry.energy.power_curve import draw_w
+from skerry.energy import battery, power_curve
 from skerry.energy.site_energy import BEND_STATED
-from skerry.plan.compiled import compiled, kernel
+from skerry.plan.compiled import compiled, kernel, part, sources_digest
 from skerry.plan.fleet_arrays import HERE, FleetArrays, Floats, Ints
 from skerry.plan.simulate_outages import Changes
 from skerry.plan.simulate_world import CLOCKS, WEEK_H, World, clock_of, day_chance, quiet
 
-_draw_w = compiled(draw_w)
+PRODUCTION: Final = sources_digest(battery, power_curve)
+_draw_w = compiled(power_curve.draw_w)
+_battery_step = compiled(battery.battery_step)
+_ROUNDING: Final = 1e-12
 _HOUR_S: Final = float(SECONDS_PER_HOUR)
 
 
@@ -72,7 +75,15 @@ class SiteColumn(IntEnum):
     CHARGE_WH = 8
 
 
-_ASKED, _HERE, _ROOM, _CLOUD = Column.ASKED, Column.HERE, Column.ROOM, Column.CLOUD
+_ASKED, _HERE = Column.ASKED.value, Column.HERE.value
+_ROOM, _CLOUD = Column.ROOM.value, Column.CLOUD.value
+_NO_WAY, _CUT, _FULL = Column.NO_WAY.value, Column.CUT.value, Column.FULL.value
+_IT, _LOAD, _SOLAR = Column.IT_WH.value, Column.LOAD_WH.value, Column.SOLAR_WH.value
+_IMPORT, _EXPORT, _LOSS = Column.IMPORT_WH.value, Column.EXPORT_WH.value, Column.LOSS_WH.value
+_GRAMS, _USD, _BYTES = Column.GRAMS.value, Column.USD.value, Column.UP_BYTES.value
+_S_ASKED, _S_HERE, _S_REFUSED = 0, 1, 2
+_S_LOAD, _S_IMPORT, _S_GRAMS = 3, 4, 5
+_S_PEAK, _S_OVER, _CHARGE = 6, 7, 8
 COLUMNS: Final = len(Column)
 SITE_COLUMNS: Final = len(SiteColumn)
 
@@ -91,6 +102,7 @@ class _Places(NamedTuple):
     clock: Ints
     asked_per_h: Floats
     masks: Ints
+    here_share: Floats
     group_share: Floats
     group_bytes: Floats
     solar_w: Floats
@@ -131,41 +143,120 @@ class Year:
         return np.asarray(self.fleet_hours().sum(axis=0))
 
 
-@kernel
-def _battery(
-    need_wh: float, charge_wh: float, room_wh: float, power_w: float, ratio: float
-) -> tuple[float, float]:
-    """Return what a battery gives (or takes, below zero) in an hour, and its charge after.
+class _Sites(NamedTuple):
+    """Where a region's sites stand, one entry each: next change, what is lost, up machines."""
 
-    `ratio` is lost on the way in and again on the way out.
+    step: Ints
+    due_s: Floats
+    lost: Ints
+    alive: Floats
+    chance: Floats
+
+
+@part
+def _moved(place: int, i: int, at_s: float, nodes: int, steps: Changes, now: _Sites) -> None:
+    """Take in what changes at one place up to a time; `lost` holds nodes, places, links."""
+    k, end = now.step[i], steps.first[place + 1]
+    while k < end and steps.at_s[k] <= at_s:
+        now.lost[i, 0] += steps.nodes[k]
+        now.lost[i, 1] += steps.down[k]
+        now.lost[i, 2] += steps.cut[k]
+        k += 1
+    now.step[i] = k
+    now.due_s[i] = steps.at_s[k] if k < end else np.inf
+    now.alive[i] = 0.0 if now.lost[i, 1] > 0 else float(max(nodes - now.lost[i, 0], 0))
+
+
+@part
+def _fresh(first: int, count: int, places: _Places, steps: Changes) -> _Sites:
+    """Return some places as they stand at the start: all up."""
+    now = _Sites(
+        np.empty(count, dtype=np.int64),
+        np.empty(count),
+        np.zeros((count, 3), dtype=np.int64),
+        np.empty(count),
+        np.ones(count),
+    )
+    for i in range(count):
+        now.step[i] = steps.first[first + i]
+        _moved(first + i, i, -1.0, places.nodes[first + i], steps, now)
+    return now
+
+
+@part
+def _spill(
+    s: int, asked: float, left: float, cut: bool, places: _Places, asks: Floats, lost: Floats
+) -> float:
+    """Send what a site does not answer up the ways that are open; return what is refused.
+
+    `left` is the part of its own work that it could not do; `lost` adds up requests without
+    a way, requests cut off, and the bytes that are sent.
     """
-    if need_wh > 0.0:
-        gives = min(need_wh, power_w, charge_wh * ratio)
-        return gives, max(charge_wh - gives / ratio, 0.0)
-    takes = min(-need_wh, power_w, (room_wh - charge_wh) / ratio)
-    return -takes, min(charge_wh + takes * ratio, room_wh)
+    refused = 0.0
+    for g in range(len(places.masks)):
+        mask = places.masks[g]
+        rest = asked * places.group_share[s, g]
+        if mask & HERE:
+            rest *= left
+        if mask < 2:
+            lost[0] += rest
+            refused += rest
+        elif cut:
+            lost[1] += rest
+            refused += rest
+        else:
+            asks[mask >> 1] += rest
+            lost[2] += rest * places.group_bytes[g]
+    return refused
 
 
-@kernel
-def _up(
-    place: int, from_s: float, to_s: float, nodes: int, steps: Changes, state: Ints
+@part
+def _answered(
+    s: int,
+    asked: float,
+    machines_h: float,
+    cut: bool,
+    places: _Places,
+    asks: Floats,
+    lost: Floats,
 ) -> tuple[float, float]:
-    """Walk one place's outages through an hour: machine-hours, and the part it is up."""
+    """Return what a site answers itself of what it is asked, and what is refused there."""
+    mine = asked * places.here_share[s]
+    done = min(mine, machines_h * places.per_hour[s])
+    if done >= asked:
+        return done, 0.0
+    left = 1.0 - done / mine if mine > 0.0 else 1.0
+    return done, _spill(s, asked, left, cut, places, asks, lost)
+
+
+@part
+def _up_in(
+    place: int, i: int, from_s: float, to_s: float, nodes: int, steps: Changes, now: _Sites
+) -> tuple[float, float]:
+    """Walk a place through an hour: the machine-hours that are up, and the part it is up."""
+    if now.due_s[i] >= to_s:
+        return now.alive[i], 1.0 if now.alive[i] > 0.0 else 0.0
     machines_h, up_h, t = 0.0, 0.0, from_s
     while t < to_s:
-        k, end = state[0], steps.first[place + 1]
-        while k < end and steps.at_s[k] <= t:
-            state[1] += steps.nodes[k]
-            state[2] += steps.down[k]
-            k += 1
-        state[0] = k
-        until = to_s if k >= end else min(to_s, steps.at_s[k])
-        up = 0 if state[2] > 0 else max(nodes - state[1], 0)
-        machines_h += up * (until - t) / _HOUR_S
-        if up > 0:
+        _moved(place, i, t, nodes, steps, now)
+        until = min(to_s, now.due_s[i])
+        machines_h += now.alive[i] * (until - t) / _HOUR_S
+        if now.alive[i] > 0.0:
             up_h += (until - t) / _HOUR_S
         t = until
     return machines_h, up_h
+
+
+@part
+def _power(
+    place: int, work: float, machines_h: float, warmth: float, places: _Places
+) -> tuple[float, float]:
+    """Return what a place's machines draw in an hour, and that with its cooling."""
+    if machines_h <= 0.0:
+        return 0.0, 0.0
+    used = min(work / (machines_h * places.per_hour[place]), 1.0)
+    it_wh = machines_h * _draw_w(used, places.idle_w[place], places.busy_w[place], BEND_STATED)
+    return it_wh, it_wh * (1.0 + places.overhead[place] * warmth)
 
 
 @kernel
@@ -181,137 +272,102 @@ def _region(
     out: Floats,
     up: Floats,
     sites: Floats,
+    production: int = PRODUCTION,
 ) -> None:
     """Simulate one region; `out` is (H, columns), `up` is (H, masks): asked of clouds."""
     count = last - first
-    state = np.zeros((count, 4), dtype=np.int64)
-    for i in range(count):
-        state[i, 0] = steps.first[first + i]
-    room_state = np.zeros(3, dtype=np.int64)
-    room_state[0] = steps.first[room]
-    groups = len(places.masks)
+    now = _fresh(first, count, places, steps)
+    above = _fresh(room, 1, places, steps)
     asks = np.zeros(2 * up.shape[1])
+    lost = np.zeros(3)
     weight = np.zeros(2 * CLOCKS)
-    day = np.zeros(2 * CLOCKS, dtype=np.int64)
     for h in range(hours):
         from_s, to_s = h * _HOUR_S, (h + 1) * _HOUR_S
         for o in range(2 * CLOCKS):
-            local_h = h + o - CLOCKS + WEEK_H
-            weight[o] = (
-                world.weights[(local_h + world.weekday_h) % WEEK_H] * world.demand[region, h]
-            )
-            day[o] = local_h // 24
+            hour_of_week = (h + o - CLOCKS + WEEK_H + world.weekday_h) % WEEK_H
+            weight[o] = world.weights[hour_of_week] * world.demand[region, h]
         asks[:] = 0.0
-        asked = here = no_way = cut_off = up_bytes = 0.0
-        it_wh = load_wh = solar_wh = import_wh = export_wh = loss_wh = grams = usd = 0.0
-        price = world.price[region, h]
+        lost[:] = 0.0
+        warmth, sun = world.warmth[region, h], world.solar[region, h]
+        carbon, price = world.carbon[region, h], world.price[region, h]
+        all_asked = all_here = all_it = all_load = all_solar = 0.0
+        all_import = all_export = all_loss = all_grams = all_usd = 0.0
         for i in range(count):
             s = first + i
+            site = sites[s]
             clock = places.clock[s]
-            factor = day_chance(world.day_factor, world.seed, s, day[clock])
-            rate = places.asked_per_h[s] * weight[clock] * factor
-            done = machines_h = refused = 0.0
-            t = from_s
-            while t < to_s:
-                k, end = state[i, 0], steps.first[s + 1]
-                while k < end and steps.at_s[k] <= t:
-                    state[i, 1] += steps.nodes[k]
-                    state[i, 2] += steps.down[k]
-                    state[i, 3] += steps.cut[k]
-                    k += 1
-                state[i, 0] = k
-                until = to_s if k >= end else min(to_s, steps.at_s[k])
-                length_h = (until - t) / _HOUR_S
-                t = until
-                alive = 0 if state[i, 2] > 0 else max(places.nodes[s] - state[i, 1], 0)
-                machines_h += alive * length_h
-                mine = 0.0
-                for g in range(groups):
-                    if places.masks[g] & HERE:
-                        mine += places.group_share[s, g]
-                mine *= rate * length_h
-                can = min(mine, alive * places.per_hour[s] * length_h)
-                done += can
-                left = 1.0 - can / mine if mine > 0.0 else 1.0
-                if left <= 0.0 and mine >= rate * length_h * (1.0 - 1e-12):
-                    continue
-                for g in range(groups):
-                    mask = places.masks[g]
-                    rest = rate * length_h * places.group_share[s, g]
-                    if mask & HERE:
-                        rest *= left
-                    if mask < 2:
-                        no_way += rest
-                        refused += rest
-                    elif state[i, 3] > 0:
-                        cut_off += rest
-                        refused += rest
-                    else:
-                        asks[mask >> 1] += rest
-                        up_bytes += rest * places.group_bytes[g]
-            asked += rate
-            here += done
-            used = 0.0
-            if machines_h > 0.0:
-                used = min(done / (machines_h * places.per_hour[s]), 1.0)
-            drawn_wh = machines_h * _draw_w(used, places.idle_w[s], places.busy_w[s], BEND_STATED)
-            load = drawn_wh * (1.0 + places.overhead[s] * world.warmth[region, h])
-            sun = places.solar_w[s] * world.solar[region, h]
-            need = load - sun
-            charge = sites[s, 8]
-            gives = 0.0
+            local_h = h + clock - CLOCKS + WEEK_H + world.weekday_h
+            if h == 0 or local_h % 24 == 0:
+                now.chance[i] = day_chance(world.day_factor, world.seed, s, local_h // 24)
+            asked = places.asked_per_h[s] * weight[clock] * now.chance[i]
+            if now.due_s[i] >= to_s:
+                machines_h = now.alive[i]
+                cut = now.lost[i, 2] > 0
+                done, refused = _answered(s, asked, machines_h, cut, places, asks, lost)
+            else:
+                machines_h, done, refused, t = 0.0, 0.0, 0.0, from_s
+                while t < to_s:
+                    _moved(s, i, t, places.nodes[s], steps, now)
+                    until = min(to_s, now.due_s[i])
+                    part_h = (until - t) / _HOUR_S
+                    cut = now.lost[i, 2] > 0
+                    did, not_done = _answered(
+                        s, asked * part_h, now.alive[i] * part_h, cut, places, asks, lost
+                    )
+                    machines_h += now.alive[i] * part_h
+                    done += did
+                    refused += not_done
+                    t = until
+            it_wh, load_wh = _power(s, done, machines_h, warmth, places)
+            solar_wh = places.solar_w[s] * sun
+            surplus_wh = solar_wh - load_wh
+            bought_wh, sold_wh = max(-surplus_wh, 0.0), max(surplus_wh, 0.0)
             if places.battery_wh[s] > 0.0:
-                gives, after = _battery(
-                    need, charge, places.battery_wh[s], places.battery_w[s], world.charge_ratio
+                before_wh = site[_CHARGE]
+                after_wh, sold_wh, bought_wh = _battery_step(
+                    before_wh,
+                    surplus_wh,
+                    places.battery_wh[s],
+                    places.battery_w[s],
+                    world.charge_ratio,
                 )
-                sites[s, 8] = after
-                loss_wh += charge - after - gives
-            bought = max(need - gives, 0.0)
-            export_wh += max(gives - need, 0.0)
-            emitted = bought * world.grid_g_per_wh[places.zone[s], h] * world.carbon[region, h]
-            it_wh += drawn_wh
-            load_wh += load
-            solar_wh += sun
-            import_wh += bought
-            grams += emitted
-            usd += bought * places.usd_per_wh[s] * price
-            sites[s, 0] += rate
-            sites[s, 1] += done
-            sites[s, 2] += refused
-            sites[s, 3] += load
-            sites[s, 4] += bought
-            sites[s, 5] += emitted
-            sites[s, 6] = max(sites[s, 6], bought)
-            if bought > places.feed_w[s]:
-                sites[s, 7] += 1.0
-        machines_h, up_h = _up(room, from_s, to_s, places.nodes[room], steps, room_state)
-        wanted = 0.0
-        for mask in range(1, len(asks), 2):
-            wanted += asks[mask]
+                site[_CHARGE] = after_wh
+                all_loss += surplus_wh + bought_wh - sold_wh + before_wh - after_wh
+            grams = bought_wh * world.grid_g_per_wh[places.zone[s], h] * carbon
+            all_asked += asked
+            all_here += done
+            all_it += it_wh
+            all_load += load_wh
+            all_solar += solar_wh
+            all_import += bought_wh
+            all_export += sold_wh
+            all_grams += grams
+            all_usd += bought_wh * places.usd_per_wh[s] * price
+            site[_S_ASKED] += asked
+            site[_S_HERE] += done
+            site[_S_REFUSED] += refused
+            site[_S_LOAD] += load_wh
+            site[_S_IMPORT] += bought_wh
+            site[_S_GRAMS] += grams
+            site[_S_PEAK] = max(site[_S_PEAK], bought_wh)
+            if bought_wh > places.feed_w[s]:
+                site[_S_OVER] += 1.0
+        machines_h, up_h = _up_in(room, 0, from_s, to_s, places.nodes[room], steps, above)
+        wanted = asks[1::2].sum()
         taken = min(wanted * up_h, machines_h * places.per_hour[room])
         left = 1.0 - taken / wanted if wanted > 0.0 else 1.0
-        full = 0.0
-        for mask in range(1, len(asks)):
-            rest = asks[mask] * (left if mask & 1 else 1.0)
-            if mask == 1:
-                full += rest
-            else:
-                up[h, mask >> 1] += rest
-        used = 0.0
-        if machines_h > 0.0:
-            used = min(taken / (machines_h * places.per_hour[room]), 1.0)
-        drawn_wh = machines_h * _draw_w(used, places.idle_w[room], places.busy_w[room], BEND_STATED)
-        load = drawn_wh * (1.0 + places.overhead[room] * world.warmth[region, h])
+        for mask in range(2, len(asks)):
+            up[h, mask >> 1] += asks[mask] * (left if mask & 1 else 1.0)
+        it_wh, load_wh = _power(room, taken, machines_h, warmth, places)
         row = out[h]
-        row[0], row[1], row[2], row[3] = asked, here, taken, 0.0
-        row[4], row[5], row[6] = no_way, cut_off, full
-        row[7], row[8], row[9] = it_wh + drawn_wh, load_wh + load, solar_wh
-        row[10], row[11], row[12] = import_wh + load, export_wh, loss_wh
-        row[13] = (
-            grams + load * world.grid_g_per_wh[places.zone[room], h] * (world.carbon[region, h])
-        )
-        row[14] = usd + load * places.usd_per_wh[room] * price
-        row[15] = up_bytes
+        row[_ASKED], row[_HERE], row[_ROOM] = all_asked, all_here, taken
+        row[_NO_WAY], row[_CUT], row[_BYTES] = lost[0], lost[1], lost[2]
+        row[_FULL] = asks[1] * left
+        row[_IT], row[_LOAD] = all_it + it_wh, all_load + load_wh
+        row[_SOLAR], row[_IMPORT] = all_solar, all_import + load_wh
+        row[_EXPORT], row[_LOSS] = all_export, all_loss
+        row[_GRAMS] = all_grams + load_wh * world.grid_g_per_wh[places.zone[room], h] * carbon
+        row[_USD] = all_usd + load_wh * places.usd_per_wh[room] * price
 
 
 @kernel
@@ -323,17 +379,16 @@ def _clouds(
     steps: Changes,
     world: _Hours,
     out: Floats,
+    production: int = PRODUCTION,
 ) -> None:
     """Let the clouds take what is left, in order; `asks` is (H, masks), `out` (C, H, columns)."""
     clouds = out.shape[0]
-    state = np.zeros((clouds, 3), dtype=np.int64)
-    for c in range(clouds):
-        state[c, 0] = steps.first[first + c]
+    now = _fresh(first, clouds, places, steps)
     for h in range(hours):
         for c in range(clouds):
             place, bit = first + c, 1 << c
-            machines_h, up_h = _up(
-                place, h * _HOUR_S, (h + 1) * _HOUR_S, places.nodes[place], steps, state[c]
+            machines_h, up_h = _up_in(
+                place, c, h * _HOUR_S, (h + 1) * _HOUR_S, places.nodes[place], steps, now
             )
             wanted = 0.0
             for mask in range(1, asks.shape[1]):
@@ -341,23 +396,16 @@ def _clouds(
                     wanted += asks[h, mask]
             taken = min(wanted * up_h, machines_h * places.per_hour[place])
             left = 1.0 - taken / wanted if wanted > 0.0 else 1.0
-            full = 0.0
-            for mask in range(1, asks.shape[1]):
+            row = out[c, h]
+            for mask in range(bit, asks.shape[1]):
                 if mask & bit:
                     asks[h, mask] *= left
-                    if mask >> (c + 1) == 0:
-                        full += asks[h, mask]
-            used = 0.0
-            if machines_h > 0.0:
-                used = min(taken / (machines_h * places.per_hour[place]), 1.0)
-            drawn_wh = machines_h * _draw_w(
-                used, places.idle_w[place], places.busy_w[place], BEND_STATED
-            )
-            load = drawn_wh * (1.0 + places.overhead[place])
-            row = out[c, h]
-            row[3], row[6], row[7], row[8], row[10] = taken, full, drawn_wh, load, load
-            row[13] = load * world.grid_g_per_wh[places.zone[place], h]
-            row[14] = load * places.usd_per_wh[place]
+                    if mask >> (c + 1) == 0:  # no cloud after this one may answer
+                        row[_FULL] += asks[h, mask]
+            it_wh, load_wh = _power(place, taken, machines_h, 1.0, places)
+            row[_CLOUD], row[_IT], row[_LOAD], row[_IMPORT] = taken, it_wh, load_wh, load_wh
+            row[_GRAMS] = load_wh * world.grid_g_per_wh[places.zone[place], h]
+            row[_USD] = load_wh * places.usd_per_wh[place]
 
 
 def simulate_hours(
@@ -374,7 +422,7 @@ def simulate_hours(
     hours = world.hours
     told = _Hours(
         weights=world.weights,
-        weekday_h=world.weekday * 24,
+        weekday_h=world.first_week_hour,
         day_factor=world.day_factor(seed),
         demand=world.demand,
         warmth=world.warmth,
@@ -416,6 +464,7 @@ def _places(fleet: FleetArrays, world: World) -> _Places:
         carried.sum(axis=(0, 1)), total, out=np.zeros(len(masks)), where=total > 0
     )
     service_s = fleet.flow_share @ fleet.service_s
+    here = share[:, (masks & HERE) > 0].sum(axis=1)
     weight = fleet.requests_per_day
     mean_s = float(np.average(service_s, weights=weight)) if weight.sum() else service_s.mean()
     above = np.full(fleet.regions + fleet.clouds, mean_s)
@@ -431,6 +480,7 @@ def _places(fleet: FleetArrays, world: World) -> _Places:
         clock=clock_of(fleet.longitude_deg),
         asked_per_h=fleet.requests_per_day / 24.0,
         masks=masks.astype(np.int64),
+        here_share=np.where(here > 1.0 - _ROUNDING, 1.0, here),
         group_share=share,
         group_bytes=group_bytes,
         solar_w=world.solar_w,

@@ -12,7 +12,7 @@ Units:   seconds; latencies in the histogram are LATENCY_S_MIN * STEP ** bin.
 Shapes:  `hist` is (1 + U, BINS): all answers, then by who gave them; `answers` (S, F, 1 + U).
 Limits:  as `plan.replay`, and: no stand-ins, breakers know at once what is down, latencies
          are those of the prior. A slice starts with empty queues, its first tenth is not
-         counted. A percentile is exact to half a bin, 0.5 %.
+         counted. A percentile is exact to half a bin, 0.2 %.
 Source:  runs spread log-normally with a coefficient of variation of 0.2, *stated*.
 """
 
@@ -20,13 +20,13 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND, SECONDS_PER_HOUR
-from skerry.plan.compiled import compiled, kernel
+from skerry.plan.compiled import compiled, kernel, part, sources_digest
 from skerry.plan.fleet_arrays import HERE, LAN_S, FleetArrays, Floats, Ints
 from skerry.plan.replay import QUEUE_LEN_MAX, RUN_SPREAD
 from skerry.plan.simulate_outages import Changes
@@ -35,13 +35,14 @@ from skerry.route import decide
 from skerry.route.journey import DEADLINE_S
 from skerry.serve import admission
 
+PRODUCTION: Final = sources_digest(admission, decide)
 _admit = compiled(admission.admit)
 _fit = compiled(decide.fit)
 _is_lighter = compiled(decide.is_lighter)
 
 LATENCY_S_MIN: Final = 1e-5
-STEP: Final = 1.01
-BINS: Final = 2048
+STEP: Final = 1.004
+BINS: Final = 4700
 _LOG_STEP: Final = math.log(STEP)
 RUNS: Final = 4096
 """Run times relative to their mean: the quantiles of their spread, drawn with equal chance."""
@@ -54,6 +55,7 @@ _RING: Final = QUEUE_LEN_MAX + 2
 _ADMIT, _REFUSE_DEADLINE = admission.ADMIT, admission.REFUSE_DEADLINE
 _REFUSE_QUEUE_FULL: Final = admission.REFUSE_QUEUE_FULL
 _FIT, _CLOSED = decide.FIT, decide.CLOSED
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _HOUR_S: Final = float(SECONDS_PER_HOUR)
 
 
@@ -70,15 +72,16 @@ class _Fleet(NamedTuple):
     byte_s: Floats
 
 
-class _Machines(NamedTuple):
-    """Every machine of some places: `first[p]` is a place's first one."""
-
-    first: Ints
-    free_s: Floats
-    ring: Floats
-    head: Ints
-    held: Ints
-    shedding: Ints
+MACHINE: Final = np.dtype(
+    [
+        *(("free_s", np.float64), ("held", np.int64), ("head", np.int64)),
+        ("shedding", np.int64),
+    ]
+)
+"""When a machine has done all that it took, how many runs it holds, and where in its ring
+of their ends the one under way stands."""
+Machines = Any
+"""An array of MACHINE: kernels that pass records about count no references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,24 +119,24 @@ class Answers:
         return int(self.hist[0][: max(last, 0) + 1].sum())
 
 
-@kernel
-def _next(state: NDArray[np.uint64]) -> np.uint64:
-    """Step a SplitMix64 stream and return 64 bits (Steele, Lea, Flood: OOPSLA 2014)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+@part
+def _mixed(state: Any) -> Any:
+    """Return 64 random bits of a state that grows by `_GOLDEN` each time: SplitMix64.
+
+    Source: Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+    """
+    z = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: np.uint64 = z ^ (z >> np.uint64(31))
-    return mixed
+    return z ^ (z >> np.uint64(31))
 
 
-@kernel
-def _chance(state: NDArray[np.uint64]) -> float:
-    """Return a number from 0 up to 1."""
-    return float(_next(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+@part
+def _chance(bits: Any) -> float:
+    """Return bits as a number from 0 up to 1."""
+    return float(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@kernel
+@part
 def _alias(weights: Floats, keep: Floats, other: Ints) -> float:
     """Make Walker's alias table (Vose's way) and return the weights' sum."""
     count, total = len(weights), float(weights.sum())
@@ -161,41 +164,48 @@ def _alias(weights: Floats, keep: Floats, other: Ints) -> float:
     return total
 
 
-@kernel
-def _load(m: int, at_s: float, machines: _Machines) -> int:
+@part
+def _load(machine: Any, m: int, at_s: float, ends_s: Floats) -> int:
     """Forget the runs that have ended and return how many are under way or wait."""
-    held, head = machines.held[m], machines.head[m]
-    while held > 0 and machines.ring[m, head] <= at_s:
+    held, head = machine.held, machine.head
+    while held > 0 and ends_s[m, head] <= at_s:
         head = head + 1 if head + 1 < _RING else 0
         held -= 1
-    machines.held[m], machines.head[m] = held, head
+    machine.held = held
+    machine.head = head
     return int(held)
 
 
-@kernel
+@part
 def _offer(
-    m: int, at_s: float, run_s: float, mean_s: float, left_s: float, machines: _Machines
+    machine: Any,
+    m: int,
+    at_s: float,
+    run_s: float,
+    mean_s: float,
+    left_s: float,
+    ends_s: Floats,
 ) -> float:
     """Return when the answer is ready, or minus the reason why there will be none."""
-    held = _load(m, at_s, machines)
+    held = _load(machine, m, at_s, ends_s)
     running = 1 if held > 0 else 0
     waiting = held - running
     if waiting == 0:
-        machines.shedding[m] = 0
-    verdict = _admit(waiting, QUEUE_LEN_MAX, running, mean_s, 1, left_s, machines.shedding[m])
+        machine.shedding = 0
+    verdict = _admit(waiting, QUEUE_LEN_MAX, running, mean_s, 1, left_s, machine.shedding)
     if verdict == _REFUSE_QUEUE_FULL:
-        machines.shedding[m] = 1
+        machine.shedding = 1
     if verdict != _ADMIT:
         return -float(verdict)
-    ready_s = max(at_s, machines.free_s[m]) + run_s
-    machines.free_s[m] = ready_s
-    tail = machines.head[m] + held
-    machines.ring[m, tail if tail < _RING else tail - _RING] = ready_s
-    machines.held[m] = held + 1
+    ready_s = max(at_s, machine.free_s) + run_s
+    machine.free_s = ready_s
+    tail = machine.head + held
+    ends_s[m, tail if tail < _RING else tail - _RING] = ready_s
+    machine.held = held + 1
     return float(ready_s)
 
 
-@kernel
+@part
 def _ask(
     first: int,
     alive: int,
@@ -204,30 +214,35 @@ def _ask(
     mean_s: float,
     left_s: float,
     chance: float,
-    machines: _Machines,
+    lighter: bool,
+    machines: Machines,
+    ends_s: Floats,
 ) -> float:
-    """Ask a place's machines, the less loaded of two first, then the others in order."""
+    """Ask a place's machines: one that chance picks, then the others.
+
+    `lighter` asks the less loaded of two first, as a router does that sends work away; the
+    machines of a request's own site take turns.
+    """
     if alive == 1:
-        return _offer(first, at_s, run_s, mean_s, left_s, machines)
+        return _offer(machines[first], first, at_s, run_s, mean_s, left_s, ends_s)
     drawn = chance * alive
-    one = int(drawn)
-    two = (one + 1 + int((drawn - one) * (alive - 1))) % alive
-    lighter = _is_lighter(
-        float(_load(first + one, at_s, machines)),
-        0.0,
-        float(_load(first + two, at_s, machines)),
-        0.0,
-    )
-    start = one if lighter else two
+    start = int(drawn)
+    if lighter:
+        other = (start + 1 + int((drawn - start) * (alive - 1))) % alive
+        load_one = float(_load(machines[first + start], first + start, at_s, ends_s))
+        load_two = float(_load(machines[first + other], first + other, at_s, ends_s))
+        if not _is_lighter(load_one, 0.0, load_two, 0.0):
+            start = other
     ready_s = 0.0
     for k in range(alive):
-        ready_s = _offer(first + (start + k) % alive, at_s, run_s, mean_s, left_s, machines)
+        m = first + (start + k) % alive
+        ready_s = _offer(machines[m], m, at_s, run_s, mean_s, left_s, ends_s)
         if ready_s > 0.0:
             break
     return ready_s
 
 
-@kernel
+@part
 def _bin(latency_s: float) -> int:
     """Return the histogram's bin of a latency."""
     if latency_s <= LATENCY_S_MIN:
@@ -235,7 +250,7 @@ def _bin(latency_s: float) -> int:
     return min(int(math.log(latency_s / LATENCY_S_MIN) / _LOG_STEP), BINS - 1)
 
 
-@kernel
+@part
 def _walk(place: int, at_s: float, steps: Changes, state: Ints) -> float:
     """Apply a place's changes up to now; return when the next one is due."""
     k, end = state[0], steps.first[place + 1]
@@ -261,12 +276,15 @@ def _requests_of_region(
     runs: Floats,
     fleet: _Fleet,
     steps: Changes,
-    machines: _Machines,
+    first_machine: Ints,
+    machines: Machines,
+    ends_s: Floats,
     hist: Ints,
     answers: Ints,
     refused: Ints,
     up: Floats,
     totals: Floats,
+    production: int = PRODUCTION,
 ) -> int:
     """Simulate one region's slices; return how many rows of `up` the clouds are asked.
 
@@ -274,22 +292,28 @@ def _requests_of_region(
     that no site or room answered: arrival there, when asked, run, travel, mask, flow, site.
     """
     count, flows = last - first, fleet.flow_share.shape[1]
-    stream = np.zeros(1, dtype=np.uint64)
-    stream[0] = np.uint64(seed)
+    stream = np.uint64(seed)
     state = np.zeros((count, 4), dtype=np.int64)
     due = np.zeros(count)
+    turn = np.zeros(count, dtype=np.int64)
     room_state = np.zeros(4, dtype=np.int64)
     weights = np.empty(count * flows)
     keep = np.empty(count * flows)
     other = np.empty(count * flows, dtype=np.int64)
+    site_of = np.empty(count * flows, dtype=np.int64)
+    flow_of = np.empty(count * flows, dtype=np.int64)
     for i in range(count):
         state[i, 0] = steps.first[first + i]
+        for f in range(flows):
+            site_of[i * flows + f], flow_of[i * flows + f] = i, f
     room_state[0] = steps.first[room]
-    machine_end = machines.first[last - first + 1]
+    nodes, ways = fleet.nodes, fleet.ways
+    service_s, content_bytes = fleet.service_s, fleet.content_bytes
+    round_trip_s, jitter_s, byte_s = fleet.round_trip_s, fleet.jitter_s, fleet.byte_s
     sent, up_bytes = 0, 0.0
     for n in range(len(slices)):
         begins_s = slices[n]
-        ends_s, counts_s = begins_s + slice_s, begins_s + warm_s
+        until_s, counts_s = begins_s + slice_s, begins_s + warm_s
         for i in range(count):
             for f in range(flows):
                 weights[i * flows + f] = rates[n, i] * fleet.flow_share[first + i, f]
@@ -297,35 +321,46 @@ def _requests_of_region(
         total = _alias(weights, keep, other)
         if total <= 0.0:
             continue
-        machines.free_s[:machine_end] = begins_s
-        machines.held[:machine_end] = 0
-        machines.head[:machine_end] = 0
-        machines.shedding[:machine_end] = 0
+        for m in range(len(machines)):
+            machines[m].free_s, machines[m].held, machines[m].head = begins_s, 0, 0
+            machines[m].shedding = 0
         room_due = -1.0
         at_s = begins_s
         while True:
-            at_s -= math.log(1.0 - _chance(stream)) / total
-            if at_s >= ends_s:
+            stream += _GOLDEN
+            at_s -= math.log(1.0 - _chance(_mixed(stream))) / total
+            if at_s >= until_s:
                 break
-            bits = _next(stream)
+            stream += _GOLDEN
+            bits = _mixed(stream)
             drawn = float(bits >> np.uint64(32)) * (1.0 / 4294967296.0) * len(weights)
             pick = int(drawn)
             if drawn - pick >= keep[pick]:
                 pick = other[pick]
-            i, f = pick // flows, pick % flows
+            i, f = site_of[pick], flow_of[pick]
             s = first + i
-            mean_s = fleet.service_s[f]
+            mean_s = service_s[f]
             run_s = mean_s * runs[np.int64(bits & np.uint64(RUNS - 1))]
             chance = float((bits >> np.uint64(12)) & np.uint64(0xFFFFF)) * (1.0 / 1048576.0)
             if at_s >= due[i]:
                 due[i] = _walk(s, at_s, steps, state[i])
-            mask = fleet.ways[s, f]
-            alive = 0 if state[i, 2] > 0 else max(fleet.nodes[s] - state[i, 1], 0)
+            mask = ways[s, f]
+            alive = 0 if state[i, 2] > 0 else max(nodes[s] - state[i, 1], 0)
             why = _NO_WAY
             counted = at_s >= counts_s
             if mask & HERE and alive > 0:
+                turn[i] += 1
                 ready_s = _ask(
-                    machines.first[i], alive, at_s, run_s, mean_s, DEADLINE_S, chance, machines
+                    first_machine[i],
+                    alive,
+                    at_s,
+                    run_s,
+                    mean_s,
+                    DEADLINE_S,
+                    (turn[i] % alive + 0.5) / alive,
+                    False,
+                    machines,
+                    ends_s,
                 )
                 if ready_s > 0.0:
                     if counted:
@@ -343,25 +378,28 @@ def _requests_of_region(
                 if counted:
                     refused[_LINK] += 1
                 continue
-            jitter = -math.log(1.0 - _chance(stream))
+            stream += _GOLDEN
+            jitter = -math.log(1.0 - _chance(_mixed(stream)))
             if mask & 2:
                 if at_s >= room_due:
                     room_due = _walk(room, at_s, steps, room_state)
-                alive = 0 if room_state[2] > 0 else max(fleet.nodes[room] - room_state[1], 0)
-                sending_s = fleet.content_bytes[f] * fleet.byte_s[s, 0]
-                travel_s = fleet.round_trip_s[s, 0] + fleet.jitter_s[s, 0] * jitter + sending_s
-                verdict = _fit(True, 1, _CLOSED, fleet.round_trip_s[s, 0], DEADLINE_S)
+                alive = 0 if room_state[2] > 0 else max(nodes[room] - room_state[1], 0)
+                sending_s = content_bytes[f] * byte_s[s, 0]
+                travel_s = round_trip_s[s, 0] + jitter_s[s, 0] * jitter + sending_s
+                verdict = _fit(True, 1, _CLOSED, round_trip_s[s, 0], DEADLINE_S)
                 if alive > 0 and verdict == _FIT:
-                    arrives_s = at_s + sending_s + fleet.round_trip_s[s, 0] / 2
+                    arrives_s = at_s + sending_s + round_trip_s[s, 0] / 2
                     ready_s = _ask(
-                        machines.first[count],
+                        first_machine[count],
                         alive,
                         arrives_s,
                         run_s,
                         mean_s,
                         DEADLINE_S - travel_s,
                         chance,
+                        True,
                         machines,
+                        ends_s,
                     )
                     if ready_s > 0.0:
                         if counted:
@@ -369,7 +407,7 @@ def _requests_of_region(
                             hist[0, place] += 1
                             hist[2, place] += 1
                             answers[s, f, 1] += 1
-                            up_bytes += fleet.content_bytes[f]
+                            up_bytes += content_bytes[f]
                         continue
                     why = _LATE if int(-ready_s) == _REFUSE_DEADLINE else _BUSY
             if mask >> 2 == 0 or sent >= len(up):
@@ -377,9 +415,7 @@ def _requests_of_region(
                     refused[why] += 1
                 continue
             row = up[sent]
-            row[0] = (
-                at_s + fleet.content_bytes[f] * fleet.byte_s[s, 1] + fleet.round_trip_s[s, 1] / 2
-            )
+            row[0] = at_s + content_bytes[f] * byte_s[s, 1] + round_trip_s[s, 1] / 2
             row[1], row[2], row[3] = at_s, run_s, jitter
             row[4], row[5], row[6] = 1.0 if counted else 0.0, float(f), float(s)
             row[7] = chance
@@ -395,14 +431,20 @@ def _requests_of_clouds(
     asks: Floats,
     fleet: _Fleet,
     steps: Changes,
-    machines: _Machines,
+    first_machine: Ints,
+    machines: Machines,
+    ends_s: Floats,
     hist: Ints,
     answers: Ints,
     refused: Ints,
     totals: Floats,
+    production: int = PRODUCTION,
 ) -> None:
     """Let the clouds answer what came up, in the order in which it comes to the first."""
-    clouds = fleet.round_trip_s.shape[1] - 1
+    nodes, ways = fleet.nodes, fleet.ways
+    service_s, content_bytes = fleet.service_s, fleet.content_bytes
+    round_trip_s, jitter_s, byte_s = fleet.round_trip_s, fleet.jitter_s, fleet.byte_s
+    clouds = round_trip_s.shape[1] - 1
     state = np.zeros((clouds, 4), dtype=np.int64)
     due = np.full(clouds, -1.0)
     for c in range(clouds):
@@ -411,29 +453,31 @@ def _requests_of_clouds(
         row = asks[n]
         at_s, run_s, jitter, chance = row[1], row[2], row[3], row[7]
         counted, f, s = row[4] > 0.0, int(row[5]), int(row[6])
-        mask = fleet.ways[s, f] >> 2
-        mean_s, why, done = fleet.service_s[f], _NO_WAY, False
+        mask = ways[s, f] >> 2
+        mean_s, why, done = service_s[f], _NO_WAY, False
         for c in range(clouds):
             if not (mask >> c) & 1:
                 continue
             if at_s >= due[c]:
                 due[c] = _walk(first + c, at_s, steps, state[c])
-            alive = 0 if state[c, 2] > 0 else max(fleet.nodes[first + c] - state[c, 1], 0)
-            sending_s = fleet.content_bytes[f] * fleet.byte_s[s, c + 1]
-            trip_s = fleet.round_trip_s[s, c + 1]
-            travel_s = trip_s + fleet.jitter_s[s, c + 1] * jitter + sending_s
+            alive = 0 if state[c, 2] > 0 else max(nodes[first + c] - state[c, 1], 0)
+            sending_s = content_bytes[f] * byte_s[s, c + 1]
+            trip_s = round_trip_s[s, c + 1]
+            travel_s = trip_s + jitter_s[s, c + 1] * jitter + sending_s
             if alive == 0 or _fit(True, 1, _CLOSED, trip_s, DEADLINE_S) != _FIT:
                 continue
             arrives_s = at_s + sending_s + trip_s / 2
             ready_s = _ask(
-                machines.first[c],
+                first_machine[c],
                 alive,
                 arrives_s,
                 run_s,
                 mean_s,
                 DEADLINE_S - travel_s,
                 chance,
+                True,
                 machines,
+                ends_s,
             )
             if ready_s > 0.0:
                 if counted:
@@ -441,7 +485,7 @@ def _requests_of_clouds(
                     hist[0, place] += 1
                     hist[3 + c, place] += 1
                     answers[s, f, 2 + c] += 1
-                    totals[0] += fleet.content_bytes[f]
+                    totals[0] += content_bytes[f]
                 done = True
                 break
             why = _LATE if int(-ready_s) == _REFUSE_DEADLINE else _BUSY
@@ -449,16 +493,10 @@ def _requests_of_clouds(
             refused[why] += 1
 
 
-def _machines(nodes: Ints) -> _Machines:
-    count = int(nodes.sum())
-    return _Machines(
-        first=np.concatenate([[0], np.cumsum(nodes)]),
-        free_s=np.zeros(count),
-        ring=np.empty((count, _RING)),
-        head=np.zeros(count, dtype=np.int64),
-        held=np.zeros(count, dtype=np.int64),
-        shedding=np.zeros(count, dtype=np.int64),
-    )
+def _machines(nodes: Ints) -> tuple[Ints, Machines, Floats]:
+    """Return each place's first machine, the machines idle, and their rings of ends."""
+    first = np.concatenate([[0], np.cumsum(nodes)])
+    return first, np.zeros(first[-1], dtype=MACHINE), np.empty((first[-1], _RING))
 
 
 def run_times() -> Floats:
@@ -559,7 +597,7 @@ def simulate_requests(
             runs,
             columns,
             changes,
-            _machines(nodes),
+            *_machines(nodes),
             hist,
             answers,
             refused,
@@ -582,7 +620,7 @@ def simulate_requests(
         machines = _machines(fleet.nodes[first:])
         order = np.argsort(asks[:, 0], kind="stable")
         _requests_of_clouds(
-            first, order, asks, columns, changes, machines, hist, answers, refused, totals
+            first, order, asks, columns, changes, *machines, hist, answers, refused, totals
         )
     return Answers(
         hist=hist,

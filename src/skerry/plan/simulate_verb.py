@@ -16,12 +16,13 @@ from skerry.plan.assumptions import assumptions
 from skerry.plan.fleet_arrays import arrays_of
 from skerry.plan.fleet_grow import grown
 from skerry.plan.services import guessed, services_s
+from skerry.plan.signals import read_signal
 from skerry.plan.simulate import case_of
 from skerry.plan.simulate_report import growth_note, report_of, sweep_report
 from skerry.plan.simulate_scenario import read_document, scenario_named
 from skerry.plan.simulate_sweep import Engine, run_all
 from skerry.plan.simulate_trace import asked_by
-from skerry.plan.simulate_world import quiet, read_profile, read_signal, shipped_weights
+from skerry.plan.simulate_world import quiet, read_profile, shipped_weights
 from skerry.plan.trace import read_trace
 from skerry.schema.plan_report import PlanReport
 from skerry.schema.simulation import Sweep

@@ -1,7 +1,7 @@
 """The world around a fleet, hour by hour: demand, sun, warmth, carbon, price.
 
-Hour 0 is 00:00 UTC of the first day, which the signal's first row dates; without a signal
-it is a Monday, 1 January. People ask by their own clock, which is the sun's (15 degrees of
+The signal's first row dates hour 0; without a signal it is 00:00 UTC of a Monday, 1 January.
+People ask by their own clock, which is the sun's (15 degrees of
 longitude are an hour; no summer time).
 
     asked = requests per day / 24 * weight(hour of the local week) * day's chance * demand
@@ -25,9 +25,11 @@ from typing import Final
 import numpy as np
 
 from skerry.base.units import SECONDS_PER_HOUR
-from skerry.plan.columns import Number, Time, names_of, read_columns
-from skerry.plan.compiled import kernel
+from skerry.energy.solar import Array, solar_kw_per_kwp
+from skerry.plan.columns import Number, read_columns
+from skerry.plan.compiled import kernel, part
 from skerry.plan.fleet_arrays import FleetArrays, Floats, Ints
+from skerry.plan.signals import Signal
 from skerry.plan.simulate_errors import SpanError
 from skerry.plan.simulate_scenario import Happening
 from skerry.schema.simulation import IncidentKind
@@ -36,6 +38,8 @@ WEEK_H: Final = 168
 DAY_FACTORS: Final = 4096
 """Draws of a site's good and bad days, which a hash of site and day picks from."""
 HOURS_MAX: Final = 8784
+BEGINS: Final = datetime(2024, 1, 1, tzinfo=UTC)
+"""A Monday; where no signal dates the hours."""
 CLOCKS: Final = 15
 """Clocks run from 12 hours behind to 14 ahead of UTC: a place's is kept as a number above 0."""
 _DAY_FACTOR_MAX: Final = 10.0
@@ -52,6 +56,7 @@ class World:
     hours: int
     weekday: int
     """0 is Monday."""
+    first_hour: int
     weights: Floats
     day_cv: float
     demand: Floats
@@ -66,39 +71,17 @@ class World:
     charge_ratio: float
     notes: tuple[str, ...] = ()
 
+    @property
+    def first_week_hour(self) -> int:
+        """The hour of the week, in UTC, that hour 0 is; 0 is Monday 00:00."""
+        return self.weekday * 24 + self.first_hour
+
     def day_factor(self, seed: int) -> Floats:
         """Return the factors of days, with a mean of 1; the same for the same seed."""
         sigma = math.sqrt(math.log1p(self.day_cv**2))
         drawn = np.random.default_rng((seed, 99)).lognormal(0.0, sigma, DAY_FACTORS)
         drawn = np.minimum(drawn, _DAY_FACTOR_MAX)
         return np.asarray(drawn / drawn.mean())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Signal:
-    """Hourly carbon intensity by grid zone, and the day that it begins on."""
-
-    source: str
-    begins: datetime
-    g_per_kwh: dict[str, Floats]
-
-
-def read_signal(path: Path) -> Signal:
-    """Read `hour_utc` and one column of g/kWh per grid zone; an hour may not be missing."""
-    zones = [name for name in names_of(path) if name != "hour_utc"]
-    wanted = {"hour_utc": Time(zone="UTC", ascending=True)}
-    read = read_columns(path, {**wanted, **{name: Number(low=0.0) for name in zones}})
-    at_s = read.numbers["hour_utc"]
-    steps = np.diff(at_s)
-    if (steps != SECONDS_PER_HOUR).any():
-        row = int((steps != SECONDS_PER_HOUR).argmax()) + 1
-        found = f"{steps[row - 1] / SECONDS_PER_HOUR:g} h after the row before"
-        raise read.error(row, "hour_utc", found, "one hour after it, with no gap")
-    return Signal(
-        source=str(path),
-        begins=datetime.fromtimestamp(float(at_s[0]), UTC),
-        g_per_kwh={name: read.numbers[name] for name in zones},
-    )
 
 
 def read_profile(path: Path) -> Floats:
@@ -145,21 +128,20 @@ def world_of(
     if not 1 <= hours <= HOURS_MAX:
         raise SpanError("hours", str(hours), f"1 to {HOURS_MAX}")
     shape = (fleet.regions, hours)
-    begins = signal.begins if signal else None
-    first_day = begins.timetuple().tm_yday if begins else 1
+    begins = datetime.fromtimestamp(signal.start_unix_s, UTC) if signal else BEGINS
     notes: list[str] = []
     solar_kwp, battery_kwh = assumed["solar_kwp"], assumed["battery_kwh"]
-    rooms = slice(fleet.sites, fleet.sites + fleet.regions)
     solar = np.zeros(shape)
     if solar_kwp > 0:
-        first_h = begins.hour if begins else 0
-        solar = clear_sky(
-            fleet.latitude_deg[rooms],
-            fleet.longitude_deg[rooms],
-            first_day=first_day,
-            first_hour=first_h,
-            hours=hours,
-        )
+        for region in range(fleet.regions):
+            room = fleet.sites + region
+            solar[region] = _sun(
+                float(np.rint(fleet.latitude_deg[room])),
+                float(np.rint(fleet.longitude_deg[room])),
+                assumed["solar_tilt_deg"],
+                begins.timestamp(),
+                hours,
+            )
         solar *= assumed["solar_yield_ratio"]
     demand, price, carbon, add_c = np.ones(shape), np.ones(shape), np.ones(shape), np.zeros(shape)
     for one in happenings:
@@ -176,7 +158,8 @@ def world_of(
                 factors[regions] *= 1.0 + (one.factor - 1.0) * part
     return World(
         hours=hours,
-        weekday=begins.weekday() if begins else 0,
+        weekday=begins.weekday(),
+        first_hour=begins.hour,
         weights=weights,
         day_cv=assumed["demand_day_cv"],
         demand=demand,
@@ -205,7 +188,7 @@ def _grid(fleet: FleetArrays, hours: int, signal: Signal | None, notes: list[str
     rows = np.empty((len(fleet.zones), hours))
     flat = []
     for number, zone in enumerate(fleet.zones):
-        given = signal.g_per_kwh.get(zone) if signal else None
+        given = signal.factor.get(zone) if signal else None
         if given is None:
             rows[number] = fleet.grid_g_per_kwh[fleet.zone == number].mean()
             flat.append(zone)
@@ -220,22 +203,14 @@ def _grid(fleet: FleetArrays, hours: int, signal: Signal | None, notes: list[str
     return rows
 
 
-def clear_sky(
-    latitude_deg: Floats, longitude_deg: Floats, *, first_day: int, first_hour: int, hours: int
+@cache
+def _sun(
+    latitude_deg: float, longitude_deg: float, tilt_deg: float, start_unix_s: float, hours: int
 ) -> Floats:
-    """Return the clear-sky output of flat panels per installed watt, (places, hours).
-
-    Haurwitz' global irradiance, 1098 * cos(z) * exp(-0.057 / cos(z)) W/m2 over 1000 W/m2, at
-    the middle of each hour; the sun's declination after Cooper (1969).
-    """
-    hour = first_hour + np.arange(hours) + 0.5
-    day = first_day + hour / 24.0
-    tilt = np.radians(23.45) * np.sin(2 * math.pi * (284 + day) / 365.0)
-    angle = np.radians(15.0 * (hour % 24 - 12.0)[None, :] + longitude_deg[:, None])
-    high = np.radians(latitude_deg)[:, None]
-    cos_zenith = np.sin(high) * np.sin(tilt) + np.cos(high) * np.cos(tilt) * np.cos(angle)
-    up = np.maximum(cos_zenith, 1e-3)
-    return np.asarray(np.where(cos_zenith > 1e-3, 1.098 * up * np.exp(-0.057 / up), 0.0))
+    """Return the clear-sky output of panels at a place, per installed watt; each hour's middle."""
+    place = Array(latitude_deg=latitude_deg, longitude_deg=longitude_deg, tilt_deg=tilt_deg)
+    middle_s = start_unix_s + SECONDS_PER_HOUR * (np.arange(hours, dtype=np.float64) + 0.5)
+    return solar_kw_per_kwp(place, middle_s)
 
 
 def clock_of(longitude_deg: Floats) -> Ints:
@@ -243,7 +218,7 @@ def clock_of(longitude_deg: Floats) -> Ints:
     return np.asarray(np.clip(np.rint(longitude_deg / 15.0), -12, 14).astype(np.int64) + CLOCKS)
 
 
-@kernel
+@part
 def day_chance(table: Floats, seed: int, site: int, day: int) -> float:
     """Return the factor of a site's day: the table's entry that a hash of both picks."""
     mixed = (np.uint64(site + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ (
@@ -268,8 +243,8 @@ def _rates(
     found = np.empty((len(hours), len(asked_per_h)))
     for n in range(len(hours)):
         for s in range(len(asked_per_h)):
-            local_h = hours[n] + clock[s] - CLOCKS + WEEK_H
-            weight = weights[(local_h + weekday_h) % WEEK_H] * demand[region[s], hours[n]]
+            local_h = hours[n] + clock[s] - CLOCKS + WEEK_H + weekday_h
+            weight = weights[local_h % WEEK_H] * demand[region[s], hours[n]]
             found[n, s] = asked_per_h[s] * weight * day_chance(table, seed, s, local_h // 24)
     return found
 
@@ -278,7 +253,7 @@ def rates_at(fleet: FleetArrays, world: World, hours: Ints, *, seed: int) -> Flo
     """Return what each site is asked per hour in some hours, (hours, S)."""
     return _rates(
         hours,
-        world.weekday * 24,
+        world.first_week_hour,
         fleet.requests_per_day / 24.0,
         clock_of(fleet.longitude_deg[: fleet.sites]),
         fleet.region_of_site(),
