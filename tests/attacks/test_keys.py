@@ -300,7 +300,7 @@ U23 = pytest.mark.attack(
     row="U23",
     title="one role name delegated by two roles, or twice by one",
     refused="DELEGATED_TWICE",
-    off={"skerry.trust.publisher.lint_delegated_once": lambda *_: None},
+    off={"skerry.trust.state_check.lint_delegated_once": lambda *_: None},
 )
 
 
@@ -339,7 +339,7 @@ A29 = pytest.mark.attack(
     row="A29b",
     title="one holder of two publishes a model, a policy, or a root of their own",
     refused="TOO_FEW_SIGNATURES",
-    off={"skerry.trust.publisher.check_threshold": lambda *_: None},
+    off={"skerry.trust.state_check.check_threshold": lambda *_: None},
 )
 
 

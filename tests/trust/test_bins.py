@@ -321,7 +321,7 @@ def test_desired_delegates_to_its_bins_and_otherwise_nowhere(
     state._published["desired"] = grown.online.sign("desired", desired)
     state._published["desiredaa"] = grown.online.sign("desired", part)
     with pytest.raises(PublishError, match=r"bins|only `targets` may|lists documents itself"):
-        state._verify_all(state._published, {})
+        state._check.whole(state._published, {})
 
 
 def test_a_replaced_key_signs_all_bins_and_the_old_one_none(grown: SignedFleet) -> None:

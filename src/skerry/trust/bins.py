@@ -103,6 +103,11 @@ def count_in(roles: Iterable[str]) -> int:
     return sum(map(is_bin, roles))
 
 
+def desired_roles(state: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return `desired` and the bins that there are."""
+    return (DESIRED, *sorted(filter(is_bin, state)))
+
+
 def delegations_to(count: int, targets: Targets) -> Delegations:
     """Return the delegations of `desired` to its bins: to whoever may sign `desired` itself."""
     named = targets.get_delegated_role(DESIRED)
@@ -133,8 +138,10 @@ def laid_out(
     count = count_in(state)
     held = _Held(state, count)
     changed = set() if DESIRED in state else {DESIRED}
-    for path, content in documents.items():
-        name, target = bin_of(path, count), TargetFile.from_data(path, content, ["sha256"])
+    files = {path: TargetFile.from_data(path, data, ["sha256"]) for path, data in documents.items()}
+    lint_paths(DESIRED, Targets(targets=files))
+    for path, target in files.items():
+        name = bin_of(path, count)
         if held.role(name).targets.get(path) != target:
             held.role(name).targets[path] = target
             changed.add(name)

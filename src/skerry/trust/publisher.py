@@ -12,36 +12,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tuf.api.exceptions import LengthOrHashMismatchError
-
 from skerry.base.clock import Clock
 from skerry.base.files import write_atomic
 from skerry.trust._tuf import (
     Metadata,
     MetaFile,
     Snapshot,
-    TargetFile,
     Targets,
     Timestamp,
 )
-from skerry.trust.bins import (
-    DESIRED,
-    bin_of,
-    count_in,
-    family,
-    glance,
-    is_bin,
-    laid_out,
-    lint_bin,
-    lint_bins,
-)
+from skerry.trust.bins import DESIRED, desired_roles, family, glance, is_bin, laid_out
 from skerry.trust.errors import PublishError
-from skerry.trust.publish_lint import (
-    lint_delegated_once,
-    lint_delegations,
-    lint_keys,
-    lint_life,
-)
 from skerry.trust.roles import (
     ISSUED,
     LIFE_S,
@@ -51,10 +32,10 @@ from skerry.trust.roles import (
     OnlineKeys,
     PublicKeys,
     expiry,
-    lint_paths,
     read_metadata,
 )
-from skerry.trust.standing import check_threshold, standing
+from skerry.trust.standing import standing
+from skerry.trust.state_check import StateCheck, named_keys
 
 VERSIONS_KEPT = 16
 """Old numbered metadata left for readers who began before the last publish; root stays for ever."""
@@ -69,8 +50,7 @@ class Publisher:
         """Use `found` or `open`."""
         self._folder, self._keys, self._clock = folder, keys, clock
         self._published = published
-        self._sound: dict[str, tuple[bytes, bytes]] = {}
-        """Bins that were verified, with the `desired` that delegates to them."""
+        self._check = StateCheck(keys, self._place)
 
     @classmethod
     def found(
@@ -168,7 +148,7 @@ class Publisher:
                 new[role] = data
                 files |= listed_files
         self._sign_desired(desired, new, bins_min)
-        self._verify_all(new, files)
+        self._check.whole(new, files)
         self._sign_online(new, steps=steps)
         self._write(new, files)
         self._published = new
@@ -194,7 +174,7 @@ class Publisher:
         self._published = new
         stamped = {
             f"{_signed_of(long, role).version}.{role}.json": long[role]
-            for role in (*_desired_roles(long), "snapshot")
+            for role in (*desired_roles(long), "snapshot")
         }
         return stamped | {"timestamp.json": long["timestamp"]}
 
@@ -202,7 +182,7 @@ class Publisher:
         self, new: dict[str, bytes], *, steps: int = 1, life_s: float | None = None
     ) -> None:
         """Sign every online role again, whatever it holds, for its own life or for `life_s`."""
-        for role in _desired_roles(new):
+        for role in desired_roles(new):
             self._sign(role, _signed_of(new, role), new, steps, life_s)
         snapshot_now = Snapshot(spec_version=SPEC_VERSION, meta=_listing(new))
         self._sign("snapshot", snapshot_now, new, steps, life_s)
@@ -219,7 +199,7 @@ class Publisher:
         self._write(new, files | desired)
         self._published = new
         for role in ONLINE:
-            self._keys.settle(role, self._named(role, new))
+            self._keys.settle(role, named_keys(role, new))
         version = read_metadata("snapshot", new["snapshot"]).signed.version
         self._prune()
         return int(version)
@@ -237,91 +217,11 @@ class Publisher:
             raise PublishError(min(unknown), "it is signed here, or nobody delegates to it")
         for role in ("root", "targets", "models", "canary"):  # delegators first
             if role in signed:
-                self._verify_next(role, signed[role], new)
+                self._check.offered(role, signed[role], new, self._clock.unix_s())
                 new[role] = signed[role]
         self._sign_desired(desired, new)
-        self._verify_all(new, {**files, **desired})
+        self._check.whole(new, {**files, **desired})
         return new
-
-    def _verify_next(self, role: str, data: bytes, known: Mapping[str, bytes]) -> None:
-        """Refuse an offered role that is not exactly one version on, or has ended."""
-        offered = read_metadata(role, data)
-        before = read_metadata(role, known[role]).signed.version if role in known else 0
-        if offered.signed.version != before + 1:
-            why = f"version {offered.signed.version} is offered, wanted {before + 1}"
-            raise PublishError(role, why)
-        lint_life(role, offered, self._clock.unix_s())
-        if role == "root" and role in known:  # a new root needs the old root's consent too
-            check_threshold("root", offered, read_metadata("root", known["root"]))
-
-    def _verify_all(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
-        """Check the whole state to be: signatures, delegations, paths, and every file's bytes."""
-        root = read_metadata("root", new["root"])
-        check_threshold("root", root, root)
-        targets = read_metadata("targets", new["targets"])
-        check_threshold("targets", targets, root)
-        for role in ("targets", *PATHS):
-            lint_delegated_once(role, _signed_of(new, role))
-        lint_delegations(targets.signed)
-        lint_keys(root.signed, targets.signed)
-        lint_bins(new)
-        self._verify_online(new)
-        listed: dict[str, TargetFile] = {}
-        for role in PATHS:
-            metadata = read_metadata(role, new[role])
-            check_threshold(role, metadata, targets)
-            lint_paths(role, metadata.signed)
-            listed |= self._verify_files(role, metadata.signed, files)
-        for role in self._bins_to_verify(new, files):
-            metadata = read_metadata(role, new[role])
-            check_threshold(role, metadata, read_metadata(DESIRED, new[DESIRED]))
-            lint_delegated_once(role, metadata.signed)
-            lint_bin(role, metadata.signed, count_in(new))
-            listed |= self._verify_files(role, metadata.signed, files)
-            self._sound[role] = new[role], new[DESIRED]
-        for path in files:
-            if path not in listed:
-                raise PublishError("targets", f"{path} was sent, but no role lists it")
-
-    def _bins_to_verify(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> list[str]:
-        """Return the bins that are not as they were found sound, or that a file sent belongs in."""
-        count = count_in(new)
-        sent = {bin_of(path, count) for path in files}
-        return [
-            role
-            for role in filter(is_bin, new)
-            if role in sent or self._sound.get(role) != (new[role], new[DESIRED])
-        ]
-
-    def _verify_files(
-        self, role: str, signed: Targets, files: Mapping[str, bytes]
-    ) -> dict[str, TargetFile]:
-        for path, target in signed.targets.items():
-            self._verify_file(role, path, target, files.get(path))
-        return signed.targets
-
-    def _verify_file(self, role: str, path: str, target: TargetFile, content: bytes | None) -> None:
-        if content is None:
-            place = self._place(path, target.hashes.get("sha256", ""))
-            if not place.is_file() or place.stat().st_size != target.length:
-                raise PublishError(role, f"it lists {path}, whose bytes were not sent")
-            return
-        try:
-            target.verify_length_and_hashes(content)
-        except LengthOrHashMismatchError as error:
-            raise PublishError(role, f"the bytes sent for {path} are not those signed") from error
-
-    def _verify_online(self, new: Mapping[str, bytes]) -> None:
-        """Refuse to sign with keys that nobody would believe."""
-        for role in ONLINE:
-            if not self._keys.holds(role, self._named(role, new)):
-                delegator = "targets" if role in PATHS else "root"
-                raise PublishError(role, f"the key held here is not the one that {delegator} names")
-
-    def _named(self, role: str, new: Mapping[str, bytes]) -> list[str]:
-        """Return the ids of the keys that are named for a role."""
-        delegator = _signed_of(new, "targets" if role in PATHS else "root")
-        return list(delegator.get_delegated_role(role).keyids)
 
     def _sign_desired(
         self, documents: Mapping[str, bytes], new: dict[str, bytes], bins_min: int = 0
@@ -330,10 +230,9 @@ class Publisher:
 
         For each time that any is signed, every node reads a snapshot.
         """
-        lint_documents(documents)
         delegator = read_metadata("targets", new["targets"])
         changed = laid_out(new, documents, bins_min)
-        again = _desired_roles(new) if self._desired_due(new, delegator) else ()
+        again = desired_roles(new) if self._desired_due(new, delegator) else ()
         for role in dict.fromkeys((*again, *changed)):
             self._sign(role, changed.get(role) or _signed_of(new, role), new)
 
@@ -386,7 +285,7 @@ class Publisher:
         if role == "timestamp":  # nodes take it for a time that is known to be past
             signed.unrecognized_fields[ISSUED] = int(now_s)
         key = family(role)
-        new[role] = self._keys.sign(key, Metadata(signed), self._named(key, new))
+        new[role] = self._keys.sign(key, Metadata(signed), named_keys(key, new))
 
     def _write(self, new: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
         """Write what changed; the timestamp last, for it is what readers start from."""
@@ -414,25 +313,14 @@ class Publisher:
             for role in (*_below_snapshot(self._published), "snapshot")
         }
         for file in (self._folder / "metadata").glob("*.*.json"):
-            version, role, _ = file.name.split(".")
+            version, _, role = file.name.removesuffix(".json").partition(".")
             if version.isdigit() and int(version) < newest.get(role, 0) - VERSIONS_KEPT:
                 file.unlink(missing_ok=True)
 
 
-def lint_documents(documents: Mapping[str, bytes]) -> None:
-    """Refuse paths that `desired` may not list."""
-    files = {path: TargetFile.from_data(path, content) for path, content in documents.items()}
-    lint_paths(DESIRED, Targets(targets=files))
-
-
-def _desired_roles(state: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Return `desired` and the bins that there are."""
-    return (DESIRED, *sorted(filter(is_bin, state)))
-
-
 def _below_snapshot(state: Mapping[str, bytes]) -> tuple[str, ...]:
     """Return the roles that a snapshot lists."""
-    return ("targets", *PATHS, *sorted(filter(is_bin, state)))
+    return tuple(dict.fromkeys(("targets", *PATHS, *desired_roles(state))))
 
 
 def _listing(state: Mapping[str, bytes]) -> dict[str, MetaFile]:
