@@ -33,6 +33,7 @@ VERBS: Verbs = {
     "energy": ("skerry.cli.plan_energy", "What solar panels and a battery leave for the grid."),
     "batching": ("skerry.cli.plan_batching", "How large batches may be, and what they save."),
     "consolidate": ("skerry.cli.plan_consolidate", "Which machines may rest off-peak."),
+    "cooling": ("skerry.cli.plan_cooling", "PUE and cost of air, containment and liquid."),
     "local": ("skerry.cli.plan_local", "Whether answering on the spot really saves energy."),
     "site": ("skerry.cli.plan_site", "Where sites should be, and whom each serves."),
     "simulate": ("skerry.cli.plan_simulate", "A fleet through a year of failures, sun, carbon."),
