@@ -31,6 +31,7 @@ BENCHMARKS = {
     "attestation": ("attestation.py",),
     "kill-points": ("kill_points.py",),
     "ledger": ("ledger.py",),
+    "plan-capacity": ("plan_capacity.py",),
     "plan-shift": ("plan_shift.py",),
     "shadow": ("shadow.py",),
     "swap": ("swap.py",),
