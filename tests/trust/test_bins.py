@@ -2,20 +2,29 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import Metadata, Targets
+from tuf.ngclient import FetcherInterface, Updater
 
-from skerry.testing.signed_fleet import DESIRED, SITE, SignedFleet
+from skerry.testing.signed_fleet import DESIRED, SITE, Mirror, SignedFleet
 from skerry.trust import bins
 from skerry.trust.bins import UNBINNED_MAX, bin_names, bin_of, bins_for, delegations_to
 from skerry.trust.bundle_check import verify
 from skerry.trust.bundle_errors import BundleShort
-from skerry.trust.errors import PublishError, TargetUnsigned, UpdateForged, UpdateRollback
+from skerry.trust.errors import (
+    PublishError,
+    TargetUnsigned,
+    UpdateForged,
+    UpdateRollback,
+    UpdateUnreachable,
+)
 from skerry.trust.expiries import of_roles
 from skerry.trust.publisher import Publisher
 from skerry.trust.roles import OnlineKeys, first_roles
@@ -144,6 +153,41 @@ def test_fewer_documents_leave_the_bins_as_they_are(grown: SignedFleet, tmp_path
     again = Publisher.open(grown.files, grown.online, grown.clock)
     again.publish(desired={document(0): b"[2]"})
     assert bins.count_in(again._published) == 4
+
+
+def test_a_client_that_knows_nothing_of_bins_goes_on(repo: SignedFleet, small: None) -> None:
+    """A node of before is TUF's own client, and a region of before carries names of letters."""
+    folder = repo.folder / "stock"
+    folder.mkdir()
+    for count in (FEW, FEW + 1, 17):
+        publish(repo, count, b"[%d]" % count)
+        stock = Updater(
+            str(folder),
+            "metadata/",
+            target_dir=str(folder),
+            target_base_url="targets/",
+            fetcher=FromFolder(repo.files),
+            bootstrap=repo.first["root"],
+        )
+        stock._trusted_set.reference_time = datetime.fromtimestamp(repo.clock.unix_s(), UTC)
+        for n in range(count):
+            found = stock.get_targetinfo(document(n))
+            assert found is not None
+            assert Path(stock.download_target(found)).read_bytes() == b"[%d]" % count
+    assert all(name.isalpha() and name.islower() for name in bin_names(bins.BINS_MAX))
+
+
+class FromFolder(FetcherInterface):
+    """What TUF's own client reads through."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            yield (self._folder / url).read_bytes()
+        except FileNotFoundError as error:
+            raise DownloadHTTPError(url, 404) from error
 
 
 # -- what a change costs ----------------------------------------------------------------------
@@ -276,6 +320,25 @@ def test_a_snapshot_from_before_there_were_bins_is_refused(repo: SignedFleet, sm
     repo.restore("old")
     with pytest.raises(UpdateRollback):
         node.refresh()
+
+
+def test_a_mirror_that_keeps_one_bin_back_is_passed_over(grown: SignedFleet) -> None:
+    """And where there is no other, the node says so, and does not go by the bin it has."""
+    other = Mirror(grown.files)
+    grown.also.append(other)
+    node = grown.client()
+    node.refresh()
+    assert node.target_bytes(document(0)) == b"[1]"
+    grown.publisher.publish(desired={document(0): b"[2]"})
+    grown.mirror.die(file_of(grown, bin_of(document(0), 2)))
+    node.refresh()
+    assert node.target_bytes(document(0)) == b"[2]"
+    grown.publisher.publish(desired={document(0): b"[3]"})
+    for mirror in (grown.mirror, other):
+        mirror.die(file_of(grown, bin_of(document(0), 2)))
+    node.refresh()
+    with pytest.raises(UpdateUnreachable):
+        node.target_bytes(document(0))
 
 
 def test_a_document_in_the_wrong_bin_is_neither_published_nor_found(grown: SignedFleet) -> None:
