@@ -16,8 +16,9 @@ from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.cloud_bill import Kind
 from skerry.plan.demand import Demand, demand_of
 from skerry.plan.usage import Usage, read_usage
-from skerry.plan.worth import TABLE, how_to_measure, weigh, worth
+from skerry.plan.worth import TABLE, weigh, worth
 from skerry.plan.worth_costs import Inputs, costs
+from skerry.plan.worth_ranges import how_to_measure
 from skerry.schema.goal import GoalName
 from skerry.schema.plan_report import Answer, PlanReport
 
@@ -203,7 +204,7 @@ def test_a_trace_of_a_language_model_is_weighed_on_accelerators(tmp_path: Path) 
         ("arrival_s\n1\n0\n", "trace.csv:3: column arrival_s"),
         ("arrival_s\n-1\n", "trace.csv:2: column arrival_s"),
         ("arrival_s\nnan\n", "trace.csv:2: column arrival_s"),
-        ("when,what\n1,2\n", "the columns when, what"),
+        ("when,what\n1,2\n", "the columns 'when, what'"),
         ("", "an empty file"),
     ],
 )
@@ -266,3 +267,32 @@ def test_a_bill_names_no_requests(tmp_path: Path) -> None:
     report = of_compute(tmp_path, 900)
     assert report.goals == ()
     assert Kind.COMPUTE in (report.figures["billed_usd_per_month"] or {})  # type: ignore[operator]
+
+
+def test_a_packed_table_is_told_to_be_unpacked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bill.csv.gz"
+    path.write_bytes(b"\x1f\x8b")
+    assert run(["worth", str(path)]) == 3
+    assert "gunzip -k bill.csv.gz" in capsys.readouterr().err
+
+
+def test_the_whole_language_model_trace(shared: Path) -> None:
+    """An hour of 19,366 requests: 24.9 answers under way on average, and one accelerator in use.
+
+    24.906 is the offered load that 0.05 + 0.0002 context + 0.02 generated tokens give; the
+    0.05 s of each request is no token's time.
+    """
+    path = shared / "llm-request-trace" / "azure_llm_2023_conv.csv"
+    table = assumptions(TABLE)
+    usage = read_usage(path)
+    demand = demand_of(usage)
+    tokens_s = demand.context_tokens * 0.0002 + demand.generated_tokens * 0.02
+    # A rate here counts the gap after the last request too.
+    offered = demand.requests_per_s * (0.05 + tokens_s)
+    assert offered == pytest.approx(24.906, rel=1e-3)
+    assert len(usage.requests or ()) == 19_366
+    # 24.6 answers over 64 streams, times the peak, over 0.6: one server, and one that is spare.
+    assert demand.peak_ratio * tokens_s * demand.requests_per_s / 64 / 0.6 < 1
+    assert costs(demand, one_draw(table)).nodes.tolist() == [2]

@@ -43,12 +43,12 @@ _LEAP_SECOND: Final = 60
 Series = NDArray[np.float64]
 Told = Callable[[float, str], None]
 
+_QUOTED: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _LINE = re.compile(
     rb"\S+ \S+ [^\[\]]{0,512}\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d) ([+-]\d{4})\]"
-    rb' "([^"\\]*(?:\\.[^"\\]*)*)" \d{3} (\d{1,18}|-)(?: (.*))?'
+    rb" (" + _QUOTED + rb") \d{3} (\d{1,18}|-)(?: " + _QUOTED + b" " + _QUOTED + rb")?(?: (.*))?"
 )
 _LOCAL = re.compile(rb"(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d) ([+-]\d{4})")
-_QUOTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NAMED_TIME = re.compile(rb"(?:^| )(?:rt|request_time)=\"?(\d{1,9}(?:\.\d{1,9})?)")
 _LAST = re.compile(rb"(?:^| )\"?(\d{1,15}(?:\.\d{1,9})?)\"?\s*$")
 _MONTHS: Final = {
@@ -110,7 +110,8 @@ def read_log(
                 if tell is not None and row % _TELL_LINES == 0:
                     tell(file.tell() / max(size, 1), f"{row:,} lines")
     except (OSError, EOFError, zlib.error) as error:
-        raise LogError(str(path), 0, str(error)[:200], "a file that can be read") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise LogError(str(path), 0, why[:200], "a file that can be read") from error
     return reader.requests()
 
 
@@ -210,14 +211,15 @@ class _Reader:
         at_s = _second_s(minute, second, offset)
         if self._prefix and not _path_of(request).startswith(self._prefix):
             return None
-        return at_s, self._took_of(tail or b""), math.nan if sent == b"-" else float(sent)
+        took_s = self._took_of(tail) if tail else math.nan
+        return at_s, took_s, math.nan if sent == b"-" else float(sent)
 
     def _took_of(self, tail: bytes) -> float:
-        """Return how long a request took, from what stands behind the bytes sent."""
+        """Return how long a request took, from what stands behind the browser's name."""
         named = _NAMED_TIME.search(tail)
         if named is not None:
             return float(named[1])
-        last = _LAST.search(_QUOTED.sub(b"", tail, count=2))
+        last = _LAST.search(tail)
         if last is None:
             return math.nan
         if self._last_unit_s:
@@ -248,7 +250,7 @@ class _Reader:
 
 def _path_of(request: bytes) -> bytes:
     """Return the path of a request line such as `GET /path HTTP/1.1`."""
-    words = request.split(b" ", 2)
+    words = request.strip(b'"').split(b" ", 2)
     return words[1] if len(words) > 1 else b""
 
 

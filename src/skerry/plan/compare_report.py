@@ -12,7 +12,8 @@ from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.compare import Row, compare, flip_of, ranked, runner_up, usual
 from skerry.plan.compare_fleet import NAMES
 from skerry.plan.errors import NothingToPlanError
-from skerry.plan.predict import predict, prediction_errors
+from skerry.plan.placed_goals import placed_goals
+from skerry.plan.predict import prediction_errors
 from skerry.plan.regret import regret
 from skerry.plan.services import guessed, services_s
 from skerry.plan.tier_trial import halves, place_from
@@ -51,8 +52,8 @@ def compare_report(
     advice = _advice(fleet, trace, rows, _regret(fleet, trace, table, services, seed))
     if tell is not None:
         tell(0.8, "predicting the fleet as it is")
-    plan = predict(fleet, lambda _: trace, seeds=(seed,), service_ms=measured, clock=clock)
-    errors = prediction_errors(plan.goals, run.goals) if run else {}
+    goals = placed_goals(fleet, trace, seed=seed, service_ms=measured, clock=clock)
+    errors = prediction_errors(goals, run.goals) if run else {}
     unknown = guessed(fleet, measured)
     return PlanReport(
         verb="compare",
@@ -61,7 +62,7 @@ def compare_report(
         figures=_figures(rows, trace),
         advice=(advice,),
         changes=_changes(fleet, trace, rows),
-        goals=plan.goals,
+        goals=goals,
         prediction_error_ratio={name.value: error for name, error in errors.items()},
         sections=_explained(rows, wanted) if wanted else _sections(rows),
         assumptions=table.used(),

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,29 +12,20 @@ from skerry.energy.carbon import per_1k
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.compare_cells import known
 from skerry.plan.errors import NothingToPlanError
-from skerry.plan.place import (
-    Candidate,
-    Decision,
-    Tried,
-    cost_usd_per_1k,
-    decide,
-    try_all,
-)
+from skerry.plan.place import Candidate, Decision, decide, try_all
+from skerry.plan.place_advice import NOWHERE, advice_on, cost_with, try_halves
 from skerry.plan.place_facts import Facts, read_facts
-from skerry.plan.place_flip import flip_of
-from skerry.plan.predict import predict, prediction_errors
-from skerry.plan.regret import regret
+from skerry.plan.placed_goals import placed_goals
+from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
-from skerry.plan.tier_trial import bill_of, halves, place_from
+from skerry.plan.tier_trial import bill_of, place_from
 from skerry.plan.trace import Trace
 from skerry.schema.fleet import Fleet
 from skerry.schema.goal import GoalName
-from skerry.schema.plan_report import Advice, Bars, Cell, PlanReport, Regret, Section, Table
+from skerry.schema.plan_report import Advice, Bars, Cell, PlanReport, Section, Table
 from skerry.schema.run_figures import RunFigures
 
 TABLE: Final = "place"
-NOWHERE: Final = "nowhere"
-Halves = tuple[Tried, Tried]
 
 
 def place_report(
@@ -60,18 +51,18 @@ def place_report(
     tell = tell or _nobody
     tried = try_all(fleet, trace, services_s=services, seed=seed, tell=_part(tell, 0.0, 0.4))
     decision = decide(fleet, tried, facts, table)
-    split = _halves(fleet, trace, services, seed, _part(tell, 0.4, 0.8))
+    split = try_halves(fleet, trace, services, seed, _part(tell, 0.4, 0.8))
     advice = tuple(
-        _advice(fleet, trace, decision, model, tried, facts, table, split) for model in tried
+        advice_on(fleet, trace, decision, model, tried, facts, table, split) for model in tried
     )
     tell(0.85, "the whole fleet")
     changes = _changes(fleet, trace, decision)
     advised = _placed(fleet, trace, decision)
-    after = predict(advised, lambda _: trace, seeds=(seed,), service_ms=measured, clock=clock)
+    goals = placed_goals(advised, trace, seed=seed, service_ms=measured, clock=clock)
     errors = {}
-    if run:
-        today = predict(fleet, lambda _: trace, seeds=(seed,), service_ms=measured, clock=clock)
-        errors = prediction_errors(today.goals, run.goals)
+    if run and run.goals:  # what was measured is the fleet as it is, not as it is advised
+        today = placed_goals(fleet, trace, seed=seed, service_ms=measured, clock=clock)
+        errors = prediction_errors(today, run.goals)
     return PlanReport(
         verb="place",
         question="Which model belongs on which tier?",
@@ -79,7 +70,7 @@ def place_report(
         figures=_figures(fleet, trace, decision, advice, table),
         advice=advice,
         changes=changes,
-        goals=after.goals,
+        goals=goals,
         prediction_error_ratio={name.value: error for name, error in errors.items()},
         sections=_sections(fleet, decision, advice, table),
         assumptions=table.used(),
@@ -98,112 +89,6 @@ def _part(
         tell(begins + share * (ends - begins), what)
 
     return told
-
-
-def _halves(
-    fleet: Fleet,
-    trace: Trace,
-    services: Mapping[str, float],
-    seed: int,
-    tell: Callable[[float, str], None],
-) -> Halves | None:
-    parts = halves(trace)
-    if not all(len(part) for part in parts):
-        return None
-    asked = [set(part.model.tolist()) for part in parts]
-    if asked[0] != asked[1]:
-        return None
-    first, second = (
-        try_all(fleet, part, services_s=services, seed=seed, tell=tell) for part in parts
-    )
-    return first, second
-
-
-def _advice(
-    fleet: Fleet,
-    trace: Trace,
-    decision: Decision,
-    model: str,
-    tried: Tried,
-    facts: Facts,
-    table: Assumptions,
-    split: Halves | None,
-) -> Advice:
-    other, change = flip_of(fleet, decision, model, tried, facts, table)
-    flip = "" if change is None else change.text
-    runner_up = "" if other is None else other.name
-    if model in decision.nowhere:
-        why = "; ".join(f"{one.name}: {one.misses[0]}" for one in decision.candidates[model])
-        return Advice(
-            choice=f"{model}: {NOWHERE}",
-            reason=why,
-            runner_up=runner_up,
-            flip=flip,
-            no_regret="there is no choice to regret",
-        )
-    judged, why = _regret(fleet, trace, decision, model, facts, table, split)
-    return Advice(
-        choice=f"{model}: {decision.chosen[model].name}",
-        reason=_reason(fleet, decision, model, table),
-        runner_up=runner_up,
-        flip=flip,
-        regret=judged,
-        no_regret=why,
-    )
-
-
-def _reason(fleet: Fleet, decision: Decision, model: str, table: Assumptions) -> str:
-    barred: dict[str, None] = {}
-    for one in decision.candidates[model]:
-        if one.misses and one.variant == model:
-            barred[f"{one.name}: {one.misses[0]}"] = None
-    usd = f"{decision.usd_per_1k:.3g} USD per 1,000 for all models"
-    able = [one for one in decision.candidates[model] if not one.misses]
-    if len(able) == 1:
-        return "; ".join(["the only one that breaks no rule", *barred])
-    dearer = [
-        _with(fleet, decision, one, table) for one in able if one is not decision.chosen[model]
-    ]
-    more = min(dearer) - decision.usd_per_1k
-    return "; ".join([f"{usd}, {more:.2g} more at best elsewhere", *barred])
-
-
-def _with(fleet: Fleet, decision: Decision, one: Candidate, table: Assumptions) -> float:
-    """Return what all models cost with one of them elsewhere."""
-    others = [kept for name, kept in decision.chosen.items() if name != one.model]
-    return cost_usd_per_1k(fleet, [*others, one], table)
-
-
-def _regret(
-    fleet: Fleet,
-    trace: Trace,
-    decision: Decision,
-    model: str,
-    facts: Facts,
-    table: Assumptions,
-    split: Halves | None,
-) -> tuple[Regret | None, str]:
-    """Choose a model's place by the first half of the trace, judge it by the second."""
-    if split is None:
-        return None, "one half of the trace lacks a model's requests"
-    seen, unseen = (decide(fleet, tried, facts, table) for tried in split)
-    if model not in seen.chosen or model not in unseen.chosen:
-        return None, "one half of the trace leaves the model nowhere"
-    later = {one.name: one for one in unseen.candidates[model]}
-    able = [one for one in seen.candidates[model] if not one.misses]
-    chosen = seen.chosen[model].name
-    if later[chosen].misses:
-        return None, f"on the second half {chosen} fails: {later[chosen].misses[0]}"
-    kept = [one for one in able if not later[one.name].misses]
-    return (
-        regret(
-            {one.name: _with(fleet, seen, one, table) for one in kept},
-            {one.name: _with(fleet, unseen, later[one.name], table) for one in kept},
-            unit="USD per 1,000",
-            on=f"the second half ({trace.source})",
-        ),
-        "",
-    )
 
 
 def _placed(fleet: Fleet, trace: Trace, decision: Decision) -> Fleet:
@@ -271,7 +156,7 @@ def _option(
     used = bill_of(fleet, (one.trial,))
     limit_ms = fleet.goals.get(GoalName.LATENCY_MS_P95)
     answered = one.trial.run.answered
-    cost = _with(fleet, decision, one, table)
+    cost = cost_with(fleet, decision, one, table)
     return {
         "tiers": one.trial.tiers,
         "latency_ms_p50": known(one.trial.latency_ms(50)),

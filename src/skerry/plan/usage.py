@@ -22,6 +22,7 @@ from skerry.plan.access_log import LINE_BYTES_MAX, Requests, Told, read_log
 from skerry.plan.cloud_bill import FORMATS, CloudBill, format_of, read_bill
 from skerry.plan.columns import Number, names_of, read_columns
 from skerry.plan.errors import ColumnError
+from skerry.plan.worth_errors import WorthError
 
 Series = NDArray[np.float64]
 TABLES: Final = frozenset({".csv", ".parquet", ".json"})
@@ -61,8 +62,10 @@ def read_usage(
         if "arrival_s" in names:
             return _trace(path)
         known = "; ".join(f"{one.cost}, {one.start} ({one.name})" for one in FORMATS)
-        found = f"the columns {', '.join(names)[:160]}"
+        found = f"the columns {', '.join(names)[:160]!r}"
         raise ColumnError(str(path), 1, "", found, f"arrival_s (a trace); {known}")
+    if path.suffix.lower() == ".gz" and path.with_suffix("").suffix.lower() in TABLES:
+        raise WorthError(str(path), "a packed table", f"unpack it first: gunzip -k {path.name}")
     log = read_log(path, took_unit=took_unit, path_prefix=path_prefix, tell=tell)
     return Usage(path=str(path), recognised=log.recognised, requests=log, notes=log.notes)
 

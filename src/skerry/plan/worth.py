@@ -9,13 +9,10 @@ Units:   USD a month; ratios; months.
 Limits:  a request costs what the mean one costs; one machine type per kind of work.
 """
 
-import csv
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +27,19 @@ from skerry.plan.demand import Demand, demand_of, halves_of
 from skerry.plan.predict import prediction_errors
 from skerry.plan.regret import regret
 from skerry.plan.usage import Usage, read_usage
-from skerry.plan.worth_costs import Costs, Inputs, costs
+from skerry.plan.worth_costs import Costs, costs
+from skerry.plan.worth_ranges import (
+    LOADS,
+    SHARE,
+    Spread,
+    Swing,
+    break_even_load,
+    drawn_inputs,
+    input_columns,
+    percentiles,
+    spread_of,
+    swings_of,
+)
 from skerry.schema.assumption import Assumption
 from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
 from skerry.schema.plan_report import Advice, Answer, PlanReport
@@ -40,33 +49,6 @@ Series = NDArray[np.float64]
 TABLE: Final = "worth"
 OWN, CLOUD = "own sites", "the cloud"
 DRAWS: Final = 4000
-SCAN_DRAWS: Final = 120
-LOADS: Final = np.geomspace(1e-3, 1e5, 161)
-"""Multiples of today's load among which the break-even is looked for."""
-LOW, HIGH = 5, 95
-SHARE: Final = (HIGH - LOW) / 100
-NOT_SWUNG: Final = frozenset({"usd_per_bill_unit"})
-
-
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """The median over draws, and the range that holds 90 % of them."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Swing(msgspec.Struct, frozen=True, kw_only=True):
-    """What one input moves the monthly saving to, over its range, the others at their values."""
-
-    name: str
-    low: float
-    high: float
-    unit: str
-    saving_usd_at_low: float
-    saving_usd_at_high: float
-    swing_usd_per_month: float
-    measure: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,27 +79,27 @@ def weigh(usage: Usage, table: Assumptions, *, seed: int) -> Weighed:
     """Compare both ways; `table` holds every input's value and range."""
     demand = demand_of(usage)
     rows = {name: table.row(name) for name in table}
-    drawn = costs(demand, _draws(rows, DRAWS, seed))
-    values = costs(demand, _columns(rows, {}))
+    drawn = costs(demand, drawn_inputs(rows, DRAWS, seed))
+    values = costs(demand, input_columns(rows, {}))
     saving = drawn.saving_usd
-    low, high = _percentiles(saving)
+    low, high = percentiles(saving)
     answer = Answer.YES if low > 0 else Answer.NO if high < 0 else Answer.UNKNOWN
-    scale = _columns(rows, {"traffic_ratio": table["traffic_ratio"] * LOADS})
+    scale = input_columns(rows, {"traffic_ratio": table["traffic_ratio"] * LOADS})
     scaled = costs(demand, scale)
     rates = np.array([0.0, 0.05, 0.10])
-    dear = costs(demand, _columns(rows, {"cost_of_capital_ratio": rates}))
+    dear = costs(demand, input_columns(rows, {"cost_of_capital_ratio": rates}))
     return Weighed(
         usage=usage,
         demand=demand,
         values=values,
         answer=answer,
-        cloud_usd=_spread(drawn.cloud_usd),
-        own_usd=_spread(drawn.own_usd),
-        saving_usd=_spread(saving),
+        cloud_usd=spread_of(drawn.cloud_usd),
+        own_usd=spread_of(drawn.own_usd),
+        saving_usd=spread_of(saving),
         chance=float((saving > 0).mean()),
-        break_even_cloud_usd=_spread(drawn.own_alone_usd / (1 - drawn.kept_ratio)),
-        break_even_load=_break_even(demand, rows, scaled, seed),
-        swings=_swings(demand, rows),
+        break_even_cloud_usd=spread_of(drawn.own_alone_usd / (1 - drawn.kept_ratio)),
+        break_even_load=break_even_load(demand, rows, scaled, seed),
+        swings=swings_of(demand, rows),
         by_load=_triples(LOADS, scaled),
         by_rate=_triples(rates, dear),
     )
@@ -181,108 +163,9 @@ def _measured(table: Assumptions, run: RunFigures) -> Assumptions:
     return Assumptions(rows.values())
 
 
-def _columns(rows: Mapping[str, Assumption], changed: Mapping[str, Series]) -> Inputs:
-    """Return the inputs at their values, with some of them as a column of other values."""
-    count = max((len(one) for one in changed.values()), default=1)
-    return {
-        name: np.reshape(changed.get(name, np.full(count, row.value)), (-1, 1))
-        for name, row in rows.items()
-    }
-
-
-def _draws(rows: Mapping[str, Assumption], count: int, seed: int) -> Inputs:
-    """Draw every input between its ends; half of the draws lie on each side of its value."""
-    rng = np.random.default_rng(seed)
-    found = {}
-    for name, row in rows.items():
-        uniform = rng.random((count, 1))  # drawn always, so that one fixed input moves no other
-        below = row.low + (row.value - row.low) * np.sqrt(np.minimum(2 * uniform, 1))
-        above = row.high - (row.high - row.value) * np.sqrt(np.minimum(2 - 2 * uniform, 1))
-        found[name] = np.where(uniform < 0.5, below, above)
-    return found
-
-
-def _percentiles(values: Series) -> tuple[float, float]:
-    low, high = np.percentile(values, [LOW, HIGH])
-    return float(low), float(high)
-
-
-def _spread(drawn: Series) -> Spread:
-    low, high = _percentiles(drawn)
-    return Spread(value=float(np.median(drawn)), low=low, high=high)
-
-
 def _triples(at: Series, found: Costs) -> tuple[tuple[float, float, float], ...]:
     rows = zip(at.tolist(), found.cloud_usd.tolist(), found.own_usd.tolist(), strict=True)
     return tuple(rows)
-
-
-def _break_even(
-    demand: Demand, rows: Mapping[str, Assumption], scaled: Costs, seed: int
-) -> Spread | None:
-    """Return the load, over today's, from which own sites cost less; None where there is none.
-
-    The value is at the inputs' values; its range is over draws, and one without a break-even
-    counts as the end that it lies beyond.
-    """
-    found = _crossing(scaled.saving_usd)
-    if found is None:
-        return None
-    drawn = _draws(rows, SCAN_DRAWS, seed)
-    repeated = {name: np.repeat(one, len(LOADS), axis=0) for name, one in drawn.items()}
-    repeated["traffic_ratio"] = repeated["traffic_ratio"] * np.tile(LOADS, SCAN_DRAWS)[:, None]
-    savings = costs(demand, repeated).saving_usd.reshape(SCAN_DRAWS, len(LOADS))
-    loads = [_crossing(one) or float(LOADS[0 if one[-1] > 0 else -1]) for one in savings]
-    low, high = _percentiles(np.array(loads))
-    return Spread(value=found, low=min(low, found), high=max(high, found))
-
-
-def _crossing(saving: Series) -> float | None:
-    """Return the load above which the saving stays positive; None where it never does, or always.
-
-    Machines come in whole numbers, so savings jump; the last crossing is the safe one.
-    """
-    if saving[-1] <= 0 or (saving > 0).all():
-        return None
-    last = int(np.flatnonzero(saving <= 0)[-1])
-    low, high = saving[last], saving[last + 1]
-    share = -low / (high - low)
-    return float(LOADS[last] * (LOADS[last + 1] / LOADS[last]) ** share)
-
-
-def _swings(demand: Demand, rows: Mapping[str, Assumption]) -> tuple[Swing, ...]:
-    """Return what each input moves the saving by, widest first."""
-    names = [name for name, row in rows.items() if row.high > row.low and name not in NOT_SWUNG]
-    if not names:
-        return ()
-    count = 2 * len(names)
-    inputs = {name: np.full((count, 1), row.value) for name, row in rows.items()}
-    for place, name in enumerate(names):
-        inputs[name][2 * place, 0] = rows[name].low
-        inputs[name][2 * place + 1, 0] = rows[name].high
-    saving = costs(demand, inputs).saving_usd.reshape(-1, 2).tolist()
-    found = [
-        Swing(
-            name=name,
-            low=rows[name].low,
-            high=rows[name].high,
-            unit=rows[name].unit,
-            saving_usd_at_low=low,
-            saving_usd_at_high=high,
-            swing_usd_per_month=abs(high - low),
-            measure=how_to_measure()[name],
-        )
-        for name, (low, high) in zip(names, saving, strict=True)
-    ]
-    return tuple(sorted(found, key=lambda one: -one.swing_usd_per_month))
-
-
-@cache
-def how_to_measure() -> dict[str, str]:
-    """Return for each input how one finds its value, in a sentence."""
-    text = files("skerry.plan").joinpath("tables", "worth_measure.csv").read_text("utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    return {row["name"]: row["how"] for row in rows}
 
 
 def _advice(found: Weighed, table: Assumptions) -> Advice:
@@ -292,7 +175,7 @@ def _advice(found: Weighed, table: Assumptions) -> Advice:
     judged, why = None, "the file is too short to be cut into a part seen and a part unseen"
     if halves is not None:
         seen, unseen, words = halves
-        inputs = _columns({name: table.row(name) for name in table}, {})
+        inputs = input_columns({name: table.row(name) for name in table}, {})
         judged = regret(
             _both(costs(seen, inputs)), _both(costs(unseen, inputs)), unit="USD a month", on=words
         )
@@ -337,12 +220,12 @@ def _goals(found: Weighed, table: Assumptions, seed: int, now_s: float) -> tuple
     if math.isnan(rate):
         return ()
     rows = {name: table.row(name) for name in table}
-    inputs = _draws(rows, DRAWS, seed)
+    inputs = drawn_inputs(rows, DRAWS, seed)
     drawn = costs(found.demand, inputs)
     thousands = rate * SECONDS_PER_MONTH * inputs["traffic_ratio"][:, 0] / REQUESTS_PER_1K
 
     def figure(draws: Series) -> Figure:
-        spread = _spread(draws / thousands)
+        spread = spread_of(draws / thousands)
         return Figure(
             value=spread.value,
             low=spread.low,

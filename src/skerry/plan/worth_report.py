@@ -5,7 +5,8 @@ from typing import Final
 
 from skerry.base.units import SECONDS_PER_DAY
 from skerry.plan.cloud_bill import Kind
-from skerry.plan.worth import Spread, Weighed, times_text
+from skerry.plan.worth import Weighed, times_text
+from skerry.plan.worth_ranges import Spread
 from skerry.schema.assumption import Assumption
 from skerry.schema.goal import GoalRecord
 from skerry.schema.plan_report import (
@@ -178,9 +179,9 @@ def _matters(found: Weighed) -> tuple[Table, Tornado]:
             ),
         ),
         Tornado(
-            title="What each input moves the saving to",
+            title="What each input moves the saving to, the others at their values",
             unit="USD a month",
-            centre=found.saving_usd.value,
+            centre=float(found.values.saving_usd[0]),
             rows=tuple(
                 (one.name, one.saving_usd_at_low, one.saving_usd_at_high)
                 for one in found.swings[:_SHOWN]
@@ -255,8 +256,9 @@ def _known(value: float) -> float | None:
 def _notes(found: Weighed) -> list[str]:
     notes = []
     demand = found.demand
-    if found.usage.bill is not None and not sum(
-        found.usage.bill.usd_per_month[kind] for kind in (Kind.COMPUTE, Kind.ACCELERATOR)
+    movable = (Kind.COMPUTE, Kind.ACCELERATOR)
+    if found.usage.bill is not None and not any(
+        found.usage.bill.usd_per_month[kind] > 0 for kind in movable
     ):
         notes.append("no line of the bill pays for compute, so nothing could move")
     if demand.on_accelerators:
