@@ -49,6 +49,8 @@ def test_what_hangs_on_assumptions_is_unknown(capsys: pytest.CaptureFixture[str]
     found = local(capsys, "--machines", "there")
     assert found["answer"] == "unknown"
     assert found["difference_wh_per_1k_low"] < 0 < found["difference_wh_per_1k_high"]  # type: ignore[operator]
+    assert found["hangs_on"] == ["network_kwh_per_gb"]
+    assert "advice" not in found
 
 
 def test_the_break_even_is_where_both_draw_the_same(fleet: Fleet) -> None:

@@ -124,8 +124,8 @@ def test_dear_moves_make_hourly_moving_no_gain_and_a_choice_can_be_regretted(
     assert dear["hourly_net_saving_ratio"] < dear["fixed_net_saving_ratio"]  # type: ignore[operator]
     assert dear["hourly_no_gain"] is True
     (advice,) = dear["advice"]  # type: ignore[misc]
-    assert advice["choice"] == "stay in SG"
-    assert advice["regret"]["best"] == "stay in DE"
+    assert advice["choice"] == "SG for every load"
+    assert advice["regret"]["best"] == "DE"
     assert advice["regret"]["ratio"] > 0.01
 
 

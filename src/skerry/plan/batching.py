@@ -101,7 +101,7 @@ def batching_report(
     best = curve.largest_within(limit_ms)
     rows = tuple(
         (
-            int(batch),
+            f"up to {batch:g}",
             float(ms),
             float(joules),
             wh_per_request(batch),

@@ -78,23 +78,23 @@ def _figures(found: Account, grid: Grid, span: Span, requests: float | None) -> 
     both = grid.direct is not None and grid.life_cycle is not None
     return {
         "zone": grid.name,
-        "hours": span.hours,
         "energy_kwh": found.energy_kwh,
         "scope2_location_kg": kg(found.location_g),
         "scope2_market_kg": kg(found.market.grams),
         "scope3_category3_kg": kg(found.upstream_g),
         "grid_loss_kg": kg(found.grid_loss_g),
-        "network_kwh": found.network_kwh,
         "network_kg": kg(found.network_g),
         "embodied_kg": kg(found.embodied_g),
         "total_location_kg": kg(found.total_location_g),
+        "sci_g_per_request": found.sci_g,
+        "hours": span.hours,
+        "network_kwh": found.network_kwh,
         "scope2_factor": "direct" if grid.direct is not None else "life cycle (no direct known)",
         "market_fell_back_to_location": found.market.fell_back,
         "contracts_unused_kwh": found.market.unused_kwh,
         "direct_g_per_kwh_mean": float(grid.direct.mean()) if grid.direct is not None else None,
         "life_cycle_g_per_kwh_mean": float(grid.whole.mean()) if both else None,
         "requests": requests,
-        "sci_g_per_request": found.sci_g,
     }
 
 
@@ -174,14 +174,14 @@ def _lines(found: Account, grid: Grid) -> Table:
 
 
 def _stack(found: Account) -> Stack:
+    upstream_g = (found.upstream_g or 0.0) + found.grid_loss_g
     rest = tuple(
-        (grams or 0.0) / G_PER_KG
-        for grams in (found.upstream_g, found.grid_loss_g, found.network_g, found.embodied_g)
+        (grams or 0.0) / G_PER_KG for grams in (upstream_g, found.network_g, found.embodied_g)
     )
     return Stack(
         title="The same, by method",
         unit="kg CO2e",
-        parts=("scope 2", "fuel (category 3)", "grid losses", "network", "embodied"),
+        parts=("scope 2", "scope 3, category 3", "network", "embodied"),
         rows=(
             ("by location", (found.location_g / G_PER_KG, *rest)),
             ("by market", (found.market.grams / G_PER_KG, *rest)),

@@ -30,11 +30,11 @@ def consolidate_report(
     whole = judge(ALL_ON, always, days, replicas)
     bound_ratio = _saved(bound, whole)
     figures: dict[str, object] = {
-        "days": days.days,
         "peak_load_machines": peak,
         "machines": replicas.machines,
         "all_on_wh_per_day": whole.wh_per_day * pue_ratio,
         "bound_saving_ratio": bound_ratio,
+        "days": days.days,
         "threshold_ratio": threshold,
     }
     overload = (
@@ -87,10 +87,10 @@ def consolidate_report(
         ),
         answer=Answer.YES if gain else Answer.NO,
         figures={
-            **figures,
             "saving_ratio": saved if gain else 0.0,
             "true_ratio": saved,
             "saving_kwh_per_year": yearly_kwh if gain else 0.0,
+            **figures,
             "bound_saving_ratio": limit,
             "rule_machines_on": rules[judged.chosen].tolist(),
             "rule": judged.chosen,
@@ -126,7 +126,7 @@ def consolidate_report(
 
 
 def _name(spare: int) -> str:
-    return "rest by the hour" if not spare else f"rest by the hour, {spare} spare"
+    return "rest by hour" if not spare else f"and {spare} spare"
 
 
 def _saved(one: Kept, base: Kept) -> float:

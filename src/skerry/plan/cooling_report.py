@@ -83,7 +83,7 @@ def cooling_report(
             f"for energy and plant"
         ),
         answer=Answer.NONE,
-        figures={**figures, "choice": best.choice, "pue_ratio": best.pue_ratio},
+        figures={"choice": best.choice, "pue_ratio": best.pue_ratio, **figures},
         advice=(
             Advice(
                 choice=WORDS[best.choice],
@@ -121,15 +121,15 @@ def _flip(best: Outcome, other: Outcome, *, usd_per_kwh: float, dearer_usd: floa
 def _figures(
     found: Sequence[Outcome], hours: Hours, rated_kw: float, feed_kw: float | None
 ) -> dict[str, object]:
-    figures: dict[str, object] = {
-        "hours": len(hours),
-        "rated_kw": rated_kw,
+    figures: dict[str, object] = {f"{one.choice}_pue_ratio": one.pue_ratio for one in found}
+    figures |= {
         "it_kwh": found[0].it_kwh,
+        "rated_kw": rated_kw,
         "feed_kw": feed_kw,
+        "hours": len(hours),
     }
     for one in found:
         name = one.choice
-        figures[f"{name}_pue_ratio"] = one.pue_ratio
         figures[f"{name}_site_kwh"] = one.site_kwh
         figures[f"{name}_site_kw_max"] = one.site_kw_max
         figures[f"{name}_usd_per_year"] = one.usd
@@ -160,9 +160,7 @@ def _sections(
             for one in found
         ),
     )
-    bars = Bars(
-        title="PUE", unit="ratio", rows=tuple((WORDS[one.choice], one.pue_ratio) for one in found)
-    )
+    bars = Bars(title="PUE", unit="", rows=tuple((one.choice, one.pue_ratio) for one in found))
     load_kw = float(hours.it_kw.mean())
     air = np.arange(-10.0, 42.0, 2.0)
     shares = np.arange(0.1, 1.01, 0.1)

@@ -163,7 +163,7 @@ def _sizes(
         autarky = one.autarky_ratio
         rows.append(
             (
-                base * size,
+                f"{base * size:g} kWh",
                 one.import_kwh,
                 one.export_kwh,
                 _percent(autarky),
@@ -171,7 +171,7 @@ def _sizes(
             )
         )
         bars.append((f"{base * size:g} kWh", None if autarky is None else 100 * autarky))
-    heads = ("battery kWh", "imported kWh", "exported kWh", "autarky", "self-consumption")
+    heads = ("battery", "imported kWh", "exported kWh", "autarky", "self-consumption")
     return (
         Table(title="The same site with other batteries", heads=heads, rows=tuple(rows)),
         Bars(title="Autarky by battery", unit="%", rows=tuple(bars)),

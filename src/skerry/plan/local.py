@@ -115,6 +115,8 @@ class Compared:
     cloud: Spent
     differences: tuple[float, ...]
     """Local minus cloud in Wh per 1,000, for every trace and every corner of the terms."""
+    hangs_on: tuple[str, ...]
+    """The assumptions that turn the answer round on their own, the others in the middle."""
 
     @property
     def saves(self) -> bool | None:
@@ -153,9 +155,30 @@ def compared(fleet: Fleet, pairs: Sequence[Pair], inputs: Assumptions, *, own: U
     ]
     ends = [both(pair, terms) for pair in pairs for terms in corners]
     local, cloud = both(pairs[0], middle)
+
+    def turns(*terms: Terms) -> bool:
+        signs = set()
+        for one in terms:
+            mine, theirs = both(pairs[0], one)
+            signs.add(mine.wh_per_1k < theirs.wh_per_1k)
+        return len(signs) > 1
+
+    hangs_on = [
+        name
+        for name, low, high in (
+            (fill.name, replace(middle, fill=fill.low), replace(middle, fill=fill.high)),
+            (
+                network.name,
+                replace(middle, network_kwh_per_gb=network.low),
+                replace(middle, network_kwh_per_gb=network.high),
+            ),
+        )
+        if turns(low, high)
+    ]
     return Compared(
         local=local,
         cloud=cloud,
+        hangs_on=tuple(hangs_on),
         differences=tuple(mine.wh_per_1k - theirs.wh_per_1k for mine, theirs in ends),
     )
 

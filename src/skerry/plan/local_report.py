@@ -40,7 +40,7 @@ def local_report(
     verdict = {
         True: f"local saves {-100 * (local / cloud - 1):.0f} % of the energy",
         False: f"local draws {local / cloud:.2g} times the energy",
-        None: "it hangs on what is assumed",
+        None: f"it hangs on {' and '.join(found.hangs_on) or 'both assumptions together'}",
     }[found.saves]
     lead = (
         f"{verdict}: {local:.3g} Wh per 1,000 answers here, {cloud:.3g} in the cloud "
@@ -63,6 +63,7 @@ def local_report(
             "local_network_wh_per_1k": _network(found.local),
             "cloud_network_wh_per_1k": _network(found.cloud),
             "answers_per_day": per_day,
+            "hangs_on": list(found.hangs_on),
             "break_even_answers_per_day": even,
             "local_machines": own.value,
             "requests": len(traces[0]),
@@ -70,7 +71,11 @@ def local_report(
         },
         goals=(_goal(found, traces[0].source, at_unix_s),),
         prediction_error_ratio=errors,
-        advice=(_advice(fleet, traces, pairs, inputs, found, services_s, seeds, own, even),),
+        advice=(
+            ()
+            if found.saves is None
+            else (_advice(fleet, traces, pairs, inputs, found, services_s, seeds, own, even),)
+        ),
         sections=(
             Section(
                 title="Where the energy goes",

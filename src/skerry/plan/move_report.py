@@ -22,6 +22,7 @@ from skerry.plan.signals import Series, Signal
 from skerry.schema.plan_report import Advice, Answer, Bars, PlanReport, Section, Table
 
 G_PER_KG: Final = 1000
+MOVING: Final = "moving every hour"
 HOURS_MIN: Final = 14 * 24
 """A signal shorter than two weeks is no basis for a choice and its judgement."""
 
@@ -177,9 +178,14 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
 
 def _bars(outcomes: Sequence[Outcome]) -> Bars:
     return Bars(
-        title="Emissions of all loads",
-        unit="kg CO2e",
-        rows=tuple((one.name, one.total_g / G_PER_KG) for one in outcomes),
+        title="Emissions of all loads, CO2e",
+        unit="kg",
+        rows=tuple(
+            (name, one.total_g / G_PER_KG)
+            for name, one in zip(
+                ("at home", "fixed", "hourly", "where it pays"), outcomes, strict=True
+            )
+        ),
     )
 
 
@@ -209,7 +215,7 @@ def _advice(signal: Signal, zones: Sequence[str], actual: Matrix, costs: MoveCos
     if signal.hours < HOURS_MIN:
         choice, runner_up = sorted(means, key=means.__getitem__)[:2]
         return Advice(
-            choice=f"run in {choice}",
+            choice=f"{choice} for every load",
             reason=f"its mean is {means[choice]:.4g} g/kWh, the least of the group",
             runner_up=runner_up,
             flip=f"{choice} becomes {means[runner_up] - means[choice]:.4g} g/kWh dirtier",
@@ -219,27 +225,27 @@ def _advice(signal: Signal, zones: Sequence[str], actual: Matrix, costs: MoveCos
     def costs_of(first: int, last: int) -> dict[str, float]:
         part = actual[:, first:last]
         fixed = {
-            f"stay in {zone}": along(zone, fixed_path(at, part.shape[1]), part, costs).total_g
+            zone: along(zone, fixed_path(at, part.shape[1]), part, costs).total_g
             for at, zone in enumerate(zones)
         }
         follow = along("follow", followed_path(part, costs), part, costs).total_g
         size = part.size * costs.load_kw
-        return {name: grams / size for name, grams in {**fixed, "move every hour": follow}.items()}
+        return {name: grams / size for name, grams in {**fixed, MOVING: follow}.items()}
 
     before, after = costs_of(0, half), costs_of(half, signal.hours)
     judged = regret(
-        {name: cost for name, cost in before.items() if name.startswith("stay")},
-        {name: cost for name, cost in after.items() if name.startswith("stay")},
+        {name: cost for name, cost in before.items() if name != MOVING},
+        {name: cost for name, cost in after.items() if name != MOVING},
         unit="g/kWh",
         on=f"{signal.span(half)} of {signal.path}",
     )
     first, second = _ranked(before)
     return Advice(
-        choice=judged.chosen,
+        choice=f"{judged.chosen} for every load",
         reason=(
             f"the least of the first half, {before[first]:.4g} g/kWh with the move's own energy; "
             f"on the second half moving every hour would have reached "
-            f"{after['move every hour']:.4g} where this choice came to {after[first]:.4g}"
+            f"{after[MOVING]:.4g} where this choice came to {after[first]:.4g}"
         ),
         runner_up=second,
         flip=f"its mean rises by {before[second] - before[first]:.4g} g/kWh against {second}",
@@ -249,5 +255,5 @@ def _advice(signal: Signal, zones: Sequence[str], actual: Matrix, costs: MoveCos
 
 def _ranked(costs: Mapping[str, float]) -> tuple[str, str]:
     """Return the best and the second best of the fixed choices."""
-    first, second = sorted((c for c in costs if c.startswith("stay")), key=costs.__getitem__)[:2]
+    first, second = sorted((c for c in costs if c != MOVING), key=costs.__getitem__)[:2]
     return first, second

@@ -116,24 +116,26 @@ def all_cells(
 def _figures(one: Cell, load_kw: float, threshold: float) -> dict[str, object]:
     figures: dict[str, object] = {
         "zone": one.zone,
-        "job_h": one.job_h,
-        "slack_h": one.slack_h,
         "starts": one.starts,
         "baseline_g_mean": one.baseline_g * load_kw,
-        "variation_cv": one.variation_cv,
-        "no_gain": not any(
-            one.gain(grams, threshold) for grams in (one.contiguous_g, one.interruptible_g)
-        ),
+        "contiguous_g_mean": one.contiguous_g * load_kw,
+        "interruptible_g_mean": one.interruptible_g * load_kw,
     }
     for name, grams, perfect in (
         ("contiguous", one.contiguous_g, one.contiguous_perfect_g),
         ("interruptible", one.interruptible_g, one.interruptible_perfect_g),
     ):
-        figures[f"{name}_g_mean"] = grams * load_kw
         figures[f"{name}_saving_ratio"] = one.gain(grams, threshold)
         figures[f"{name}_true_ratio"] = one.saved(grams)
         figures[f"{name}_perfect_g_mean"] = perfect * load_kw
-    return figures
+    figures["no_gain"] = not any(
+        one.gain(grams, threshold) for grams in (one.contiguous_g, one.interruptible_g)
+    )
+    return figures | {
+        "variation_cv": one.variation_cv,
+        "job_h": one.job_h,
+        "slack_h": one.slack_h,
+    }
 
 
 def _why(one: Cell, threshold: float) -> str:
@@ -163,8 +165,8 @@ def _one_table(one: Cell, load_kw: float) -> Table:
 
 def _bars(one: Cell, load_kw: float) -> Bars:
     return Bars(
-        title="Mean emissions of one job",
-        unit="g CO2e",
+        title="Mean emissions of one job, CO2e",
+        unit="g",
         rows=(
             ("at once", one.baseline_g * load_kw),
             ("in one piece", one.contiguous_g * load_kw),
@@ -223,7 +225,7 @@ def _advice(
     gap = seen[runner_up] / seen[choice] - 1 if runner_up and seen[choice] else 0.0
     return (
         Advice(
-            choice=f"start at {choice} every day",
+            choice=f"a start at {choice} every day",
             reason=(
                 f"of a fixed start hour for a job that is ready at {ready_hour:02d}:00 UTC, this "
                 f"one emitted least on the first half of the signal; on the second it saves "
