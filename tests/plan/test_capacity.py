@@ -221,7 +221,7 @@ def test_json_has_every_figure_at_the_top(capsys: pytest.CaptureFixture[str]) ->
     assert found["servers"][0]["sojourn_s_p99"] > 15 >= found["servers"][1]["sojourn_s_p99"]
     assert found["targets"][0]["value_s_one_less"] > 15
     assert found["answer"] == "yes"
-    assert found["advice"][0]["regret"]["unit"] == "servers"
+    assert found["advice"][0]["regret"]["unit"] == "server costs"
 
 
 def test_the_table_and_the_page_answer_in_words(

@@ -204,7 +204,7 @@ def _regrets(
         else:
             found.append(
                 regret_of(
-                    one.nodes_least, other.nodes_least, unit="nodes a site", on=on, inputs=inputs
+                    one.nodes_least, other.nodes_least, what="nodes a site", on=on, inputs=inputs
                 )
             )
     return found

@@ -120,7 +120,7 @@ def more_sections(more: More) -> Iterable[Section]:
                         "servers mean",
                         "most",
                         "changes",
-                        "hours saved",
+                        "saved %",
                         "p99 s",
                     ),
                     rows=(
@@ -129,7 +129,7 @@ def more_sections(more: More) -> Iterable[Section]:
                             auto.servers_mean,
                             auto.servers_most,
                             auto.changes,
-                            auto.saved_ratio,
+                            None if auto.saved_ratio is None else 100 * auto.saved_ratio,
                             auto.sojourn_s_p99,
                         ),
                     ),

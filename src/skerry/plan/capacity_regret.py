@@ -3,7 +3,7 @@
 A number of servers costs itself; each server missing on the unseen part costs
 `shortfall_cost_ratio` spare ones, as a missed target costs more than an idle machine.
 
-Units:   servers.
+Units:   server costs: what one server costs over the trace.
 """
 
 from collections.abc import Sequence
@@ -33,15 +33,15 @@ def capacity_regret(
     if seen is None or unseen is None:
         return None, "one part of the trace cannot keep a target with any number of servers"
     on = f"the last {len(work) - cut} of {len(work)} requests"
-    return regret_of(seen, unseen, unit="servers", on=on, inputs=inputs), ""
+    return regret_of(seen, unseen, what="servers", on=on, inputs=inputs), ""
 
 
-def regret_of(seen: int, unseen: int, *, unit: str, on: str, inputs: Assumptions) -> Regret:
+def regret_of(seen: int, unseen: int, *, what: str, on: str, inputs: Assumptions) -> Regret:
     """Return the regret of having taken what one part needs where the other needs `unseen`."""
     short = inputs["shortfall_cost_ratio"]
     options = range(min(seen, unseen), max(seen, unseen) + 1)
 
     def costs(needed: int) -> dict[str, float]:
-        return {f"{c} {unit}": c + short * max(0, needed - c) for c in options}
+        return {f"{c} {what}": c + short * max(0, needed - c) for c in options}
 
-    return regret(costs(seen), costs(unseen), unit=unit, on=on)
+    return regret(costs(seen), costs(unseen), unit="server costs", on=on)

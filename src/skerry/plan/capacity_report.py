@@ -61,7 +61,7 @@ def capacity_report(
     return PlanReport(
         verb="capacity",
         question="How many servers does this trace need?",
-        lead=lead(work, sized, table),
+        lead=lead(work, sized, table, more),
         answer=answer(sized),
         figures={
             **work_figures(work),
@@ -106,7 +106,7 @@ def answer(sized: Sequence[Sized]) -> Answer:
     return Answer.NO if any(one.impossible for one in sized) else Answer.YES
 
 
-def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures]) -> str:
+def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures], more: More) -> str:
     """Return the answer in one sentence."""
     what = f"{len(work):,} requests, {work.load_erlang:.4g} erlang"
     if not sized:
@@ -118,6 +118,8 @@ def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures]) -> str:
         else f"{one.target} needs {one.servers_least}"
         for one in sized
     ]
+    if more.headroom is not None:
+        parts.append(f"{more.headroom.servers} with headroom ({more.headroom.loss})")
     return f"{what}: {'; '.join(parts)}"
 
 

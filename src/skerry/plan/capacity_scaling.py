@@ -180,7 +180,7 @@ def profile(
     paid_s = scheduled_waits_s(work, hours, counts)[1] + inputs["startup_s"] * _started(
         counts[hours.slot]
     )
-    fixed_s = fixed * work.span_s
+    fixed_s = fixed_paid_s(work, fixed)
     return Profile(
         hours=tuple(
             HourRow(
@@ -221,6 +221,18 @@ def scheduled_waits_s(work: Work, hours: Hours, counts: Ints) -> tuple[Series, f
     return out, paid_s
 
 
+def fixed_paid_s(work: Work, servers: int) -> float:
+    """Return server-seconds of a fixed number, each paid until its last work ends."""
+    whole = Hours(
+        names=("",),
+        slot=np.zeros(1, np.int64),
+        first_s=np.inf,
+        of=np.zeros(len(work), np.int64),
+        seconds=np.zeros(1),
+    )
+    return scheduled_waits_s(work, whole, np.array([servers]))[1]
+
+
 def autoscale(
     simulator: Simulator, targets: Sequence[Target], fixed: int, inputs: Assumptions
 ) -> Autoscaled:
@@ -228,7 +240,7 @@ def autoscale(
     work = simulator.work
     startup_s = inputs["startup_s"]
     every_s, window_s = inputs["decide_every_s"], inputs["decide_window_s"]
-    fixed_h = fixed * work.span_s / SECONDS_PER_HOUR
+    fixed_h = fixed_paid_s(work, fixed) / SECONDS_PER_HOUR
     high = 2 * concurrent_max(work)
     wait_s = np.empty(len(work))
     for used in USES:
@@ -260,7 +272,7 @@ def autoscale(
                 server_hours_fixed=fixed_h,
                 saved_ratio=1 - paid_h / fixed_h,
                 sojourn_s_p99=float(np.quantile(sojourn_s, 0.99)),
-                reason=f"aiming at {used:.0%} use keeps the targets, {USES[0]:.0%} at most tried",
+                reason=_autoscaled_reason(used),
             )
     return Autoscaled(
         used_ratio=None,
@@ -277,6 +289,13 @@ def autoscale(
             "is too slow for the bursts of this trace"
         ),
     )
+
+
+def _autoscaled_reason(used: float) -> str:
+    if used == USES[0]:
+        return f"aiming at {used:.0%} use keeps the targets; no higher one was tried"
+    higher = USES[USES.index(used) - 1]
+    return f"aiming at {used:.0%} use keeps the targets; {higher:.0%} does not"
 
 
 def _started(schedule: Ints) -> int:
