@@ -1,6 +1,7 @@
 """Capacity: the least servers of real and made-up traces, checked by brute force."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,25 @@ def test_a_run_s_service_time_stands_in_for_the_expression(
     assert run(["plan", "capacity", "--trace", str(EXAMPLE), "--service", "1", "--write"]) == 2
 
 
+def console(page: Path) -> list[list[str]]:
+    """Return the commands of a page's console blocks."""
+    text = page.read_text().replace("\\\n", " ")
+    return [shlex.split(line[2:]) for line in text.splitlines() if line.startswith("$ skerry")]
+
+
+def test_every_command_of_the_example_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(EXAMPLE.parent)
+    commands = console(EXAMPLE.parent / "README.md")
+    assert len(commands) == 5
+    for words in commands:
+        assert run(words[1:]) == 0, words
+    first = capsys.readouterr().out.splitlines()[0]
+    how_to = EXAMPLE.parents[3] / "docs" / "how-to" / "size-capacity.md"
+    assert first in how_to.read_text()
+
+
 def test_headroom_hours_and_autoscaling_are_in_one_report(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -278,3 +298,19 @@ def test_headroom_hours_and_autoscaling_are_in_one_report(
     assert "Servers by the hour" in out
     assert capacity("--servers", "3", "--autoscale") == 2
     assert capacity("--target", "p99=15s", "--headroom", "lose-site") == 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("rows", "least"), [("0,1\n", 1), ("0,1\n0,2\n0,3\n", 3)])
+def test_requests_that_come_at_once_are_sized_without_a_rate(
+    tmp_path: Path, rows: str, least: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trace(tmp_path, f"arrival_s,n\n{rows}")
+    words = ["plan", "capacity", "--trace", str(path), "--service", "n", "--target", "p99=3s"]
+    assert run([*words, "--headroom", "n+1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["load_erlang"] is None
+    assert found["servers_least"] == least
+    assert "at once" in " ".join(found["notes"])
+    assert run([*words, "--autoscale"]) == run([*words, "--profile", "hourly"]) == 2
+    assert "no time for servers" in capsys.readouterr().err

@@ -151,5 +151,5 @@ def _verdict(
     if poisson and agrees:
         return f"{off}: they agree, and arrivals look like Poisson's"
     if poisson:
-        return f"{off}, though arrivals look like Poisson's: the trace is short; size by simulation"
+        return f"{off}, though arrivals look like Poisson's: it has not settled over this trace"
     return f"{off}: do not size by formula here; {bursts}, where Poisson's has 1 and 1"

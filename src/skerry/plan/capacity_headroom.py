@@ -69,7 +69,7 @@ def headroom(
     servers = least
     found = case.sojourns_s(servers)
     without = float(np.quantile(found, 0.99, method="inverted_cdf"))
-    while not all(target.holds(found) for target in targets):
+    while np.isinf(found[-1]) or not all(target.holds(found) for target in targets):
         servers += 1
         found = case.sojourns_s(servers)
     return Headroom(

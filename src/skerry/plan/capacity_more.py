@@ -7,6 +7,7 @@ import msgspec
 
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.capacity import Simulator
+from skerry.plan.capacity_errors import CapacityError
 from skerry.plan.capacity_headroom import Headroom, Loss, headroom
 from skerry.plan.capacity_scaling import Autoscaled, Profile, autoscale, profile
 from skerry.plan.capacity_target import Target
@@ -45,6 +46,8 @@ def more_of(
     inputs: Assumptions,
 ) -> More:
     """Answer the wishes; `targets` are those that `least` servers keep."""
+    if not simulator.work.span_s and (wishes.hourly or wishes.autoscaled):
+        raise CapacityError("all requests arrive at once: no time for servers to come and go")
     return More(
         headroom=(
             headroom(simulator, targets, least, wishes.loss, sites=wishes.sites, inputs=inputs)

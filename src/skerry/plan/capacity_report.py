@@ -108,7 +108,8 @@ def answer(sized: Sequence[Sized]) -> Answer:
 
 def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures], more: More) -> str:
     """Return the answer in one sentence."""
-    what = f"{len(work):,} requests, {work.load_erlang:.4g} erlang"
+    load = f"{work.load_erlang:.4g} erlang" if work.span_s else "all at once"
+    what = f"{len(work):,} requests, {load}"
     if not sized:
         one = table[0]
         return f"{what}: {one.servers} servers have a p99 of {one.sojourn_s_p99:.4g} s"

@@ -70,8 +70,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What one run came to."""
 
     servers: int
-    used_ratio: float
-    """Offered load over servers; above 1 the queue grows for as long as the trace lasts."""
+    used_ratio: float | None
+    """Offered load over servers; above 1 the queue grows for as long as the trace lasts.
+
+    None where all requests come at once, so that there is no rate.
+    """
     wait_s_mean: float
     waited_ratio: float
     sojourn_s_mean: float
@@ -80,7 +83,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     sojourn_s_p99: float
 
     @property
-    def row(self) -> tuple[int | float, ...]:
+    def row(self) -> tuple[int | float | None, ...]:
         """Return the figures in the order of a table."""
         return msgspec.structs.astuple(self)
 
@@ -91,7 +94,7 @@ def figures(servers: int, load_erlang: float, wait_s: Series, service_s: Series)
     p50, p95, p99 = np.quantile(sojourn_s, list(SHARES.values()))
     return Figures(
         servers=servers,
-        used_ratio=load_erlang / servers,
+        used_ratio=load_erlang / servers if np.isfinite(load_erlang) else None,
         wait_s_mean=float(wait_s.mean()),
         waited_ratio=float(np.count_nonzero(wait_s) / len(wait_s)),
         sojourn_s_mean=float(sojourn_s.mean()),
