@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry.cli.output import json_option, print_json, print_table, say
-from skerry.cli.plan import VERBS
 from skerry.cli.report_plan import PAGES, page_of
 
 if TYPE_CHECKING:
@@ -18,9 +17,8 @@ def command() -> None:
     """Make a report: the story or a plan as an HTML page, a shadow as figures with intervals."""
 
 
-for name, (verb, _) in PAGES.items():
-    if not verb or verb in VERBS:
-        command.add_command(page_of(name))
+for name in PAGES:
+    command.add_command(page_of(name))
 
 
 @command.command("story")
