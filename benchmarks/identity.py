@@ -20,6 +20,7 @@ from pathlib import Path
 from measured import tell
 
 from skerry.local.hollow_fleet import DOMAIN, HollowFleet, HollowNode
+from skerry.local.hollow_load import HollowLoad
 from skerry.node import renewal, uplink
 from skerry.trust.authority import Authority
 from skerry.trust.spiffe import node_id
@@ -30,6 +31,8 @@ ENROLMENTS = 20
 STORM_S = 4.0
 STORM_THREADS = 4
 NODES = 10_000
+FLOW_S = 1.0
+ARRIVE_S_MAX = 30.0
 AWAY_S = 2 * 3600.0 + 60  # without the spread, all would come four minutes later
 MS = 1000.0
 
@@ -128,6 +131,26 @@ def login_storm(fleet: HollowFleet, node: HollowNode) -> None:
     tell("login-storm-healthy-p99", p99(took_ms), "ms")
 
 
+def operator_rotation(fleet: HollowFleet) -> None:
+    """Every NATS key but those of nodes changes, while two nodes hand over records."""
+    nodes = [fleet.node("flowing", number) for number in (1, 2)]
+    with HollowLoad(fleet, nodes) as load:
+        time.sleep(FLOW_S)
+        began_s = time.monotonic()
+        step = fleet.operator_change().go_on().step
+        took_s = time.monotonic() - began_s
+        time.sleep(FLOW_S)
+    until_s = time.monotonic() + ARRIVE_S_MAX
+    while load.missing() and time.monotonic() < until_s:
+        time.sleep(0.2)
+    tell("operator-rotation", took_s if step == "done" else float("inf"), "s")
+    tell("operator-rotation-messages", len(load.kept), "messages")
+    tell("operator-rotation-lost", load.missing(), "messages")
+    tell("operator-rotation-doubled", load.doubled(), "messages")
+    drops = sum(node.bus.lives - 1 for node in nodes if node.bus is not None)
+    tell("operator-rotation-drops", drops, "connections")
+
+
 def main() -> None:
     """Measure all of it on one fleet."""
     stampede()
@@ -138,6 +161,7 @@ def main() -> None:
             revoke_to_cut(fleet)
             node = fleet.node("oslo")
             alone(node)
+            operator_rotation(fleet)
             login_storm(fleet, node)
         finally:
             fleet.close()
