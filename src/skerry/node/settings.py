@@ -11,13 +11,18 @@ from skerry.schema.audit_api import AuditSettings
 from skerry.schema.route import RouteSettings, fault_of
 from skerry.schema.settings_file import read_settings_file, write_settings_file
 from skerry.schema.shadow import ShadowRule, wrong_in
-from skerry.schema.tamper import Sensor, SensorSource
+from skerry.schema.tamper import MqttBroker, Sensor, SensorSource
 from skerry.serve.errors import ProviderError
 from skerry.serve.providers import read_wanted
 
 _MIB = 1024 * 1024
 _ADDRESS = re.compile(r"[A-Za-z0-9.\-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
 _MIRROR = re.compile(rf"https://({_ADDRESS.pattern})/?")
+_BROKER = re.compile(
+    r"(?P<scheme>mqtts?)://(?P<host>[a-zA-Z0-9.-]+|\[[0-9a-f:]+\]):(?P<port>[0-9]{1,5})"
+)
+_TOPIC = re.compile(r"[^+#\x00]{1,256}")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 PORTS = ("http_port", "grpc_port", "metrics_port", "peer_port")
 
@@ -113,6 +118,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What watches the machine's lid; what is done about it is in the fleet file."""
     tamper_port: int = 0
     """Where sensors of source `webhook` send to, on loopback; needed where there is one."""
+    mqtt: MqttBroker = MqttBroker()
+    """The broker that sensors of source `mqtt` are heard from; needed where there is one."""
 
     @property
     def node(self) -> str:
@@ -148,7 +155,7 @@ def read_settings(path: Path) -> NodeSettings:
             read_wanted(text)
         except ProviderError as error:
             raise SettingsError(str(path), f"providers: {error}; {error.hint}") from error
-    wrong = wrong_in_sensors(settings)
+    wrong = wrong_in_sensors(settings) or wrong_in_broker(settings.mqtt)
     if wrong:
         raise SettingsError(str(path), wrong)
     for index, mirror in enumerate(settings.mirrors):
@@ -167,7 +174,12 @@ def write_settings(path: Path, settings: NodeSettings) -> None:
 
 
 SENSORS_MAX = 32
-PERIOD_S_MIN = {SensorSource.FILE: 0.02, SensorSource.IPMI: 1.0, SensorSource.WEBHOOK: 0.02}
+PERIOD_S_MIN = {
+    SensorSource.FILE: 0.02,
+    SensorSource.IPMI: 1.0,
+    SensorSource.WEBHOOK: 0.02,
+    SensorSource.MQTT: 0.02,
+}
 PERIOD_S_MAX = 3600.0
 
 
@@ -196,4 +208,27 @@ def wrong_in_sensors(settings: NodeSettings) -> str:
                 return f"{what}: secret is {sensor.secret!r}, wanted a file name in secrets/"
             if not settings.tamper_port:
                 return f"{what}: a webhook needs tamper_port"
+        if sensor.source is SensorSource.MQTT:
+            if not settings.mqtt.url:
+                return f"{what}: it needs a broker, mqtt.url"
+            if not _TOPIC.fullmatch(sensor.topic):
+                return f"{what}: topic is {sensor.topic[:64]!r}, wanted one topic, no + and no #"
+    return ""
+
+
+def wrong_in_broker(broker: MqttBroker) -> str:
+    """Say what is wrong with the MQTT broker, or nothing."""
+    if not broker.url:
+        return ""
+    found = _BROKER.fullmatch(broker.url)
+    if found is None or not 1 <= int(found["port"]) <= 65_535:
+        return f"mqtt.url is {broker.url!r}, wanted mqtts://host:port"
+    if found["scheme"] == "mqtt" and found["host"] not in LOOPBACK:
+        return f"mqtt.url is {broker.url!r}, wanted mqtts:// for a broker that is not on loopback"
+    if broker.ca and not broker.ca.startswith("/"):
+        return f"mqtt.ca is {broker.ca!r}, wanted a file, from / on"
+    if broker.password and ("/" in broker.password or broker.password.startswith(".")):
+        return f"mqtt.password is {broker.password!r}, wanted a file name in secrets/"
+    if broker.password and not broker.user:
+        return "mqtt.password without mqtt.user: a password is somebody's"
     return ""

@@ -28,6 +28,7 @@ from skerry.node.identity import IdentityFiles
 from skerry.node.papers import Papers
 from skerry.node.quarantine import add_cause, lift_cause, read_quarantine
 from skerry.node.settings import NodeSettings
+from skerry.node.tamper_mqtt import MqttFeed
 from skerry.node.tamper_sensors import Message, SensorReader, WebhookDoor, read_message
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.schema.custody import Signer
@@ -52,8 +53,9 @@ WHO = "tamper"
 """Under which name the watch puts a node into quarantine."""
 RAW_WAITING_MAX = 2000
 """Raw changes between two writes of the series; a flapping contact makes more, and they go."""
+HEARD = (SensorSource.WEBHOOK, SensorSource.MQTT)
 INBOX_S = 0.1
-"""Time between two looks at what webhooks have said."""
+"""Time between two looks at what messages have said."""
 LOOK_S = 2.0
 """Time between two looks at papers, and between two tries to send."""
 
@@ -127,6 +129,8 @@ class TamperWatch:
                 for sensor in self._settings.sensors:
                     tasks.start_soon(self._follow, sensor)
                 tasks.start_soon(self._look_around)
+                if any(sensor.source is SensorSource.MQTT for sensor in self._settings.sensors):
+                    tasks.start_soon(self._mqtt)
         finally:
             if door is not None:
                 await anyio.to_thread.run_sync(door.close)
@@ -146,8 +150,19 @@ class TamperWatch:
         while True:
             reading = await anyio.to_thread.run_sync(self._reader.read, sensor)
             self._tell(await anyio.to_thread.run_sync(partial(self.take, sensor.name, reading)))
-            heard_of = sensor.source is SensorSource.WEBHOOK  # it comes when it comes
+            heard_of = sensor.source in HEARD  # it comes when it comes
             await self._clock.sleep(min(sensor.period_s, INBOX_S) if heard_of else sensor.period_s)
+
+    async def _mqtt(self) -> None:
+        settings = self._settings
+        await MqttFeed(
+            settings.mqtt,
+            [one for one in settings.sensors if one.source is SensorSource.MQTT],
+            self._folder.secrets,
+            client_id=f"skerry-{settings.site}-{settings.number}",
+            say=lambda name, opened: self._reader.say(name, opened=opened),
+            on_note=self._on_note,
+        ).run()
 
     async def _look_around(self) -> None:
         """Notice what no reading tells: a window that ended, papers that came, a line upstream."""

@@ -1,10 +1,11 @@
-"""Reading a tamper sensor: a file of the kernel, the chassis by IPMI, messages on loopback.
+"""Reading a tamper sensor: a file of the kernel, the chassis by IPMI, messages of others.
 
 A reading is True (open), False (shut) or None: there was none, and three of those are silence.
 Plain blocking calls; the watch makes them in a thread each.
 
     file      /sys/class/gpio/gpio17/value, /sys/class/hwmon/hwmon2/intrusion0_alarm
     ipmi      `ipmitool chassis status`, the line "Chassis Intrusion"
+    mqtt      a message on its topic: a word, or JSON such as {"contact": false}
     webhook   POST /tamper/<sensor> with {"n": 7, "open": true}, and
               `skerry-signature: <hex HMAC-SHA256 of the body>`; n only ever rises
 
@@ -95,8 +96,25 @@ def read_message(body: bytes, signature: str, secret: bytes, *, last_n: int) -> 
     return message
 
 
+def parse_mqtt(payload: bytes, field: str, open_when: str) -> bool | None:
+    """Read what a message says, None where it says nothing: too long, or without the field."""
+    if len(payload) > MESSAGE_BYTES_MAX:
+        return None
+    if not field:
+        word = payload.strip()
+        return word == open_when.encode() if word else None
+    try:
+        value = msgspec.json.decode(payload, type=dict[str, msgspec.Raw]).get(field)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if value is None:
+        return None
+    said = bytes(value).strip()
+    return said.strip(b'"') == open_when.encode() if said not in (b"null", b'""') else None
+
+
 class SensorReader:
-    """Reads the sensors that are asked; what webhooks said waits here until it is read."""
+    """Reads the sensors that are asked; what messages said waits here until it is read."""
 
     def __init__(self) -> None:
         self._said: dict[str, bool] = {}
@@ -109,7 +127,7 @@ class SensorReader:
                 return read_value(sensor.path, sensor.open_when)
             case SensorSource.IPMI:
                 return read_ipmi()
-            case SensorSource.WEBHOOK:
+            case SensorSource.WEBHOOK | SensorSource.MQTT:
                 with self._lock:
                     return self._said.pop(sensor.name, None)
 

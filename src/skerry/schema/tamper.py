@@ -29,6 +29,8 @@ class SensorSource(StrEnum):
     """The chassis intrusion of `ipmitool chassis status`."""
     WEBHOOK = "webhook"
     """Messages over HTTP on loopback, signed with a shared secret."""
+    MQTT = "mqtt"
+    """Messages on a topic of the broker that the node's settings name."""
 
 
 class Sensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,11 +42,30 @@ class Sensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     path: str = ""
     """The file that a sensor of source `file` is read from."""
     open_when: str = "1"
-    """What stands in the file when the lid is open; anything else means shut."""
+    """What stands in the file, or in a message of `mqtt`, when the lid is open; else it is shut."""
+    topic: str = ""
+    """The topic that a sensor of source `mqtt` is heard on."""
+    field: str = ""
+    """The field of a JSON message of `mqtt` that says it; empty where the message is the word."""
     secret: str = ""
     """The file in `secrets/` whose bytes sign a webhook's messages."""
     period_s: float = 0.2
-    """Time between two readings, or the longest between two messages of a webhook."""
+    """Time between two readings, or the longest between two messages of `webhook` or `mqtt`."""
+
+
+class MqttBroker(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The one broker that sensors of source `mqtt` are heard from."""
+
+    url: str = ""
+    """`mqtts://host:port`; `mqtt://` on loopback only."""
+    ca: str = ""
+    """File of the roots that its certificate leads to; empty for those of the system."""
+    user: str = ""
+    """Whom to log in as; empty for nobody."""
+    password: str = ""
+    """The file in `secrets/` that holds the password."""
 
 
 class Reaction(StrEnum):
