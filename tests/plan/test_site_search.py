@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from scipy.optimize import linprog
 
 from skerry.plan.site_bound import Bound, forbidden_cost
 from skerry.plan.site_check import check_problem
+from skerry.plan.site_group import grouped
 from skerry.plan.site_kernels import interchange, transport
 from skerry.plan.site_problem import Problem, Siting
-from skerry.plan.site_search import solve_large
+from skerry.plan.site_search import Search
 from skerry.plan.site_solve import solve
 
 SITES, DEMANDS = 4, 5
@@ -104,9 +106,15 @@ def holds(problem: Problem, siting: Siting, best: float) -> None:
 @given(problems())
 def test_bounds_never_cross_the_optimum_and_small_problems_are_solved(problem: Problem) -> None:
     best = optimum(problem)
-    rough = solve_large(problem, seconds=20, tell=silent)
+    search = Search(problem, seconds=20, tell=silent)
+    rough = search.find()
     if rough is not None:
         holds(problem, rough, best)
+        closed = search.close()
+        holds(problem, closed, best)
+        if problem.split or problem.uncapacitated:  # a set has one price, so branching ends it
+            assert closed.objective == pytest.approx(best, rel=1e-6, abs=1e-6)
+            assert closed.proven
     solved = solve(problem, seconds=20, tell=silent)
     if math.isinf(best):
         assert solved.siting is None
@@ -124,6 +132,24 @@ def test_every_single_round_of_the_bound_is_a_bound(problem: Problem) -> None:
     bound = Bound(problem, cost)
     for _ in range(60):
         assert bound.round(best if math.isfinite(best) else 100.0) <= best + 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_what_is_left_out_as_useless_never_holds_the_optimum(problem: Problem) -> None:
+    search = Search(problem, seconds=20, tell=silent)
+    if search.find() is not None:
+        kept = replace(problem, cost=np.where(search.useful(), problem.cost, np.inf))
+        best = optimum(problem)
+        assert optimum(kept) == pytest.approx(best, rel=1e-6, abs=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(problems(), st.integers(1, DEMANDS))
+def test_a_plan_for_groups_is_a_plan_for_all(problem: Problem, groups: int) -> None:
+    small = grouped(problem, groups, forbidden_cost(problem))
+    assert small.demand.sum() == pytest.approx(problem.demand.sum())
+    assert optimum(replace(problem, split=True)) <= optimum(small) + 1e-6
 
 
 @settings(max_examples=80, deadline=None)

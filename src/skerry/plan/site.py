@@ -27,7 +27,7 @@ from skerry.plan.site_figures import (
 from skerry.plan.site_obstacles import EVERY_SITE, WHOLE, Obstacle, obstacles
 from skerry.plan.site_problem import Problem, Siting
 from skerry.plan.site_recovery import Recovery, recoveries
-from skerry.plan.site_search import Sets
+from skerry.plan.site_sets import Sets
 from skerry.plan.site_solve import Tell, solve
 from skerry.schema.plan_report import Advice, Answer, PlanReport, Section, Table
 

@@ -19,13 +19,14 @@ from typing import Final
 import numpy as np
 
 from skerry.plan.site_kernels import cover, knapsacks, served
-from skerry.plan.site_problem import Floats, Problem
+from skerry.plan.site_problem import Flags, Floats, Problem
 
 ROUNDING: Final = 1e-9
 """A bound is lowered by this part of itself: sums of thousands of floats are not exact."""
-STALLS_MAX: Final = 40
+STALLS_MAX: Final = 20
 SHRINK: Final = 0.7
 SMOOTH: Final = 0.6
+THETA_FIRST: Final = 0.5
 THETA_MIN: Final = 1e-3
 
 
@@ -39,8 +40,20 @@ def forbidden_cost(problem: Problem) -> float:
 class Bound:
     """The search for good prices; `best` never falls, and `opening` says what they open."""
 
-    def __init__(self, problem: Problem, cost: Floats) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        cost: Floats,
+        *,
+        must: Flags | None = None,
+        never: Flags | None = None,
+        price: Floats | None = None,
+        theta: float = THETA_FIRST,
+    ) -> None:
+        """Bound a problem, or the part of it that opens all of `must` and none of `never`."""
         sites, demands = cost.shape
+        self._must = np.zeros(sites, bool) if must is None else must
+        self._never = np.zeros(sites, bool) if never is None else never
         self._problem, self._cost = problem, cost
         self._total = float(problem.demand.sum())
         self._capacity = np.minimum(problem.capacity, self._total)
@@ -48,11 +61,12 @@ class Bound:
         self._taken = np.empty((sites, demands), np.int64)
         self._counts, self._parts = np.empty(sites, np.int64), np.empty(sites)
         self.best = -np.inf
-        self.best_values = np.zeros(sites)
-        self._price = self._first_prices()
-        self._best_price = self._price.copy()
+        self.worth = np.zeros(sites)
+        """What each site adds to the best bound when it opens; see `of_set`."""
+        self._price = self._first_prices() if price is None else price
+        self.best_price = self._price.copy()
         self._direction = np.zeros(demands)
-        self._theta, self._stalls = 1.5, 0
+        self._theta, self._stalls = theta, 0
         self.rounds = 0
         self.opening = np.zeros(sites)
 
@@ -94,11 +108,11 @@ class Bound:
         else:
             self._stalls += 1
         if bound > self.best:
-            self.best, self.best_values = bound, worth
-            self._best_price = self._price.copy()
+            self.best, self.worth = bound, worth
+            self.best_price = self._price.copy()
         if self._stalls >= STALLS_MAX:
             self._theta, self._stalls = self._theta * SHRINK, 0
-            self._price = self._best_price.copy()
+            self._price = self.best_price.copy()
             self._direction[:] = 0.0
             return bound
         times = served(self.opening, self._taken, self._counts, self._parts, len(self._price))
@@ -111,15 +125,54 @@ class Bound:
 
     def _opened(self, worth: Floats) -> Floats:
         """Return the least costly opening: `count` sites, or capacity for all demand."""
-        chosen = np.zeros(len(worth))
+        chosen = np.where(self._must, 1.0, 0.0)
         if self._problem.count is not None:
-            chosen[np.argsort(worth, kind="stable")[: self._problem.count]] = 1.0
+            free = np.flatnonzero(~self._must & ~self._never)
+            more = max(0, self._problem.count - int(self._must.sum()))
+            chosen[free[np.argsort(worth[free], kind="stable")[:more]]] = 1.0
             return chosen
-        chosen[worth < 0] = 1.0
-        short = self._total - float(self._capacity[worth < 0].sum())
+        chosen[(worth < 0) & ~self._never] = 1.0
+        short = self._total - float(self._capacity[chosen > 0].sum())
         if short > 0:
-            cover(worth, self._capacity, short, chosen)
+            cover(worth, np.where(self._never, 0.0, self._capacity), short, chosen)
         return chosen
+
+    def of_set(self, opened: Flags) -> float:
+        """Return a bound on the cost of opening exactly these sites."""
+        return float(self.best_price.sum() + self.worth[opened].sum())
+
+    def useful(self, upper: float) -> Flags:
+        """Return the pairs (n, m) that a plan cheaper than `upper` could use.
+
+        A site is out where every plan that opens it costs more. Without capacities demands
+        are served whole, so a pair is out too where serving by it costs more.
+        """
+        opened, limit = self._with_each(), upper + ROUNDING * abs(upper)
+        pairs = self._problem.allowed & (opened <= limit)[:, None]
+        if self._problem.uncapacitated:
+            dear = np.maximum(self._cost - self.best_price, 0.0)
+            pairs &= opened[:, None] + dear <= limit
+        return pairs
+
+    def _with_each(self) -> Floats:
+        """Return a bound (n,) on the plans that open each site."""
+        worth = self.worth
+        bounds = np.full(len(worth), self.best)
+        base = float(self.best_price.sum())
+        if self._problem.count is not None:
+            order = np.argsort(worth, kind="stable")
+            inside, outside = np.split(order, [self._problem.count])
+            bounds[outside] = self.best - worth[inside[-1]] + worth[outside]
+            return bounds
+        taken = worth < 0
+        short = self._total - float(self._capacity[taken].sum())
+        for i in np.flatnonzero(~taken):
+            chosen = np.where(taken, 1.0, 0.0)
+            chosen[i] = 1.0
+            if short > self._capacity[i]:
+                cover(worth, self._capacity, short - self._capacity[i], chosen)
+            bounds[i] = base + float((worth * chosen).sum())
+        return bounds
 
     @property
     def certified(self) -> float:

@@ -1,12 +1,12 @@
 """Siting at size: a Lagrangian bound, exact transport for each set of sites, local search.
 
-The bound's rounds propose sets of open sites; each set is priced by the transport problem
-(whole demands: by settling its solution); the best are improved by adding, dropping and
-swapping sites, most promising first, until nothing pays or the time is up. Where every
-cost is a whole number and demands are whole, the bound is rounded up.
+The bound's rounds propose sets of open sites. From the best of them sites are added,
+dropped and swapped, most promising first, while it pays; the bound's prices also bound
+each single set, so most are passed over without being priced. Where every cost is a whole
+number and demands are whole, the bound is rounded up.
 
 Units:   seconds for the limit; costs in the problem's own.
-Shapes:  n sites, m demands.
+Shapes:  n sites, m demands; sets are (n,).
 """
 
 import math
@@ -16,139 +16,122 @@ from typing import Final
 
 import numpy as np
 
-from skerry.plan.site_bound import ROUNDING, Bound, forbidden_cost
-from skerry.plan.site_kernels import interchange, transport
+from skerry.plan.site_bound import ROUNDING, Bound
+from skerry.plan.site_branch import branch
+from skerry.plan.site_group import grouped
 from skerry.plan.site_problem import Flags, Floats, Problem, Siting, objective_of
-from skerry.plan.site_whole import settle
+from skerry.plan.site_sets import Sets
 
 Tell = Callable[[float, str], None]
 ROUNDS_MAX: Final = 6000
 LOOK_EVERY: Final = 40
 """Rounds of the bound between two looks at the sites that it opens."""
+BOUND_SHARE: Final = 0.4
+"""Part of the time that the bound's rounds may take; the search has the rest."""
 STARTS: Final = 8
-NEAR: Final = 24
-"""Closed sites that a search tries, the most promising first."""
+COARSE_ABOVE: Final = 400_000
+"""Pairs above which a problem of fewer, grouped demands is solved first."""
+COARSE_DEMANDS: Final = 1000
+COARSE_SHARE: Final = 0.35
 
 
-class Sets:
-    """Prices sets of open sites, each once."""
+class Search:
+    """One problem's search: what it bounds and what it prices, kept between its two parts."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.big = forbidden_cost(problem)
-        self.cost = np.ascontiguousarray(
-            np.where(np.isfinite(problem.cost), problem.cost, self.big)
-        )
-        self._total = float(problem.demand.sum())
-        self._known: dict[bytes, float] = {}
-        self.best = math.inf
-        self.best_open: Flags = np.zeros(len(problem.fixed), bool)
+    def __init__(self, problem: Problem, *, seconds: float, tell: Tell) -> None:
+        self._problem, self._seconds, self._tell = problem, seconds, tell
+        self._ends_s = time.monotonic() + seconds
+        self._sets = Sets(problem)
+        self._bound = Bound(problem, self._sets.cost)
 
-    def price(self, opened: Flags) -> float:
-        """Return the cost of the best plan found with exactly these sites; infinite if none."""
-        key = np.packbits(opened).tobytes()
-        if key not in self._known:
-            self._known[key] = self._price(opened)
-            if self._known[key] < self.best:
-                self.best, self.best_open = self._known[key], opened.copy()
-        return self._known[key]
+    def left(self) -> float:
+        """Return the part of the time that is left, 0 to 1."""
+        return (self._ends_s - time.monotonic()) / self._seconds
 
-    def descend(self, opened: Flags) -> float:
-        """Return the cost of a set; without capacities, of the best that exchanges lead to."""
-        if self.problem.uncapacitated and opened.any():
-            opened = opened.copy()
-            interchange(self.cost, self.problem.fixed, opened, self.problem.count is not None)
-        return self.price(opened)
-
-    def _price(self, opened: Flags) -> float:
-        problem = self.problem
-        if problem.count is not None and int(opened.sum()) != problem.count:
-            return math.inf
-        if float(problem.capacity[opened].sum()) < self._total * (1 - 1e-12):
-            return math.inf
-        share = self.share(opened)
-        return math.inf if share is None else objective_of(problem, opened, share)
-
-    def share(self, opened: Flags) -> Floats | None:
-        """Return who serves whom (n, m) with these sites; None where it cannot be."""
-        problem, (sites, demands) = self.problem, self.problem.shape
-        at = np.flatnonzero(opened)
-        if not len(at):
+    def find(self) -> Siting | None:
+        """Return the best plan that the bound's sets and their neighbours have, or None."""
+        sets, bound = self._sets, self._bound
+        if self._problem.cost.size > COARSE_ABOVE and not self._problem.uncapacitated:
+            self._start_coarse()
+        if math.isinf(sets.best):
+            _first(sets, self.left)
+        starts = self._raise_bound()
+        if math.isinf(sets.best):
             return None
-        cost, share = self.cost[at], np.zeros((sites, demands))
-        cheapest = at[np.argmin(cost, axis=0)]
-        if problem.uncapacitated:
-            share[cheapest, np.arange(demands)] = 1.0
-        else:
-            amount = transport(cost, problem.demand, problem.capacity[at], self.big)
-            if amount[-1].sum() > 1e-9 * self._total:
-                return None
-            real = problem.demand > 0
-            if problem.split:
-                part = amount[:-1, real]
-                share[np.ix_(at, np.flatnonzero(real))] = part / part.sum(axis=0)
-            else:
-                home = np.argmax(amount[:-1], axis=0)
-                if not settle(cost, problem.demand, problem.capacity[at], self.big, home):
-                    return None
-                share[at[home], np.arange(demands)] = 1.0
-            share[:, ~real] = 0.0
-            share[cheapest[~real], np.flatnonzero(~real)] = 1.0
-        return share if (problem.cost[share > 0] < self.big).all() else None
+        finished = _improve(sets, sets.best_open, bound, self.left, self._say)
+        for opened in sorted(starts, key=lambda one: sets.price(one, below=0))[:STARTS]:
+            finished = finished and _improve(sets, opened, bound, self.left, self._say)
+        return self._siting(bound.certified, finished=finished)
 
+    def useful(self) -> Flags:
+        """Return the pairs (n, m) that a plan cheaper than the best could use."""
+        return self._bound.useful(self._sets.best)
 
-def solve_large(problem: Problem, *, seconds: float, tell: Tell) -> Siting | None:
-    """Return the best plan found in the time, with its bound; None where none was found."""
-    began = time.monotonic()
-    sets = Sets(problem)
-    bound = Bound(problem, sets.cost)
+    def close(self) -> Siting:
+        """Branch on sites until the gap is closed or the time is up; call after `find`."""
+        sites = np.asarray(self.useful().any(axis=1))
+        lower = branch(self._sets, self._bound, sites, left=self.left, tell=self._tell)
+        return self._siting(max(lower, self._bound.certified), finished=self.left() > 0)
 
-    def left() -> float:
-        return 1 - (time.monotonic() - began) / seconds
+    def _start_coarse(self) -> None:
+        """Price the sites that suit the same problem with its demands in groups."""
+        coarse = grouped(self._problem, COARSE_DEMANDS, self._sets.big)
 
-    starts: dict[bytes, Flags] = {}
-    _first(sets, left)
-    upper = bound.ceiling()
-    while not bound.settled and bound.rounds < ROUNDS_MAX and left() > 0.4:
-        bound.round(sets.best if math.isfinite(sets.best) else upper)
-        if bound.rounds % LOOK_EVERY == 0:
-            opened = _rounded(problem, bound)
-            if opened.tobytes() not in starts:
-                starts[opened.tobytes()] = opened.copy()
-                sets.descend(opened)
-            tell(0.6 * (1 - left()), f"{bound.best:,.0f} to {sets.best:,.0f}")
-    if math.isinf(sets.best):
-        return None
-    best = sorted(starts.values(), key=sets.price)[:STARTS]
-    finished = all(_improve(sets, one, bound, left, tell) for one in [sets.best_open, *best])
-    lower = _raised(problem, bound.certified)
-    share = sets.share(sets.best_open)
-    assert share is not None  # noqa: S101 - it had a price
-    opened = _without_idle(problem, sets.best_open, share)
-    objective = objective_of(problem, opened, share)
-    lower = min(lower, objective)
-    return Siting(
-        open=opened,
-        share=share,
-        objective=objective,
-        bound=lower,
-        method="lagrangian",
-        proven=objective - lower <= 2 * ROUNDING * abs(objective),
-        notes=() if finished else (f"the search stopped at its limit of {seconds:g} s",),
-    )
+        def tell(done: float, what: str) -> None:
+            self._tell(COARSE_SHARE * done, what)
+
+        rough = Search(coarse, seconds=COARSE_SHARE * self._seconds, tell=tell).find()
+        if rough is not None:
+            self._sets.price(rough.open)
+
+    def _raise_bound(self) -> list[Flags]:
+        """Raise the bound until it settles or has had its time; return the sets it opened."""
+        sets, bound, starts = self._sets, self._bound, {}
+        until, aim = self.left() * (1 - BOUND_SHARE), bound.ceiling()
+        while not bound.settled and bound.rounds < ROUNDS_MAX and self.left() > until:
+            bound.round(sets.best if math.isfinite(sets.best) else aim)
+            if bound.rounds % LOOK_EVERY == 0:
+                opened = _rounded(self._problem, bound)
+                key = opened.tobytes()
+                if key not in starts:
+                    starts[key] = sets.descend(opened)
+                    sets.price(starts[key], below=sets.best)
+                self._say()
+        return list(starts.values())
+
+    def _say(self) -> None:
+        self._tell(1 - self.left(), f"{self._bound.best:,.0f} to {self._sets.best:,.0f}")
+
+    def _siting(self, lower: float, *, finished: bool) -> Siting:
+        problem, sets = self._problem, self._sets
+        share = sets.share(sets.best_open)
+        assert share is not None  # noqa: S101 - it had a price
+        opened = _without_idle(problem, sets.best_open, share)
+        objective = objective_of(problem, opened, share)
+        bound = min(_raised(problem, lower), objective)
+        late = f"the search stopped at its limit of {self._seconds:g} s"
+        return Siting(
+            open=opened,
+            share=share,
+            objective=objective,
+            bound=bound,
+            method="lagrangian",
+            proven=objective - bound <= 2 * ROUNDING * abs(objective),
+            notes=() if finished else (late,),
+        )
 
 
 def _rounded(problem: Problem, bound: Bound) -> Flags:
     """Return the sites that a round opens, with the next best until there is room for all."""
-    opened = bound.opening > 0
+    opened = np.asarray(bound.opening > 0)
     short = problem.demand.sum() - problem.capacity[opened].sum()
-    for i in np.argsort(bound.best_values, kind="stable"):
+    for i in np.argsort(bound.worth, kind="stable"):
         if short <= 0 and opened.any():
             break
         if not opened[i] and problem.count is None:
             opened[i] = True
             short -= problem.capacity[i]
-    return np.asarray(opened)
+    return opened
 
 
 def _first(sets: Sets, left: Callable[[], float]) -> None:
@@ -161,46 +144,43 @@ def _first(sets: Sets, left: Callable[[], float]) -> None:
         for size in sizes:
             opened = np.zeros(len(order), bool)
             opened[order[:size]] = True
-            if math.isfinite(sets.descend(opened)) or left() <= 0:
+            if math.isfinite(sets.price(sets.descend(opened))) or left() <= 0:
                 return
 
 
 def _improve(
-    sets: Sets, opened: Flags, bound: Bound, left: Callable[[], float], tell: Tell
+    sets: Sets, opened: Flags, bound: Bound, left: Callable[[], float], say: Callable[[], None]
 ) -> bool:
     """Add, drop and swap sites while it pays; false where the time ended it."""
     better = True
     while better:
-        better, start = False, sets.price(opened)
-        for near in _neighbours(sets.problem, opened, bound.best_values):
+        better, aim = False, sets.price(opened)
+        for near in _neighbours(sets.problem, opened, bound.worth):
             if left() <= 0:
                 return False
-            if sets.price(near) < start - 1e-9 * abs(start):
+            if bound.of_set(near) < aim and sets.price(near, below=aim) < aim - 1e-9 * abs(aim):
                 better, opened = True, near
-                tell(1 - 0.4 * left(), f"{bound.best:,.0f} to {sets.best:,.0f}")
+                say()
                 break
     return True
 
 
 def _neighbours(problem: Problem, opened: Flags, worth: Floats) -> Iterator[Flags]:
     """Yield sets one drop, one add or one swap away, the most promising first."""
-    order = np.argsort(worth, kind="stable")
-    inside = [i for i in order[::-1] if opened[i]]
-    outside = [i for i in order if not opened[i]][:NEAR]
-
-    def changed(drop: int, add: int) -> Flags:
+    inside, outside = np.flatnonzero(opened), np.flatnonzero(~opened)
+    steps: list[tuple[float, int, int]] = []
+    if problem.count is None:
+        steps += [(-worth[i], int(i), -1) for i in inside]
+        steps += [(worth[i], -1, int(i)) for i in outside]
+    steps += [(worth[b] - worth[a], int(a), int(b)) for a in inside for b in outside]
+    steps.sort()
+    for _, drop, add in steps:
         near = opened.copy()
         if drop >= 0:
             near[drop] = False
         if add >= 0:
             near[add] = True
-        return near
-
-    if problem.count is None:
-        yield from (changed(i, -1) for i in inside)
-        yield from (changed(-1, i) for i in outside)
-    for add in outside:
-        yield from (changed(drop, add) for drop in inside)
+        yield near
 
 
 def _raised(problem: Problem, bound: float) -> float:

@@ -1,8 +1,10 @@
 """One siting problem, solved by what fits its size.
 
-Every problem goes through the Lagrangian search, which takes seconds and gives a plan and
-a bound; one of at most 20,000 allowed pairs then goes to HiGHS with that plan in hand,
-which proves the optimum or raises the bound until the time is up.
+Every problem goes through the Lagrangian search, which takes seconds and gives a plan, a
+bound, and the pairs that no cheaper plan could use. What is left of a problem of at most
+20,000 pairs goes to HiGHS with that plan in hand; so do larger ones without capacities
+where that few are left. All others are branched on by site. Each proves the optimum, or
+raises the bound until the time is up.
 
 Units:   seconds for the limit; costs in the problem's own.
 """
@@ -19,11 +21,12 @@ import numpy as np
 from skerry.plan.site_bound import ROUNDING
 from skerry.plan.site_exact import PAIRS_MAX, Exact, solve_exact
 from skerry.plan.site_problem import Problem, Siting, objective_of
-from skerry.plan.site_search import Sets, solve_large
+from skerry.plan.site_search import Search
+from skerry.plan.site_sets import Sets
 
 Tell = Callable[[float, str], None]
 SEARCH_SHARE = 0.4
-"""Part of the time that the search may take where HiGHS follows."""
+"""Part of the time that the search may take where HiGHS follows for certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +42,18 @@ def solve(problem: Problem, *, seconds: float, tell: Tell) -> Solved:
     began = time.monotonic()
     small = int(problem.allowed.sum()) <= PAIRS_MAX
     share = SEARCH_SHARE if small else 1.0
-    first = solve_large(
+    search = Search(
         problem, seconds=seconds * share, tell=lambda done, what: tell(done * share, what)
     )
-    if not small or (first is not None and first.proven):
+    first = search.find()
+    if first is not None and first.proven:
         return Solved(siting=first)
+    pairs = problem.allowed if first is None else search.useful()
+    if not small and (first is None or int(pairs.sum()) > PAIRS_MAX or not problem.uncapacitated):
+        return Solved(siting=None if first is None else search.close())
     with _ticking(tell, began, seconds):
         exact = solve_exact(
-            problem,
+            replace(problem, cost=np.where(pairs, problem.cost, np.inf)),
             seconds=seconds - (time.monotonic() - began),
             start=None if first is None else (first.open, first.share),
         )
@@ -64,12 +71,15 @@ def _joined(problem: Problem, first: Siting | None, exact: Exact, seconds: float
             best = found
     if best is None:
         return None
-    bounds = [exact.bound - ROUNDING * abs(exact.bound)] if math.isfinite(exact.bound) else []
-    if first is not None:
-        bounds.append(first.bound)
-    bound = min(max(bounds, default=-math.inf), best.objective)
-    late = () if exact.proven else (f"HiGHS stopped at the limit of {seconds:g} s",)
-    return replace(best, bound=bound, method="lagrangian, HiGHS", proven=exact.proven, notes=late)
+    proven = exact.proven or exact.infeasible  # nothing among the pairs that might be cheaper
+    bounds = [-math.inf if first is None else first.bound]
+    if exact.infeasible:
+        bounds.append(best.objective)
+    elif math.isfinite(exact.bound):
+        bounds.append(exact.bound - ROUNDING * abs(exact.bound))
+    bound = min(max(bounds), best.objective)
+    late = () if proven else (f"HiGHS stopped at the limit of {seconds:g} s",)
+    return replace(best, bound=bound, method="lagrangian, HiGHS", proven=proven, notes=late)
 
 
 def _exact_plan(problem: Problem, exact: Exact) -> Siting | None:
