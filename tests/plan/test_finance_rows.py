@@ -117,6 +117,8 @@ def test_used_machines_cost_less_fail_more_and_live_shorter(fleet: Fleet) -> Non
     price = 1800 * 0.64**2 * 1.15
     assert found["hardware"] == pytest.approx(price / 60)
     assert found["refresh"] == pytest.approx(price * 0.95**3 / 60)  # 5 - 2 years of life are left
+    sold = price * (0.64**3 + 0.95**3 * 0.64**2) * (1 - 0.15)  # to the dealer, after 36 and 24
+    assert found["resale"] == pytest.approx(-sold / 60)
     assert found["power"] > monthly(fleet, "closet")["power"]
 
 

@@ -108,6 +108,9 @@ def test_the_choice_is_made_on_the_first_months_and_judged_on_the_rest(
     assert regret["unseen"] == f"2026-03 to 2026-04 of {path}"
     assert found["usd_per_1k"]["cloud"] == pytest.approx(0.09)
     assert found["requests_per_month"] == 1e6
+    cost_goal = found["goals"][0]
+    assert cost_goal["baseline"]["value"] == pytest.approx(found["usd_per_1k_p50"]["cloud"])
+    assert cost_goal["predicted"]["value"] == found["usd_per_1k_p50"]["this fleet"]
     wiser = cost(capsys, "--months", str(path), "--seen-months", "3")
     assert wiser["advice"][0]["regret"]["ratio"] == 0
 
@@ -214,6 +217,14 @@ def test_bad_months_are_named_with_row_and_column(
     code, err = refused(capsys, "--months", str(path))
     assert code == 3
     assert f"{path}:{where}" in err
+
+
+def test_months_say_the_load_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "months.csv"
+    path.write_text(MONTHS)
+    code, err = refused(capsys, "--months", str(path), "--requests-per-month", "5")
+    assert code == 2
+    assert "one of --months and --requests-per-month" in err
 
 
 def test_months_that_leave_nothing_to_judge_by_are_refused(

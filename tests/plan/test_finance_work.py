@@ -1,6 +1,7 @@
 """A tier's work: Erlang as published, a PUE worse at low load, never less of it for more load."""
 
 import math
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -70,6 +71,19 @@ def test_one_place_by_hand(fleet: Fleet) -> None:
     assert float(found.pue_ratio) > fleet.tiers["room"].pue_ratio
 
 
+def test_the_busiest_step_says_how_many_machines_and_load_is_shared_by_them(fleet: Fleet) -> None:
+    """2.1 erlangs in one step of 24 take 3 machines at 70 %; the other steps are idle."""
+    share = np.zeros((1, STEPS))
+    share[0, 9] = 1.0
+    demand = replace(flat(fleet, 210 * SECONDS_PER_MONTH / STEPS), sites=("oslo",), share=share)
+    places = places_of(fleet, fleet.tiers["room"], demand)
+    found = work_of(places, INPUTS, target_s=1.0)
+    hours = SECONDS_PER_MONTH / 3600 / STEPS
+    busy_w = 10 + 20 * (2 * 0.7 - 0.7**1.4)
+    assert float(found.machines) == 3
+    assert float(found.it_kwh) == pytest.approx(3 * hours * (busy_w + 23 * 10) / 1000)
+
+
 def test_answers_in_time_by_hand(fleet: Fleet) -> None:
     """Of M/M/1 at u = 0.1, 1 - u exp(-(100 - 10) t) wait no longer than the t that is left."""
     found = work(fleet, "room", 10 * SECONDS_PER_MONTH)
@@ -136,6 +150,13 @@ def test_ways_are_those_of_the_fleets_links_stated_and_computed(
 def test_regions_serve_their_own_sites_and_nobody_else(fleet: Fleet) -> None:
     demand = flat(fleet, 1e6)
     assert places_of(fleet, fleet.tiers["room"], demand).demand.sites == ("oslo", "hamburg")
+    elsewhere = tuple(
+        msgspec.structs.replace(site, region="cloud") if site.name == "hamburg" else site
+        for site in fleet.sites
+    )
+    moved = msgspec.structs.replace(fleet, sites=elsewhere)
+    assert places_of(moved, moved.tiers["room"], demand).demand.sites == ("oslo",)
+    assert places_of(moved, moved.tiers["cloud"], demand).demand.sites == ("oslo", "hamburg")
     standby = work_of(places_of(fleet, fleet.tiers["room"], None), INPUTS, target_s=0.05)
     assert float(standby.machines) == 1
     assert float(standby.requests) == 0

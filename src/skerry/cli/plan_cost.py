@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from skerry.base.errors import UsageError
 from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
 from skerry.cli.progress import progress
 
@@ -112,6 +113,9 @@ def command(
     from skerry.plan.from_run import read_run
     from skerry.plan.trace import read_trace
 
+    if months_path is not None and requests_per_month is not None:
+        what = "one of --months and --requests-per-month says how much is asked"
+        raise UsageError(what, "the months are the load: leave the number out")
     fleet = load_fleet(fleet_path)
     with progress("cost") as tell:
         report = cost_report(

@@ -63,7 +63,7 @@ class NoLoadError(PlanError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How much is asked: a number, a trace, months, or several of them."""
+    """How much is asked: a number or months; a trace gives the shape, alone also the size."""
 
     requests_per_month: float | None = None
     trace: Trace | None = None
@@ -123,10 +123,10 @@ def _case(
 ) -> tuple[Case, Trace]:
     """Return the case, and the trace that gave the demand its shape."""
     wanted = load.requests_per_month
-    if wanted is None and load.trace is None:
-        if load.months is None:
-            raise NoLoadError
+    if load.months is not None:
         wanted = load.months.requests_per_month()
+    elif wanted is None and load.trace is None:
+        raise NoLoadError
     if wanted is not None and not 0 < wanted < math.inf:
         raise CashFlowError("requests_per_month", wanted, "above 0")
     daily = STORY_REQUESTS if wanted is None else wanted * SECONDS_PER_DAY / SECONDS_PER_MONTH
