@@ -168,6 +168,60 @@ def test_the_stated_flip_flips(capsys: pytest.CaptureFixture[str]) -> None:
     assert "requests" in first["advice"][0]["flip"]
 
 
+def edited(tmp_path: Path, *changes: tuple[str, str]) -> str:
+    """Return the clinic's file with texts replaced."""
+    text = CLINIC.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "fleet.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_goal_that_no_tier_meets_is_said_so_with_the_one_it_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(tmp_path, ("latency_p95: 50 ms", "latency_p95: 1 ms"))
+    found = cost(capsys, "--requests-per-month", "300000", "-f", path)
+    assert found["ranked"] == []
+    assert found["usd_per_1k_p50"]["closet"] is None
+    assert "no tier alone meets the latency goal (closet would meet one of 1" in found["lead"]
+    assert "answers nothing in time" in found["lead"]
+    assert "advice" not in found
+    assert "changes" not in found
+
+
+def test_a_fleet_without_a_rented_cloud_has_no_break_even_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(tmp_path, ("nodes: 1 x cloud-vm-4", "nodes: 1 x rack-server"))
+    found = cost(capsys, "--requests-per-month", "300000", "-f", path)
+    assert found["cloud_tier"] is None
+    assert found["break_even_requests_per_month"] == {}
+    assert any("no rented cloud tier" in note for note in found["notes"])
+    assert found["advice"][0]["choice"] == "closet"
+    assert "times what is planned" in found["advice"][0]["flip"]
+
+
+def test_a_tier_whose_feed_is_used_up_is_not_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(tmp_path, ("feed: 600 W", "feed: 40 W"))
+    found = cost(capsys, "--requests-per-month", "300000", "-f", path)
+    assert "closet" not in found["ranked"]
+    assert any("a site of closet would draw 248% of its feed" in note for note in found["notes"])
+
+
+def test_without_a_latency_goal_every_answer_is_in_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(tmp_path, ("  latency_p95: 50 ms", "  # no latency goal:"))
+    found = cost(capsys, "--requests-per-month", "300000", "-f", path)
+    assert set(found["in_time_ratio"].values()) == {1.0}
+    assert found["target_ms"] is None
+
+
 def test_a_page_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "cost.html"
     cost(capsys, "--requests-per-month", "300000", "--report", str(page))

@@ -30,7 +30,7 @@ class Choice:
     slower: tuple[str, ...]
     """Tiers that cost less than the first of `ranked` but miss the target, cheapest first."""
     fits_ms: Mapping[str, float]
-    """Latency that enough of a slower tier's answers keep."""
+    """Latency that enough of a tier's answers keep: of the slower ones, of all if none is able."""
     first_is_cheapest_ratio: float
     """Share of draws in which the first of `ranked` is the cheapest of them."""
     flip_requests: float | None
@@ -67,7 +67,7 @@ def choose(
     fits = {
         name: checks[name].replay_ms_p95 if name in checks else fitting_ms(case, name, inputs)
         for name in case.alone
-        if ranked and name not in ranked and usd(name) < usd(ranked[0])
+        if name not in ranked and (not ranked or usd(name) < usd(ranked[0]))
         if float(np.max(base[name].work.feed_used_ratio)) <= 1
     }
     fits_ms = {name: limit_ms for name, limit_ms in fits.items() if limit_ms is not None}
@@ -80,7 +80,7 @@ def choose(
         turn = flip_input(case, first, second, inputs.used())
     return Choice(
         ranked=tuple(ranked),
-        slower=tuple(sorted(fits_ms, key=usd)),
+        slower=tuple(sorted(fits_ms, key=usd)) if ranked else (),
         fits_ms=fits_ms,
         first_is_cheapest_ratio=float(np.mean(least[0] <= np.min(least, axis=0))) if least else 0.0,
         flip_requests=load,

@@ -148,7 +148,10 @@ def _lead(facts: Found) -> str:
     fleet = f"{FLEET} as it stands {_range(facts, FLEET)}"
     goal = "" if math.isinf(facts.case.target_s) else " of those that meet the latency goal"
     if not facts.choice.ranked:
-        return f"{asked} no tier alone meets the latency goal; {fleet}"
+        fits = facts.choice.fits_ms
+        nearest = min(fits, key=fits.__getitem__) if fits else ""
+        would = f" ({nearest} would meet one of {plain(fits[nearest])} ms)" if fits else ""
+        return f"{asked} no tier alone meets the latency goal{would}; {fleet}"
     first = facts.choice.ranked[0]
     late = "".join(
         f"; {name} would cost {plain(facts.usd_per_1k[name][1])} but answers "
@@ -160,6 +163,8 @@ def _lead(facts: Found) -> str:
 
 def _range(facts: Found, name: str) -> str:
     low, middle, high = (plain(value) for value in facts.usd_per_1k[name])
+    if not math.isfinite(facts.usd_per_1k[name][1]):
+        return "answers nothing in time, so no answer has a cost"
     return f"{middle} USD per 1,000 in time (p10 {low}, p90 {high})"
 
 
@@ -203,6 +208,12 @@ def _flip(facts: Found) -> str:
         row = next(row for row in facts.used if row.name == name)
         way = "rises to" if value > row.value else "falls to"
         ways.append(f"{name} {way} {plain(value)} (now {plain(row.value)})")
+    if not ways and len(facts.choice.ranked) > 1:  # no load and no input inside its range does
+        first, second = (
+            one(facts.base[name].usd_per_1k(facts.rate_per_year))
+            for name in facts.choice.ranked[:2]
+        )
+        ways.append(f"{facts.choice.ranked[0]} costs {plain(second / first)} times what is planned")
     return ", or ".join(ways)
 
 
