@@ -125,6 +125,27 @@ def test_a_yearly_factor_stands_in_for_a_signal(capsys: pytest.CaptureFixture[st
     assert str(country["scope2_factor"]).startswith("life cycle")
 
 
+def test_a_mix_of_sources_and_a_share_of_a_processor(capsys: pytest.CaptureFixture[str]) -> None:
+    """An eighth of a 100 W processor at half load draws 0.75 * 100 / 8 W (Teads' curve)."""
+    words = ["--mix", "coal=0.5,wind=0.5", "--cpu", "tdp_w=100,utilisation=0.5,vcpus_total=8"]
+    found = carbon(capsys, *words)
+    assert found["energy_kwh"] == pytest.approx(75 / 8 / 1000 * 8760)
+    assert found["scope2_location_kg"] == pytest.approx(
+        75 / 8 / 1000 * 8760 * (995 + 26) / 2 / 1000
+    )
+    assert str(found["scope2_factor"]).startswith("life cycle")
+
+
+def test_servers_made_of_parts_and_their_housing(capsys: pytest.CaptureFixture[str]) -> None:
+    """GreenSKU: 64 GB are 105.4 kg, 2 TB are 34.65 kg, a rack-year of building is 180 kg."""
+    words = ["--place", "DEU", "--servers", "2", "--parts", "memory_gb=64,ssd_tb=2,racks=0.5"]
+    found = carbon(capsys, *words)
+    years = 8760 * 3600 / (365.25 * 86400)
+    machines = 2 * (362.5 + 105.4 + 34.65) / 4 * years
+    housing = 0.5 * (500 / 4 + 9_000_000 / 2500 / 20) * years
+    assert found["embodied_kg"] == pytest.approx(machines + housing, rel=1e-4)
+
+
 def test_a_load_by_the_hour_is_priced_by_the_hour(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,7 +203,14 @@ def test_bad_instruments_are_named(
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        ([], 2, "give --signal or --place"),
+        ([], 2, "give one of --signal, --place and --mix"),
+        (["--place", "DEU", "--mix", "wind=1"], 2, "give one of"),
+        (["--mix", "wind=0.5"], 2, "add up to 0.5"),
+        (["--mix", "wood=1"], 2, "'wood' is not one of"),
+        (["--mix", "wind=1", "--cpu", "tdp_w=100"], 2, "needs tdp_w and utilisation"),
+        (["--mix", "wind=1", "--parts", "gpus=1"], 2, "--parts needs --servers"),
+        (["--mix", "wind=1", "--load", "x.csv"], 2, "--load needs --signal"),
+        (["--mix", "wind=1", "--cpu", "tdp_w=100,utilisation=50"], 2, "utilisation is 50"),
         (["--place", "GER"], 2, "no zone 'GER'"),
         (["--place", "DEU", "--product", "X"], 2, "--product needs --products"),
         (["--place", "DEU", "--from-run", "x"], 2, "needs --requests"),

@@ -6,9 +6,19 @@ import click
 
 from skerry.base.errors import UsageError
 from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
-from skerry.cli.plan_signal import UNITS
+from skerry.cli.plan_signal import UNITS, Amounts
 
 FACTORS = ("direct", "life-cycle")
+SOURCES = (
+    "coal",
+    "petroleum",
+    "natural_gas",
+    "geothermal",
+    "hydroelectricity",
+    "nuclear",
+    "solar",
+    "wind",
+)
 
 
 @click.command("carbon")
@@ -28,6 +38,16 @@ FACTORS = ("direct", "life-cycle")
 @click.option("--unit", type=click.Choice(UNITS), help="What factors are in.  [default: g/kWh]")
 @click.option(
     "--place", help="Use a yearly factor in place of a signal: a country (DEU) or state (US-CA)."
+)
+@click.option(
+    "--mix",
+    type=Amounts(SOURCES),
+    help="Use a mix of sources in place of a signal: wind=0.6,natural_gas=0.4.",
+)
+@click.option(
+    "--cpu",
+    type=Amounts(("tdp_w", "utilisation", "vcpus", "vcpus_total")),
+    help="A share of a processor as the load: tdp_w=100,utilisation=0.5,vcpus=1,vcpus_total=8.",
 )
 @click.option("--load-kw", type=click.FloatRange(0), help="A constant load.  [default: 1]")
 @click.option(
@@ -58,6 +78,11 @@ FACTORS = ("direct", "life-cycle")
     help="Makers' carbon figures; the median server, or --product, replaces the shipped one.",
 )
 @click.option("--product", help="The name of one product in --products.")
+@click.option(
+    "--parts",
+    type=Amounts(("memory_gb", "ssd_tb", "gpus", "racks")),
+    help="What each server is made of, and racks for all: memory_gb=256,ssd_tb=4,gpus=1,racks=0.2.",
+)
 @click.option("--requests", type=click.FloatRange(0, min_open=True), help="Inferences in the span.")
 @click.option(
     "--traffic-gb", type=click.FloatRange(0), default=0.0, help="Sent over networks in the span."
@@ -79,6 +104,8 @@ def command(
     time_zone: str | None,
     unit: str | None,
     place: str | None,
+    mix: dict[str, float] | None,
+    cpu: dict[str, float] | None,
     load_kw: float | None,
     load_path: Path | None,
     pue: float,
@@ -87,6 +114,7 @@ def command(
     servers: int | None,
     products_path: Path | None,
     product: str | None,
+    parts: dict[str, float] | None,
     requests: float | None,
     traffic_gb: float,
     run_path: Path | None,
@@ -101,10 +129,20 @@ def command(
     """Print a load's emissions: scope 2 twice, scope 3 category 3, embodied, SCI."""
     from skerry.plan.carbon_inputs import CarbonInputs, carbon
 
-    if (signal_path is None) == (place is None):
-        raise UsageError("give --signal or --place")
-    if load_kw is not None and load_path is not None:
-        raise UsageError("give --load-kw or --load, not both")
+    if sum(one is not None for one in (signal_path, place, mix)) != 1:
+        raise UsageError("give one of --signal, --place and --mix")
+    if sum(one is not None for one in (load_kw, load_path, cpu)) > 1:
+        raise UsageError("give one of --load-kw, --load and --cpu")
+    if load_path is not None and signal_path is None:
+        raise UsageError("--load needs --signal, whose hours it is over")
+    if mix is not None and abs(sum(mix.values()) - 1) > 1e-6:
+        raise UsageError(
+            f"shares of --mix add up to {sum(mix.values()):g}", "they are of one whole"
+        )
+    if cpu is not None and not {"tdp_w", "utilisation"} <= set(cpu):
+        raise UsageError("--cpu needs tdp_w and utilisation")
+    if parts is not None and not servers:
+        raise UsageError("--parts needs --servers")
     if product and products_path is None:
         raise UsageError("--product needs --products")
     if run_path is not None and requests is None:
@@ -127,6 +165,9 @@ def command(
             servers=servers,
             products_path=products_path,
             product=product,
+            parts=parts,
+            cpu=cpu,
+            mix=mix,
             requests=requests,
             traffic_gb=traffic_gb,
             run_path=run_path,

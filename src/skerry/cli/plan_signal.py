@@ -36,6 +36,34 @@ class Ratio(click.ParamType[float]):
         return number
 
 
+class Amounts(click.ParamType[dict[str, float]]):
+    """Numbers by name: `wind=0.6,solar=0.4`; only known names, each once, 0 or more."""
+
+    name = "name=number,..."
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self.known = known
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        """Return the numbers."""
+        if isinstance(value, dict):
+            return value
+        found: dict[str, float] = {}
+        for word in str(value).split(","):
+            name, _, text = (piece.strip() for piece in word.partition("="))
+            if name not in self.known or name in found:
+                self.fail(f"{name!r} is not one of {', '.join(self.known)}, each once", param, ctx)
+            try:
+                found[name] = float(text)
+            except ValueError:
+                found[name] = -1.0
+            if not 0 <= found[name] < 1e12:
+                self.fail(f"{name} is {text!r}, wanted a number of 0 or more", param, ctx)
+        return found
+
+
 def signal_options(command: Command) -> Command:
     """Add `--signal F` (`signal_path`), `--time-zone Z` and `--unit U`."""
     path = click.option(

@@ -53,6 +53,8 @@ class Embodied:
     machines: int
     machine_kg: float
     life_years: float
+    housing_kg: float = 0.0
+    """Racks and building, for the span."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ def account(
             reserved_s=len(kwh) * SECONDS_PER_HOUR,
             life_s=embodied.life_years * SECONDS_PER_YEAR,
         )
+        embodied_g += embodied.housing_kg * G_PER_KG
     sci = None
     if requests is not None:
         sci = sci_g(whole_g + network_g, embodied_g or 0.0, functional_units=requests)

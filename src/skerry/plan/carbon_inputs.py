@@ -3,7 +3,7 @@
 Errors:  those of the readers; ProductError for a machine that the table of makers lacks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,11 +13,13 @@ import msgspec
 import numpy as np
 
 from skerry.base.errors import Exit
-from skerry.base.units import WH_PER_KWH
+from skerry.base.units import SECONDS_PER_HOUR, WH_PER_KWH
+from skerry.energy.cpu_curve import cpu_energy_kwh
+from skerry.energy.site_cost import SECONDS_PER_YEAR
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.carbon import Embodied, Grid, account, read_load
 from skerry.plan.carbon_report import REQUESTS_PER_1K, Span, carbon_report
-from skerry.plan.embodied import Product, read_products, spread
+from skerry.plan.embodied import RACKS, Product, built_kg, housing_kg, read_products, spread
 from skerry.plan.errors import PlanError, RunFileError
 from skerry.plan.from_run import measured, read_run
 from skerry.plan.grid_factors import DIRECT_BASIS, yearly_factor
@@ -67,6 +69,12 @@ class CarbonInputs:
     servers: int | None = None
     products_path: Path | None = None
     product: str | None = None
+    parts: Mapping[str, float] | None = None
+    """What a server and its housing are made of: keys of `embodied.PARTS`, and `racks`."""
+    cpu: Mapping[str, float] | None = None
+    """A share of a processor as the load: the arguments of `cpu_energy_kwh` for an hour."""
+    mix: Mapping[str, float] | None = None
+    """Source of electricity to its share: a grid of one's own."""
     requests: float | None = None
     traffic_gb: float = 0.0
     run_path: Path | None = None
@@ -77,8 +85,10 @@ class CarbonInputs:
 
 def carbon(asked: CarbonInputs) -> PlanReport:
     """Answer the question."""
-    inputs = assumptions("embodied", "network", path=asked.assume_path, settings=asked.settings)
-    grid, span, signal, notes = _grid(asked)
+    inputs = assumptions(
+        "embodied", "network", "generation", path=asked.assume_path, settings=asked.settings
+    )
+    grid, span, signal, notes = _grid(asked, inputs)
     kwh = _kwh(asked, signal, span.hours)
     errors: dict[str, float] = {}
     if asked.run_path is not None and asked.requests is not None:
@@ -97,7 +107,7 @@ def carbon(asked: CarbonInputs) -> PlanReport:
         instruments=instruments,
         grid_loss_ratio=inputs["grid_loss_ratio"],
         network_kwh=asked.traffic_gb * inputs["network_kwh_per_gb"] if asked.traffic_gb else 0.0,
-        embodied=_embodied(asked, inputs, notes),
+        embodied=_embodied(asked, inputs, notes, hours=span.hours),
         requests=asked.requests,
     )
     report = carbon_report(
@@ -113,7 +123,13 @@ def carbon(asked: CarbonInputs) -> PlanReport:
     return msgspec.structs.replace(report, prediction_error_ratio=errors, changes=changes)
 
 
-def _grid(asked: CarbonInputs) -> tuple[Grid, Span, Signal | None, list[str]]:
+def _grid(asked: CarbonInputs, inputs: Assumptions) -> tuple[Grid, Span, Signal | None, list[str]]:
+    if asked.mix is not None:
+        mixed = sum(share * inputs[f"{name}_g_per_kwh"] for name, share in asked.mix.items())
+        grid = Grid(name="the mix", direct=None, life_cycle=np.full(YEAR_H, mixed))
+        source = "CodeCarbon's life-cycle factors by source"
+        span = Span(source=source, dates="any year", start_unix_s=0.0, hours=YEAR_H)
+        return grid, span, None, [f"{mixed:.4g} g/kWh from shares by source, life cycle"]
     if asked.signal_path is None:
         yearly = yearly_factor(asked.place or "")
         series = np.full(YEAR_H, yearly.g_per_kwh)
@@ -150,6 +166,9 @@ def _grid(asked: CarbonInputs) -> tuple[Grid, Span, Signal | None, list[str]]:
 def _kwh(asked: CarbonInputs, signal: Signal | None, hours: int) -> Series:
     if asked.load_path is not None and signal is not None:
         return read_load(asked.load_path, signal) * asked.pue_ratio
+    if asked.cpu is not None:
+        hour_kwh = cpu_energy_kwh(seconds=SECONDS_PER_HOUR, **asked.cpu)
+        return np.full(hours, hour_kwh * asked.pue_ratio)
     load_kw = 1.0 if asked.load_kw is None else asked.load_kw
     return np.full(hours, load_kw * asked.pue_ratio)
 
@@ -165,11 +184,24 @@ def _measured(path: Path, requests: float, kwh: Series) -> tuple[Series, dict[st
     return kwh * (wanted_kwh / guessed_kwh), {GoalName.ENERGY_WH_PER_1K.value: error}
 
 
-def _embodied(asked: CarbonInputs, inputs: Assumptions, notes: list[str]) -> Embodied | None:
+def _embodied(
+    asked: CarbonInputs, inputs: Assumptions, notes: list[str], *, hours: int
+) -> Embodied | None:
     if not asked.servers:
         return None
-    machine_kg, life_years = inputs.row("server_embodied_kg").value, inputs["server_life_years"]
-    if asked.products_path is not None:
+    life_years = inputs["server_life_years"]
+    if asked.parts is not None:
+        years = hours * SECONDS_PER_HOUR / SECONDS_PER_YEAR
+        racks = asked.parts.get(RACKS, 0.0)
+        return Embodied(
+            machines=asked.servers,
+            machine_kg=built_kg(asked.parts, inputs),
+            life_years=life_years,
+            housing_kg=housing_kg(racks, inputs, years=years) if racks else 0.0,
+        )
+    if asked.products_path is None:
+        machine_kg = inputs["server_embodied_kg"]
+    else:
         products = read_products(asked.products_path, kind=None if asked.product else "Server")
         if asked.product:
             one = _product(asked.products_path, products, asked.product)

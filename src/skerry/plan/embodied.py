@@ -10,7 +10,7 @@ Source:  Boavizta environmental-footprint-data (ODbL 1.0); parts: Microsoft Gree
          2024), NVIDIA's product carbon footprints, Chien et al. 2023.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,6 +22,13 @@ from skerry.plan.columns import Number, Text, read_columns
 from skerry.plan.errors import ColumnError
 
 KG_MAX: Final = 1e6
+PARTS: Final = {
+    "memory_gb": "memory_kg_per_gb",
+    "ssd_tb": "ssd_kg_per_tb",
+    "gpus": "gpu_with_host_kg",
+}
+"""A part of a server to the input that holds its carbon."""
+RACKS: Final = "racks"
 _STAGES: Final = ("gwp_manufacturing_ratio", "gwp_transport_ratio", "gwp_eol_ratio")
 
 
@@ -113,6 +120,19 @@ def spread(products: Sequence[Product]) -> Spread:
         embodied_kg_median=float(middle),
         embodied_kg_high=float(high),
     )
+
+
+def built_kg(parts: Mapping[str, float], inputs: Mapping[str, float]) -> float:
+    """Return a server's embodied carbon as a sum: the bare machine, memory, disks, accelerators."""
+    return inputs["server_bare_kg"] + sum(
+        count * inputs[PARTS[part]] for part, count in parts.items() if part in PARTS
+    )
+
+
+def housing_kg(racks: float, inputs: Mapping[str, float], *, years: float) -> float:
+    """Return the share of racks and of the building around them that some years bear."""
+    rack_kg = inputs["rack_kg"] / inputs["server_life_years"]
+    return racks * (rack_kg + inputs["building_kg_per_rack_year"]) * years
 
 
 def _or_none(value: float) -> float | None:
