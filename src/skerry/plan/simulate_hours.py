@@ -211,25 +211,6 @@ def _spill(
 
 
 @part
-def _answered(
-    s: int,
-    asked: float,
-    machines_h: float,
-    cut: bool,
-    places: _Places,
-    asks: Floats,
-    lost: Floats,
-) -> tuple[float, float]:
-    """Return what a site answers itself of what it is asked, and what is refused there."""
-    mine = asked * places.here_share[s]
-    done = min(mine, machines_h * places.per_hour[s])
-    if done >= asked:
-        return done, 0.0
-    left = 1.0 - done / mine if mine > 0.0 else 1.0
-    return done, _spill(s, asked, left, cut, places, asks, lost)
-
-
-@part
 def _up_in(
     place: int, i: int, from_s: float, to_s: float, nodes: int, steps: Changes, now: _Sites
 ) -> tuple[float, float]:
@@ -249,14 +230,19 @@ def _up_in(
 
 @part
 def _power(
-    place: int, work: float, machines_h: float, warmth: float, places: _Places
+    work: float,
+    machines_h: float,
+    per_hour: float,
+    idle_w: float,
+    busy_w: float,
+    overhead: float,
 ) -> tuple[float, float]:
-    """Return what a place's machines draw in an hour, and that with its cooling."""
+    """Return what machines draw in an hour of some work, and that with their cooling."""
     if machines_h <= 0.0:
         return 0.0, 0.0
-    used = min(work / (machines_h * places.per_hour[place]), 1.0)
-    it_wh = machines_h * _draw_w(used, places.idle_w[place], places.busy_w[place], BEND_STATED)
-    return it_wh, it_wh * (1.0 + places.overhead[place] * warmth)
+    used = min(work / (machines_h * per_hour), 1.0)
+    it_wh = machines_h * _draw_w(used, idle_w, busy_w, BEND_STATED)
+    return it_wh, it_wh * (1.0 + overhead)
 
 
 @kernel
@@ -281,6 +267,13 @@ def _region(
     asks = np.zeros(2 * up.shape[1])
     lost = np.zeros(3)
     weight = np.zeros(2 * CLOCKS)
+    # Looked up once: each look into a tuple of arrays would count references.
+    due_s, alive, cuts, chance = now.due_s, now.alive, now.lost, now.chance
+    clocks, zones, feed_w = places.clock, places.zone, places.feed_w
+    asked_per_h, here_share, per_hour = places.asked_per_h, places.here_share, places.per_hour
+    idle_w, busy_w, overhead = places.idle_w, places.busy_w, places.overhead
+    solar_w, battery_wh, battery_w = places.solar_w, places.battery_wh, places.battery_w
+    usd_per_wh, grid_g_per_wh = places.usd_per_wh, world.grid_g_per_wh
     for h in range(hours):
         from_s, to_s = h * _HOUR_S, (h + 1) * _HOUR_S
         for o in range(2 * CLOCKS):
@@ -294,46 +287,44 @@ def _region(
         all_import = all_export = all_loss = all_grams = all_usd = 0.0
         for i in range(count):
             s = first + i
-            site = sites[s]
-            clock = places.clock[s]
-            local_h = h + clock - CLOCKS + WEEK_H + world.weekday_h
+            local_h = h + clocks[s] - CLOCKS + WEEK_H + world.weekday_h
             if h == 0 or local_h % 24 == 0:
-                now.chance[i] = day_chance(world.day_factor, world.seed, s, local_h // 24)
-            asked = places.asked_per_h[s] * weight[clock] * now.chance[i]
-            if now.due_s[i] >= to_s:
-                machines_h = now.alive[i]
-                cut = now.lost[i, 2] > 0
-                done, refused = _answered(s, asked, machines_h, cut, places, asks, lost)
+                chance[i] = day_chance(world.day_factor, world.seed, s, local_h // 24)
+            asked = asked_per_h[s] * weight[clocks[s]] * chance[i]
+            mine, refused = asked * here_share[s], 0.0
+            if due_s[i] >= to_s:
+                machines_h = alive[i]
+                done = min(mine, machines_h * per_hour[s])
+                if done < asked:
+                    left = 1.0 - done / mine if mine > 0.0 else 1.0
+                    refused = _spill(s, asked, left, cuts[i, 2] > 0, places, asks, lost)
             else:
-                machines_h, done, refused, t = 0.0, 0.0, 0.0, from_s
+                machines_h, done, t = 0.0, 0.0, from_s
                 while t < to_s:
                     _moved(s, i, t, places.nodes[s], steps, now)
-                    until = min(to_s, now.due_s[i])
+                    until = min(to_s, due_s[i])
                     part_h = (until - t) / _HOUR_S
-                    cut = now.lost[i, 2] > 0
-                    did, not_done = _answered(
-                        s, asked * part_h, now.alive[i] * part_h, cut, places, asks, lost
-                    )
-                    machines_h += now.alive[i] * part_h
+                    machines_h += alive[i] * part_h
+                    did = min(mine * part_h, alive[i] * part_h * per_hour[s])
+                    left = 1.0 - did / (mine * part_h) if mine * part_h > 0.0 else 1.0
+                    cut = cuts[i, 2] > 0
+                    refused += _spill(s, asked * part_h, left, cut, places, asks, lost)
                     done += did
-                    refused += not_done
                     t = until
-            it_wh, load_wh = _power(s, done, machines_h, warmth, places)
-            solar_wh = places.solar_w[s] * sun
+            it_wh, load_wh = _power(
+                done, machines_h, per_hour[s], idle_w[s], busy_w[s], overhead[s] * warmth
+            )
+            solar_wh = solar_w[s] * sun
             surplus_wh = solar_wh - load_wh
             bought_wh, sold_wh = max(-surplus_wh, 0.0), max(surplus_wh, 0.0)
-            if places.battery_wh[s] > 0.0:
-                before_wh = site[_CHARGE]
+            if battery_wh[s] > 0.0:
+                before_wh = sites[s, _CHARGE]
                 after_wh, sold_wh, bought_wh = _battery_step(
-                    before_wh,
-                    surplus_wh,
-                    places.battery_wh[s],
-                    places.battery_w[s],
-                    world.charge_ratio,
+                    before_wh, surplus_wh, battery_wh[s], battery_w[s], world.charge_ratio
                 )
-                site[_CHARGE] = after_wh
+                sites[s, _CHARGE] = after_wh
                 all_loss += surplus_wh + bought_wh - sold_wh + before_wh - after_wh
-            grams = bought_wh * world.grid_g_per_wh[places.zone[s], h] * carbon
+            grams = bought_wh * grid_g_per_wh[zones[s], h] * carbon
             all_asked += asked
             all_here += done
             all_it += it_wh
@@ -342,23 +333,25 @@ def _region(
             all_import += bought_wh
             all_export += sold_wh
             all_grams += grams
-            all_usd += bought_wh * places.usd_per_wh[s] * price
-            site[_S_ASKED] += asked
-            site[_S_HERE] += done
-            site[_S_REFUSED] += refused
-            site[_S_LOAD] += load_wh
-            site[_S_IMPORT] += bought_wh
-            site[_S_GRAMS] += grams
-            site[_S_PEAK] = max(site[_S_PEAK], bought_wh)
-            if bought_wh > places.feed_w[s]:
-                site[_S_OVER] += 1.0
+            all_usd += bought_wh * usd_per_wh[s] * price
+            sites[s, _S_ASKED] += asked
+            sites[s, _S_HERE] += done
+            sites[s, _S_REFUSED] += refused
+            sites[s, _S_LOAD] += load_wh
+            sites[s, _S_IMPORT] += bought_wh
+            sites[s, _S_GRAMS] += grams
+            sites[s, _S_PEAK] = max(sites[s, _S_PEAK], bought_wh)
+            if bought_wh > feed_w[s]:
+                sites[s, _S_OVER] += 1.0
         machines_h, up_h = _up_in(room, 0, from_s, to_s, places.nodes[room], steps, above)
         wanted = asks[1::2].sum()
         taken = min(wanted * up_h, machines_h * places.per_hour[room])
         left = 1.0 - taken / wanted if wanted > 0.0 else 1.0
         for mask in range(2, len(asks)):
             up[h, mask >> 1] += asks[mask] * (left if mask & 1 else 1.0)
-        it_wh, load_wh = _power(room, taken, machines_h, warmth, places)
+        it_wh, load_wh = _power(
+            taken, machines_h, per_hour[room], idle_w[room], busy_w[room], overhead[room] * warmth
+        )
         row = out[h]
         row[_ASKED], row[_HERE], row[_ROOM] = all_asked, all_here, taken
         row[_NO_WAY], row[_CUT], row[_BYTES] = lost[0], lost[1], lost[2]
@@ -366,8 +359,8 @@ def _region(
         row[_IT], row[_LOAD] = all_it + it_wh, all_load + load_wh
         row[_SOLAR], row[_IMPORT] = all_solar, all_import + load_wh
         row[_EXPORT], row[_LOSS] = all_export, all_loss
-        row[_GRAMS] = all_grams + load_wh * world.grid_g_per_wh[places.zone[room], h] * carbon
-        row[_USD] = all_usd + load_wh * places.usd_per_wh[room] * price
+        row[_GRAMS] = all_grams + load_wh * grid_g_per_wh[zones[room], h] * carbon
+        row[_USD] = all_usd + load_wh * usd_per_wh[room] * price
 
 
 @kernel
@@ -402,7 +395,14 @@ def _clouds(
                     asks[h, mask] *= left
                     if mask >> (c + 1) == 0:  # no cloud after this one may answer
                         row[_FULL] += asks[h, mask]
-            it_wh, load_wh = _power(place, taken, machines_h, 1.0, places)
+            it_wh, load_wh = _power(
+                taken,
+                machines_h,
+                places.per_hour[place],
+                places.idle_w[place],
+                places.busy_w[place],
+                places.overhead[place],
+            )
             row[_CLOUD], row[_IT], row[_LOAD], row[_IMPORT] = taken, it_wh, load_wh, load_wh
             row[_GRAMS] = load_wh * world.grid_g_per_wh[places.zone[place], h]
             row[_USD] = load_wh * places.usd_per_wh[place]

@@ -75,10 +75,10 @@ class _Fleet(NamedTuple):
 MACHINE: Final = np.dtype(
     [
         *(("free_s", np.float64), ("held", np.int64), ("head", np.int64)),
-        ("shedding", np.int64),
+        *(("shedding", np.int64), ("ends_s", np.float64, (QUEUE_LEN_MAX + 2,))),
     ]
 )
-"""When a machine has done all that it took, how many runs it holds, and where in its ring
+"""When a machine has done all that it took, how many runs it holds, and where in the ring
 of their ends the one under way stands."""
 Machines = Any
 """An array of MACHINE: kernels that pass records about count no references."""
@@ -165,10 +165,10 @@ def _alias(weights: Floats, keep: Floats, other: Ints) -> float:
 
 
 @part
-def _load(machine: Any, m: int, at_s: float, ends_s: Floats) -> int:
+def _load(machine: Any, at_s: float) -> int:
     """Forget the runs that have ended and return how many are under way or wait."""
     held, head = machine.held, machine.head
-    while held > 0 and ends_s[m, head] <= at_s:
+    while held > 0 and machine.ends_s[head] <= at_s:
         head = head + 1 if head + 1 < _RING else 0
         held -= 1
     machine.held = held
@@ -179,15 +179,13 @@ def _load(machine: Any, m: int, at_s: float, ends_s: Floats) -> int:
 @part
 def _offer(
     machine: Any,
-    m: int,
     at_s: float,
     run_s: float,
     mean_s: float,
     left_s: float,
-    ends_s: Floats,
 ) -> float:
     """Return when the answer is ready, or minus the reason why there will be none."""
-    held = _load(machine, m, at_s, ends_s)
+    held = _load(machine, at_s)
     running = 1 if held > 0 else 0
     waiting = held - running
     if waiting == 0:
@@ -200,7 +198,7 @@ def _offer(
     ready_s = max(at_s, machine.free_s) + run_s
     machine.free_s = ready_s
     tail = machine.head + held
-    ends_s[m, tail if tail < _RING else tail - _RING] = ready_s
+    machine.ends_s[tail if tail < _RING else tail - _RING] = ready_s
     machine.held = held + 1
     return float(ready_s)
 
@@ -216,7 +214,6 @@ def _ask(
     chance: float,
     lighter: bool,
     machines: Machines,
-    ends_s: Floats,
 ) -> float:
     """Ask a place's machines: one that chance picks, then the others.
 
@@ -224,19 +221,19 @@ def _ask(
     machines of a request's own site take turns.
     """
     if alive == 1:
-        return _offer(machines[first], first, at_s, run_s, mean_s, left_s, ends_s)
+        return _offer(machines[first], at_s, run_s, mean_s, left_s)
     drawn = chance * alive
     start = int(drawn)
     if lighter:
         other = (start + 1 + int((drawn - start) * (alive - 1))) % alive
-        load_one = float(_load(machines[first + start], first + start, at_s, ends_s))
-        load_two = float(_load(machines[first + other], first + other, at_s, ends_s))
+        load_one = float(_load(machines[first + start], at_s))
+        load_two = float(_load(machines[first + other], at_s))
         if not _is_lighter(load_one, 0.0, load_two, 0.0):
             start = other
     ready_s = 0.0
     for k in range(alive):
-        m = first + (start + k) % alive
-        ready_s = _offer(machines[m], m, at_s, run_s, mean_s, left_s, ends_s)
+        machine = machines[first + (start + k) % alive]
+        ready_s = _offer(machine, at_s, run_s, mean_s, left_s)
         if ready_s > 0.0:
             break
     return ready_s
@@ -278,7 +275,6 @@ def _requests_of_region(
     steps: Changes,
     first_machine: Ints,
     machines: Machines,
-    ends_s: Floats,
     hist: Ints,
     answers: Ints,
     refused: Ints,
@@ -360,7 +356,6 @@ def _requests_of_region(
                     (turn[i] % alive + 0.5) / alive,
                     False,
                     machines,
-                    ends_s,
                 )
                 if ready_s > 0.0:
                     if counted:
@@ -399,7 +394,6 @@ def _requests_of_region(
                         chance,
                         True,
                         machines,
-                        ends_s,
                     )
                     if ready_s > 0.0:
                         if counted:
@@ -433,7 +427,6 @@ def _requests_of_clouds(
     steps: Changes,
     first_machine: Ints,
     machines: Machines,
-    ends_s: Floats,
     hist: Ints,
     answers: Ints,
     refused: Ints,
@@ -477,7 +470,6 @@ def _requests_of_clouds(
                 chance,
                 True,
                 machines,
-                ends_s,
             )
             if ready_s > 0.0:
                 if counted:
@@ -493,10 +485,10 @@ def _requests_of_clouds(
             refused[why] += 1
 
 
-def _machines(nodes: Ints) -> tuple[Ints, Machines, Floats]:
-    """Return each place's first machine, the machines idle, and their rings of ends."""
+def _machines(nodes: Ints) -> tuple[Ints, Machines]:
+    """Return each place's first machine, and the machines, idle."""
     first = np.concatenate([[0], np.cumsum(nodes)])
-    return first, np.zeros(first[-1], dtype=MACHINE), np.empty((first[-1], _RING))
+    return first, np.zeros(first[-1], dtype=MACHINE)
 
 
 def run_times() -> Floats:
