@@ -143,7 +143,8 @@ def test_nodes_of_a_fleet_that_grew_since_take_a_restored_central(
     monkeypatch.setattr(bins, "PER_BIN", 1)
     fleet.publisher.publish(desired={"desired/oslo.json": b"{}"})
     file = backup(fleet, tmp_path / "one")
-    fleet.publisher.publish(desired={f"desired/s{n}.json": b"{}" for n in range(5)})
+    for content in (b"{}", b"[1]", b"[2]"):
+        fleet.publisher.publish(desired={f"desired/s{n}.json": content for n in range(5)})
     node = fleet.client(fleet.place.repository, tmp_path / "node")
     node.refresh()
     shutil.copytree(tmp_path / "node", tmp_path / "like-it")
@@ -152,17 +153,24 @@ def test_nodes_of_a_fleet_that_grew_since_take_a_restored_central(
     alone = fleet.client(tmp_path / "alone" / "repository", tmp_path / "like-it")
     with pytest.raises(UpdateForged, match="missing info"):
         alone.refresh()
+    grow_again(tmp_path / "alone")
+    alone.refresh()
+    assert alone.target_bytes("desired/s4.json") == b"[]", "what grows again is above what was seen"
 
     mirror = fleet.place.repository
     restore(file, tmp_path / "back", passphrase=None, clock=CLOCK, mirror=mirror)
     again = fleet.client(tmp_path / "back" / "repository", tmp_path / "node")
     again.refresh()
     assert again.target_bytes("desired/oslo.json") == b"{}"
-    place = CentralFolder(tmp_path / "back")
-    grown = Publisher.open(place.repository, OnlineKeys.load(place.online_keys), CLOCK)
-    grown.publish(desired={f"desired/s{n}.json": b"[]" for n in range(5)})
+    grow_again(tmp_path / "back")
     again.refresh()
     assert again.target_bytes("desired/s4.json") == b"[]"
+
+
+def grow_again(state: Path) -> None:
+    place = CentralFolder(state)
+    central = Publisher.open(place.repository, OnlineKeys.load(place.online_keys), CLOCK)
+    central.publish(desired={f"desired/s{n}.json": b"[]" for n in range(5)})
 
 
 def test_a_restored_central_seals_every_site_again_under_a_newer_number(

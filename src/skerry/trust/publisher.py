@@ -21,7 +21,7 @@ from skerry.trust._tuf import (
     Targets,
     Timestamp,
 )
-from skerry.trust.bins import DESIRED, desired_roles, family, glance, is_bin, laid_out
+from skerry.trust.bins import DESIRED, desired_roles, family, glance, laid_out
 from skerry.trust.errors import PublishError
 from skerry.trust.roles import (
     ISSUED,
@@ -226,20 +226,15 @@ class Publisher:
     def _sign_desired(
         self, documents: Mapping[str, bytes], new: dict[str, bytes], bins_min: int = 0
     ) -> None:
-        """Sign what these documents change; where a bin ends soon, all are signed again.
+        """Sign what these documents change; where `desired` ends soon, all its bins are signed too.
 
-        For each time that any is signed, every node reads a snapshot.
+        It ends first, and together they cost each node one snapshot.
         """
         delegator = read_metadata("targets", new["targets"])
         changed = laid_out(new, documents, bins_min)
-        again = desired_roles(new) if self._desired_due(new, delegator) else ()
+        again = desired_roles(new) if self._due(DESIRED, new, delegator) else ()
         for role in dict.fromkeys((*again, *changed)):
             self._sign(role, changed.get(role) or _signed_of(new, role), new)
-
-    def _desired_due(self, new: Mapping[str, bytes], delegator: Metadata[Any]) -> bool:
-        return self._due(DESIRED, new, delegator) or any(
-            self._ends_soon(role, new) for role in filter(is_bin, new)
-        )
 
     def _sign_snapshot(self, new: dict[str, bytes]) -> None:
         """Sign snapshot and timestamp, where what they list has changed or they end soon."""
@@ -262,12 +257,8 @@ class Publisher:
             return True
         if standing(role, read_metadata(role, new[role]), delegator).missing:
             return True
-        return self._ends_soon(role, new)
-
-    def _ends_soon(self, role: str, new: Mapping[str, bytes]) -> bool:
-        """Say whether half of a role's life is over."""
         left_s = glance(role, new[role]).expires.timestamp() - self._clock.unix_s()
-        return left_s < LIFE_S[family(role)] / 2
+        return left_s < LIFE_S[role] / 2
 
     def _sign(
         self,
