@@ -120,6 +120,22 @@ def test_nobody_waits_with_as_many_servers_as_are_ever_busy(
     assert enough == 1 or simulator.waits_s(enough - 1).any()
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 3), min_size=1, max_size=40),
+    st.lists(st.floats(0.01, 9), min_size=40, max_size=40),
+    st.integers(1, 5),
+    st.floats(1, 5),
+)
+def test_more_load_never_waits_less(
+    gap: list[float], service: list[float], servers: int, factor: float
+) -> None:
+    work = work_of(np.cumsum(gap).tolist(), service[: len(gap)])
+    calm = Simulator.of(work).waits_s(servers)
+    busy = Simulator.of(work.faster(factor)).waits_s(servers)
+    assert (busy >= calm - 1e-9).all()
+
+
 def test_the_load_that_flips_the_advice_flips_it() -> None:
     work, _ = read_work(Source(trace=EXAMPLE), Expression(SERVICE))
     target = parse_target("p99=15s")

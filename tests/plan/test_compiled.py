@@ -2,6 +2,10 @@
 
 import inspect
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import skerry
 from skerry.plan.compiled import compiled, sources_digest
 from skerry.route import decide, latency
 from skerry.route.decide import Breaker
@@ -96,6 +101,45 @@ def test_what_a_decision_calls_is_compiled_with_it() -> None:
     twin = compiled(admission.admit)
     assert twin(0, 256, 1, 0.5, 1, 0.9, 0) == admission.REFUSE_DEADLINE
     assert twin(0, 256, 1, 0.5, 1, 1.0, 0) == admission.ADMIT
+
+
+KERNEL = """
+from rule import LIMIT, decide
+import skerry
+from skerry.plan.compiled import compiled, kernel
+
+_decide = compiled(decide)
+
+@kernel
+def count(values):
+    kept = 0
+    for value in values:
+        kept += _decide(value)
+    return kept
+"""
+RULE = "LIMIT = {}\n\ndef decide(value):\n    return 1 if value < LIMIT else 0\n"
+ASK = "import numpy, kernels; print(kernels.count(numpy.arange(10.0)))"
+
+
+def test_a_kernel_that_is_kept_follows_production(tmp_path: Path) -> None:
+    """Each count is of a new process; the second is loaded, the third must not be."""
+    (tmp_path / "kernels.py").write_text(KERNEL)
+    found, kept = [], []
+    environment = {**os.environ, "PYTHONPATH": str(Path(skerry.__file__).parents[1])}
+    for limit in (3, 3, 5):
+        (tmp_path / "rule.py").write_text(RULE.format(limit))
+        asked = subprocess.run(
+            [sys.executable, "-B", "-c", ASK],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(int(asked.stdout))
+        kept.append(len(list(tmp_path.rglob("*.nbi"))))
+    assert found == [3, 3, 5]
+    assert kept == [1, 1, 2]
 
 
 def test_the_digest_changes_with_the_sources() -> None:

@@ -14,6 +14,7 @@ from skerry.plan.queueing import (
     servers_least,
     wait_exceeds,
     wait_mean,
+    wait_mean_any,
     wait_mean_between,
     wait_mean_fixed,
     wait_mean_general,
@@ -97,6 +98,14 @@ def test_more_servers_never_wait_longer(servers: int, used: float) -> None:
     assert 0 <= erlang_b(servers, load) <= erlang_c(servers, load) <= 1
     assert wait_mean(servers + 1, load) <= wait_mean(servers, load)
     assert wait_mean_fixed(servers, load) <= wait_mean(servers, load) * (1 + 1e-12)
+
+
+def test_arrivals_that_vary_scale_the_wait_and_bursts_have_no_formula() -> None:
+    assert wait_mean_any(4, 3.2, 1.0, 1.0) == wait_mean_general(4, 3.2, 1.0)
+    assert wait_mean_any(4, 3.2, 0.0, 0.0) == 0.0  # a clock that serves a clock
+    half = wait_mean_any(4, 3.2, 1.0, 0.5)
+    assert half == pytest.approx(0.75 * wait_mean_general(4, 3.2, 1.0))
+    assert wait_mean_any(4, 3.2, 1.0, 2.0) is None
 
 
 def test_a_queue_that_never_settles_waits_for_ever() -> None:

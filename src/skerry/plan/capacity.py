@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from skerry.base.units import BYTES_PER_MIB
 from skerry.plan.capacity_errors import CapacityError
 from skerry.plan.capacity_target import Figures, Target, figures
 from skerry.plan.capacity_trace import Work
@@ -26,6 +27,8 @@ from skerry.plan.kernels_fifo import waits_s
 Series = NDArray[np.float64]
 
 SERVERS_MAX: Final = 100_000
+RUNS_BYTES_MAX: Final = 512 * BYTES_PER_MIB
+"""Of runs that are kept, as targets share them."""
 RANGE_MAX: Final = 2000
 """Rows of a table of server numbers."""
 FLIP_STEP: Final = 0.01
@@ -63,7 +66,7 @@ class Simulator:
     def waits_s(self, servers: int) -> Series:
         """Return the wait of every request."""
         if servers not in self.runs:
-            if len(self.runs) >= 64:
+            if len(self.runs) > RUNS_BYTES_MAX // (8 * len(self.work)):
                 self.runs.pop(next(iter(self.runs)))
             self.runs[servers] = waits_s(self.work.arrival_s, self.work.service_s, servers)
         return self.runs[servers]
@@ -151,8 +154,8 @@ def load_to_flip(fails: Callable[[float], bool], *, step: float = FLIP_STEP) -> 
     """Return how much faster requests would have to come for a choice to fail; 0.05 is 5 %.
 
     `fails` is asked for a share more load. The first failing point on a grid, then halved
-    down to it: more load can in rare cases make a trace easier, so this is where it first
-    becomes too hard. None where it is not below `FLIP_MAX`.
+    down to it: on a plain queue more load never waits less, but on a fleet it may, so this is
+    where it first becomes too hard. None where it is not below `FLIP_MAX`.
     """
     low, high = 0.0, step
     while not fails(high):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from skerry.plan.capacity import Simulator
 from skerry.plan.capacity_target import Target
 from skerry.plan.capacity_trace import Work
-from skerry.plan.queueing import erlang_c, wait_mean, wait_mean_general
+from skerry.plan.queueing import erlang_c, wait_mean, wait_mean_any, wait_mean_general
 
 Series = NDArray[np.float64]
 
@@ -51,6 +51,8 @@ class Formulas(msgspec.Struct, frozen=True, kw_only=True):
     erlang_c_wait_s_mean: float | None
     """None where the formula has the queue grow for ever."""
     kimura_wait_s_mean: float | None
+    varied_wait_s_mean: float | None
+    """Kimura's, scaled to how arrivals vary (G/G/c); None where they vary too much for it."""
     simulated_wait_s_mean: float
     agrees: bool
     verdict: str
@@ -95,6 +97,11 @@ def formulas(simulator: Simulator, servers: int) -> Formulas:
         erlang_c_wait_ratio=erlang_c(servers, load) if math.isfinite(load) else 1.0,
         erlang_c_wait_s_mean=wait_mean(servers, load, service=service) if steady else None,
         kimura_wait_s_mean=kimura if steady else None,
+        varied_wait_s_mean=(
+            wait_mean_any(servers, load, service_scv, arrival_scv, service=service)
+            if steady
+            else None
+        ),
         simulated_wait_s_mean=simulated,
         agrees=agrees,
         verdict=_verdict(kimura, simulated, arrival_scv, spread, poisson=poisson, agrees=agrees),

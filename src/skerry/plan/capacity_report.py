@@ -130,6 +130,7 @@ def check_section(check: Formulas) -> Section:
         ("simulated", check.simulated_wait_s_mean),
         ("Erlang C (M/M/c)", check.erlang_c_wait_s_mean),
         ("Kimura (M/G/c)", check.kimura_wait_s_mean),
+        ("Kimura, for these arrivals (G/G/c)", check.varied_wait_s_mean),
     )
     return Section(
         title="The formulas beside it",

@@ -6,16 +6,16 @@ energy: scalars in, scalars out) and gives the same function to kernels, with al
 calls; a test holds both equal on random input, so a plan can never decide otherwise than a
 node does.
 
-What is kept knows its own source file only. So a kernel that calls production functions
-takes `sources_digest` of their modules as the default of its last argument: the default is
-part of the key under which a kernel is kept, and a change in production makes a new one.
-Functions of the same file that such a kernel is made of are `part`s, kept with it alone.
+What is kept knows the source file of the kernel only. So a kernel that calls what other
+files hold is kept under a name with a digest of those files in it: when production changes,
+the kernel is made anew. Functions of a kernel's own file that it is made of are `part`s,
+kept with it alone.
 
 Limits:  no fast-math, so that a seed gives the same bits on every run of one machine type.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar, cast
@@ -27,6 +27,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def kernel(function: Function) -> Function:
     """Compile a loop over arrays; it runs without the interpreter's lock."""
+    own = cast(FunctionType, function)
+    files = sorted(set(_files_called(own, set())) - {own.__code__.co_filename})
+    if files:
+        own.__qualname__ += f"_{_digest(files):012x}"  # part of the name that it is kept under
     return cast(Function, numba.njit(cache=True, nogil=True)(function))
 
 
@@ -43,10 +47,24 @@ def compiled(function: Function) -> Function:
 
 def sources_digest(*modules: ModuleType) -> int:
     """Return a number that changes when a module's source does."""
+    return _digest([str(module.__file__) for module in modules])
+
+
+def _digest(files: list[str]) -> int:
     digest = hashlib.sha256()
-    for module in modules:
-        digest.update(Path(str(module.__file__)).read_bytes())
+    for file in files:
+        digest.update(Path(file).read_bytes())
     return int.from_bytes(digest.digest()[:6], "big")
+
+
+def _files_called(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
+    """Yield the file of every compiled function that a function calls by name, and theirs."""
+    for name in function.__code__.co_names:
+        called = getattr(function.__globals__.get(name), "py_func", None)
+        if isinstance(called, FunctionType) and called not in seen:
+            seen.add(called)
+            yield called.__code__.co_filename
+            yield from _files_called(called, seen)
 
 
 def _compiled(function: FunctionType, made: dict[FunctionType, Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.plan.compiled import compiled, kernel, part, sources_digest
+from skerry.plan.compiled import compiled, kernel, part
 from skerry.route import decide, latency
 from skerry.serve import admission
 
@@ -23,8 +23,6 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Records = Any
 """An array of records of one of the types below."""
-
-PRODUCTION: Final = sources_digest(admission, decide, latency)
 
 REQUEST: Final = np.dtype(
     [
@@ -231,7 +229,6 @@ def through_fleet(
     limits: Limits,
     begin: int,
     end: int,
-    production: int = PRODUCTION,
 ) -> None:
     """Replay requests `begin` to `end`: the own node, its stand-in, then peers in order."""
     sites, models, nodes, peers, has_model, allowed, allowed_here = tables[:7]
@@ -342,7 +339,6 @@ def through_cloud(
     limits: Limits,
     begin: int,
     end: int,
-    production: int = PRODUCTION,
 ) -> None:
     """Replay requests with each sent to a cloud node in turn; peers are cloud nodes only."""
     sites, models, nodes, peers, has_model, _, _ = tables[:7]

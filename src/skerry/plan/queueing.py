@@ -5,11 +5,12 @@
     M/M/c      mean wait = P(wait) / (c/S - lambda);  P(W > t) = P(wait) exp(-(c/S - lambda) t)
     M/D/c      0.5 [1 + min(1/4, (1-rho)(c-1)(sqrt(4+5c)-2) / (16 rho c))] * mean wait of M/M/c
     M/G/c      (1+s) W_MM W_MD / (2 s W_MD + (1-s) W_MM)
+    G/G/c      (ca+s) / (1+s) * mean wait of M/G/c, only for ca below 2
 
 a is the offered load in erlangs (arrival rate times mean service time), c the number of
-servers, rho = a/c, s the squared coefficient of variation (SCV) of service times. All of
-them want Poisson arrivals and a steady rate. A trace with bursts waits longer, often many
-times so: there only a simulation sizes.
+servers, rho = a/c, s the squared coefficient of variation (SCV) of service times, ca that of
+times between arrivals. All but the last want Poisson arrivals, and all a steady rate. A
+trace with bursts waits longer, often many times so: there only a simulation sizes.
 
 Units:   waits in units of the service time that is given; 1 by default.
 Errors:  ValueError, for a load or a count that cannot be; a queue that never settles
@@ -21,6 +22,10 @@ Source:  Erlang 1917. Cosmetatos, "Approximate explicit formulae for the average
 """
 
 import math
+from typing import Final
+
+ARRIVAL_SCV_MAX: Final = 2.0
+"""From here on arrivals come in bursts that no formula here knows; simulate."""
 
 
 def erlang_b(servers: int, load_erlang: float) -> float:
@@ -96,6 +101,21 @@ def wait_mean_between(service_scv: float, exponential: float, fixed: float) -> f
     if below <= 0:  # far from anything Kimura fitted: the two-moment rule has no such pole
         return (1 + service_scv) / 2 * exponential
     return (1 + service_scv) * exponential * fixed / below
+
+
+def wait_mean_any(
+    servers: int,
+    load_erlang: float,
+    service_scv: float,
+    arrival_scv: float,
+    *,
+    service: float = 1.0,
+) -> float | None:
+    """Return the mean wait of G/G/c; None where arrivals vary too much for any formula."""
+    if not 0 <= arrival_scv < ARRIVAL_SCV_MAX:
+        return None
+    general = wait_mean_general(servers, load_erlang, service_scv, service=service)
+    return (arrival_scv + service_scv) / (1 + service_scv) * general
 
 
 def servers_least(load_erlang: float, *, wait: float, share: float, service: float = 1.0) -> int:
