@@ -130,3 +130,10 @@ def test_a_bad_cell_is_named_by_row_and_column(
 def test_a_bill_of_taxes_alone_has_nothing_to_weigh(tmp_path: Path) -> None:
     with pytest.raises(WorthError, match="a tax or a credit"):
         read(tmp_path, AWS, AWS_ROWS[5])
+
+
+def test_only_whole_months_are_compared_with_each_other(tmp_path: Path) -> None:
+    days = ("2026-01-20", "2026-01-31", "2026-02-01", "2026-02-28", "2026-03-01")
+    head = "cost,usage_start_time,service.description,sku.description,currency"
+    rows = [f"10,{day},Cloud Run,CPU,USD" for day in days]
+    assert [month for month, _ in read(tmp_path, head, *rows).by_month] == ["2026-02"]

@@ -225,3 +225,17 @@ def test_a_run_replaces_service_times_and_shows_its_errors(clinic: Fleet, trace:
     tiers = report.figures["tiers"]
     assert isinstance(tiers, dict)
     assert tiers["edge"]["latency_ms_p50"] > 14
+
+
+def test_a_dearer_tier_needs_a_price_beside_the_rule(
+    tmp_path: Path, clinic: Fleet, trace: Trace
+) -> None:
+    """The room may not have health data and costs more: to free it alone flips nothing."""
+    kept = ("edge", "regional")
+    rows = tuple(row for name, row in rows_of(clinic, trace).items() if name in kept)
+    flip = flip_of(clinic, rows)
+    assert flip is not None
+    assert "health data may go anywhere" in flip.text
+    assert any(path.startswith("tiers.") for path in flip.values)
+    after = rows_of(flipped(tmp_path, flip.values), trace)
+    assert ranked(tuple(after[name] for name in kept))[0].name == "regional"
