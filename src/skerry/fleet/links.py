@@ -14,6 +14,7 @@ Source:  WonderNetwork pings of 2018-11-10 (ConsenSys/wittgenstein, Apache-2.0),
 """
 
 import math
+from collections.abc import Callable
 
 from skerry.schema.fleet import Fleet, Link, Site
 
@@ -57,22 +58,36 @@ def computed_link(a: Site, b: Site, bandwidth_bit_per_s: float) -> Link:
 def link_between(fleet: Fleet, a: str, b: str) -> Link:
     """Return the link between two sites, in either direction; compute it if nobody lists it.
 
-    Raises `KeyError` if there is no such site.
+    Raises `KeyError` if there is no such site. For many links, ask `link_table` once.
     """
-    for link in fleet.links:
-        if (link.a, link.b) in ((a, b), (b, a)):
-            return link
-    one, other = fleet.site(a), fleet.site(b)
-    bandwidth = min(
-        fleet.tiers[one.tier].uplink_bit_per_s, fleet.tiers[other.tier].uplink_bit_per_s
-    )
-    if a == b:
-        return Link(
-            a=a,
-            b=b,
-            round_trip_ms=SAME_SITE_MS,
-            jitter_ms=0.0,
-            bandwidth_bit_per_s=1e9,
-            stated=False,
+    return link_table(fleet)(a, b)
+
+
+def link_table(fleet: Fleet) -> Callable[[str, str], Link]:
+    """Return `link_between` of a fleet, its sites and links looked up by name."""
+    sites = {site.name: site for site in fleet.sites}
+    stated: dict[tuple[str, str], Link] = {}
+    for link in fleet.links:  # the first that names a pair counts
+        stated.setdefault((link.a, link.b), link)
+        stated.setdefault((link.b, link.a), link)
+
+    def between(a: str, b: str) -> Link:
+        known = stated.get((a, b))
+        if known is not None:
+            return known
+        one, other = sites[a], sites[b]
+        if a == b:
+            return Link(
+                a=a,
+                b=b,
+                round_trip_ms=SAME_SITE_MS,
+                jitter_ms=0.0,
+                bandwidth_bit_per_s=1e9,
+                stated=False,
+            )
+        bandwidth = min(
+            fleet.tiers[one.tier].uplink_bit_per_s, fleet.tiers[other.tier].uplink_bit_per_s
         )
-    return computed_link(one, other, bandwidth)
+        return computed_link(one, other, bandwidth)
+
+    return between

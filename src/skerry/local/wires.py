@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from skerry.fleet.desired import nodes_of
-from skerry.fleet.links import link_between
+from skerry.fleet.links import link_table
 from skerry.local.ports import LOOPBACK
 from skerry.schema.fleet import Fleet, Kind, Site
 from skerry.spine.link import LinkSpec
@@ -92,9 +92,9 @@ def _wires(fleet: Fleet) -> Iterator[Wire]:
 
 def link_specs(fleet: Fleet, ports: Mapping[str, int]) -> tuple[LinkSpec, ...]:
     """Return the emulator's links, once every port is known."""
-    specs = []
+    specs, between = [], link_table(fleet)
     for wire in wires(fleet):
-        link = link_between(fleet, wire.start.name, wire.end.name)
+        link = between(wire.start.name, wire.end.name)
         specs.append(
             LinkSpec(
                 name=wire.name,

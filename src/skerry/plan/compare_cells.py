@@ -22,7 +22,7 @@ from importlib.resources import files
 import msgspec
 
 from skerry.base.units import MS_PER_SECOND
-from skerry.fleet.links import link_between
+from skerry.fleet.links import link_table
 from skerry.fleet.place import fallbacks
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.compare_fleet import Setting
@@ -53,7 +53,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
 def latency(setting: Setting, trial: Trial, services_s: Mapping[str, float]) -> Explained:
     """Return the typical latency, beside the means of what it is made of."""
     fleet, trace, sent = setting.fleet, trial.trace, trial.sent
-    beside = fallbacks(fleet)
+    beside, between = fallbacks(fleet), link_table(fleet)
     trip_ms = jitter_ms = sending_ms = 0.0
     for place, name in enumerate(trace.sites):
         here = trace.site == place
@@ -61,7 +61,7 @@ def latency(setting: Setting, trial: Trial, services_s: Mapping[str, float]) -> 
         server = answers(fleet.site(name), beside[name], setting.level) if count else None
         if server is None or server.name == name:
             continue
-        link = link_between(fleet, name, server.name)
+        link = between(name, server.name)
         trip_ms += count * link.round_trip_ms
         jitter_ms += count * link.jitter_ms
         bits = float(trace.content_bytes[here].sum()) * BITS_PER_BYTE

@@ -24,14 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND
-from skerry.fleet.links import SAME_SITE_MS, link_between
-from skerry.fleet.place import fallbacks_of, models_at, tier_order
+from skerry.fleet.links import SAME_SITE_MS, link_table
+from skerry.fleet.place import fallbacks, models_at, tiers_of
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.trace import Trace
 from skerry.route import decide
 from skerry.route.journey import DEADLINE_S
 from skerry.route.latency import Mean
-from skerry.schema.fleet import Fleet, Kind, Site
+from skerry.schema.fleet import Fleet, Kind, Link, Site
 from skerry.serve import admission
 
 Destinations = Callable[[str, str], frozenset[str]]
@@ -144,8 +144,7 @@ class _Peer:
     byte_s: float
     latency: dict[str, Mean]
 
-    def __init__(self, fleet: Fleet, origin: str, node: _Node, tier_rank: int) -> None:
-        link = link_between(fleet, origin, node.site)
+    def __init__(self, link: Link, origin: str, node: _Node, tier_rank: int) -> None:
         self.node, self.tier_rank = node, tier_rank
         self.in_site = node.site == origin
         self.round_trip_s = link.round_trip_ms / MS_PER_SECOND
@@ -184,6 +183,7 @@ class _Replay:
         self, fleet: Fleet, trace: Trace, services_s: Mapping[str, float], seed: int
     ) -> None:
         self._fleet, self._trace, self._services = fleet, trace, services_s
+        self._beside, self._link = fallbacks(fleet), link_table(fleet)
         self._standins = {model.name: model.standin for model in fleet.models}
         self._nodes = {
             site.name: [
@@ -233,7 +233,8 @@ class _Replay:
         if not nodes:
             raise NothingToPlanError(self._fleet.name, "no cloud site with a node")
         peers = {
-            name: [_Peer(self._fleet, name, node, 0) for node in nodes] for name in trace.sites
+            name: [_Peer(self._link(name, node.site), name, node, 0) for node in nodes]
+            for name in trace.sites
         }
         for index, (at_s, s, m, _, size) in enumerate(self._rows()):
             peer = peers[trace.sites[s]][index % len(nodes)]
@@ -370,10 +371,11 @@ class _Replay:
 
     def _peers(self, site: Site) -> list[_Peer]:
         """Return who may answer for a site, as its desired document would name them."""
-        ranks = {tier: rank for rank, tier in enumerate(tier_order(self._fleet, site))}
+        order = (site, *self._beside[site.name])
+        ranks = {tier: rank for rank, tier in enumerate(tiers_of(order))}
         return [
-            _Peer(self._fleet, site.name, node, ranks[other.tier])
-            for other in (site, *fallbacks_of(self._fleet, site))
+            _Peer(self._link(site.name, other.name), site.name, node, ranks[other.tier])
+            for other in order
             for node in self._nodes[other.name]
         ]
 

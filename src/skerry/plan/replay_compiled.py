@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from skerry.base.units import MS_PER_SECOND
-from skerry.fleet.links import link_between
+from skerry.fleet.links import link_table
 from skerry.fleet.place import fallbacks, models_at, tiers_of
 from skerry.plan import kernels_replay as kernels
 from skerry.plan.errors import NothingToPlanError
@@ -105,7 +105,8 @@ def _tables(
     # A tie is an asking site and one that may answer it; each of its nodes is a peer.
     askers = sorted(who, key=places.__getitem__)
     ties = [(name, other, rank) for name in askers for other, rank in who[name]]
-    links = [link_between(fleet, name, other.name) for name, other, _ in ties]
+    link = link_table(fleet)
+    links = [link(name, other.name) for name, other, _ in ties]
     origin = np.array([places[name] for name, _, _ in ties], np.int64)
     goal = np.array([places[other.name] for _, other, _ in ties], np.int64)
     peers = nodes[goal]
