@@ -1,5 +1,7 @@
 """Break-even to a published figure, a flip that flips, offers on the same draws, PERT's moments."""
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
@@ -8,10 +10,19 @@ from hypothesis import strategies as st
 
 from skerry.energy.site_cost import SECONDS_PER_MONTH
 from skerry.plan.assumptions import assumptions
-from skerry.plan.cash_flow import level_payment, npv_usd
+from skerry.plan.cash_flow import (
+    Amount,
+    CashFlow,
+    Row,
+    RowKind,
+    level_payment,
+    monthly,
+    npv_usd,
+    once,
+)
 from skerry.plan.finance_found import found
 from skerry.plan.finance_ranges import drawn, pert, quantiles, swings
-from skerry.plan.finance_tiers import FLEET
+from skerry.plan.finance_tiers import FLEET, Cost
 from skerry.plan.finance_views import (
     better,
     break_even_hours_ratio,
@@ -22,8 +33,10 @@ from skerry.plan.finance_views import (
     hours_ratio,
     npv_against,
     offers,
+    payback_months,
     refresh_usd_per_month,
 )
+from skerry.plan.finance_work import Work
 from skerry.schema.assumption import Assumption
 from skerry.schema.fleet import Fleet
 from skerry.schema.goal import Level
@@ -146,6 +159,24 @@ def test_npv_against_the_cloud_is_the_difference_of_present_values(fleet: Fleet)
         cloud.flow.present_value(0.05) - closet.flow.present_value(0.05)
     )
     assert npv_usd(cloud.flow.usd(), cloud.flow.usd(), 0.05) == 0
+
+
+def test_payback_is_the_month_from_which_less_was_paid_to_the_end() -> None:
+    """1,000 at once and 10 a month against 50 a month: even after 25 months."""
+
+    def cost(*rows: Row) -> Cost:
+        ones = {field.name: np.array(1.0) for field in dataclasses.fields(Work)}
+        return Cost(name="x", flow=CashFlow(rows, 60), work=Work(**ones))
+
+    def row(name: str, usd: Amount) -> Row:
+        return Row(name=name, kind=RowKind.RENT, usd=usd, source="test")
+
+    cloud = cost(row("rent", monthly(50.0)))
+    own = cost(row("machine", once(1000.0)), row("power", monthly(10.0)))
+    assert payback_months(own, cloud) == 25
+    again = cost(*own.flow.rows, row("machine again", once(2000.0, month=40)))
+    assert payback_months(again, cloud) is None
+    assert payback_months(cloud, cloud) == 0
 
 
 ROW = Assumption(

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from skerry.base.errors import Exit
 from skerry.plan.errors import PlanError
+from skerry.schema.goal import Level
 
 Series = NDArray[np.float64]
 Value = float | Series
@@ -93,6 +94,7 @@ class Row:
     kind: RowKind
     usd: Amount
     source: str
+    level: Level = Level.ESTIMATE
     capital: bool | None = None
     """Whether it is CapEx; None takes the kind's word for it."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from skerry.base.units import MS_PER_SECOND
 from skerry.plan.finance_check import Check
 from skerry.plan.finance_found import Found, Range, one
+from skerry.plan.finance_tiers import FLEET
 from skerry.plan.finance_views import CAPITAL_RATES
 
 Figures = dict[str, object]
@@ -33,6 +34,7 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
         "opex_usd": {name: one(cost.flow.split_usd()[1]) for name, cost in base.items()},
         "break_even_requests_per_month": dict(facts.against.break_even_requests),
         "break_even_hours_ratio": dict(facts.against.break_even_hours),
+        "payback_months": dict(facts.against.payback_months),
         "in_time_ratio": {name: one(cost.in_time_ratio()) for name, cost in base.items()},
         "machines": {name: round(one(cost.work.machines)) for name, cost in base.items()},
         "pue_ratio": {name: one(cost.work.pue_ratio) for name, cost in base.items()},
@@ -56,6 +58,20 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
         "distribution": "PERT",
         "cloud_tier": facts.against.cloud,
         **{name: {tier: _known(v) for tier, v in values.items()} for name, values in by.items()},
+        "rows": [
+            {
+                "tier": name,
+                "row": row.name,
+                "kind": row.kind.value,
+                "capital": row.is_capital,
+                "usd_per_month": one(cost.flow.monthly_usd(rate, (row,))),
+                "level": row.level.value,
+                "source": row.source,
+            }
+            for name, cost in base.items()
+            if name != FLEET
+            for row in cost.flow.rows
+        ],
         "rows_usd_per_month": {
             name: {row: one(usd) for row, usd in cost.flow.monthly_by_row(rate).items()}
             for name, cost in base.items()

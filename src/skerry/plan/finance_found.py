@@ -7,12 +7,12 @@ Units:   USD, USD per 1,000 requests in time, requests a month, fractions.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from skerry.plan.assumptions import Assumptions
-from skerry.plan.cash_flow import Value
+from skerry.plan.cash_flow import Series, Value
 from skerry.plan.finance_check import Check
 from skerry.plan.finance_choice import Choice, choose
 from skerry.plan.finance_months import Months
@@ -25,6 +25,7 @@ from skerry.plan.finance_views import (
     hours_ratio,
     npv_against,
     offers,
+    payback_months,
     refresh_usd_per_month,
 )
 from skerry.schema.assumption import Assumption
@@ -51,10 +52,13 @@ class OfferRange:
 class Against:
     """Tiers held against the cloud, for the same requests; empty without a rented cloud."""
 
-    cloud: str | None
-    npv_usd: Mapping[str, Range]
-    break_even_requests: Mapping[str, float | None]
-    break_even_hours: Mapping[str, float | None]
+    cloud: str | None = None
+    npv_usd: Mapping[str, Range] = field(default_factory=dict)
+    break_even_requests: Mapping[str, float | None] = field(default_factory=dict)
+    break_even_hours: Mapping[str, float | None] = field(default_factory=dict)
+    paid_usd: Mapping[str, Series] = field(default_factory=dict)
+    """What is paid up to each month, the cloud's for the same requests beside it."""
+    payback_months: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +108,7 @@ def found(
     many = case.costs(columns)
     per_1k = {n: cost.usd_per_1k(columns["cost_of_capital_per_year"]) for n, cost in many.items()}
     tell(0.3, "break-even")
-    against = _against(case, many, inputs, columns, rate)
+    against = _against(case, base, many, inputs, columns, rate)
     tell(0.5, "the choice")
     choice = choose(case, inputs, base, per_1k, checks, months=months, rate_per_year=rate)
     tell(0.7, "ways to have machines")
@@ -142,6 +146,7 @@ def _at_rates(view: Callable[[Value], Value]) -> tuple[float, ...]:
 
 def _against(
     case: Case,
+    base: Mapping[str, Cost],
     many: Mapping[str, Cost],
     inputs: Assumptions,
     columns: Mapping[str, Value],
@@ -149,7 +154,7 @@ def _against(
 ) -> Against:
     cloud = next(iter(case.clouds()), None)
     if cloud is None:
-        return Against(cloud=None, npv_usd={}, break_even_requests={}, break_even_hours={})
+        return Against()
     rates = columns["cost_of_capital_per_year"]
     own = case.owned()
     return Against(
@@ -163,6 +168,8 @@ def _against(
             n: break_even_requests(case, n, cloud, inputs, rate_per_year=rate) for n in own
         },
         break_even_hours={n: hours_ratio(case, n, cloud, inputs, rate_per_year=rate) for n in own},
+        paid_usd={n: np.cumsum(base[n].flow.usd()) for n in (*own, cloud)},
+        payback_months={n: payback_months(base[n], base[cloud]) for n in own},
     )
 
 

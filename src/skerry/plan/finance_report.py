@@ -43,6 +43,9 @@ from skerry.schema.run_figures import RunFigures
 STORY_REQUESTS: Final = 20_000
 
 
+_THOUSAND: Final = 1000
+
+
 class NoLoadError(PlanError):
     """A cost plan that was not told how much is asked.
 
@@ -150,11 +153,11 @@ def _lead(facts: Found) -> str:
     if not facts.choice.ranked:
         fits = facts.choice.fits_ms
         nearest = min(fits, key=fits.__getitem__) if fits else ""
-        would = f" ({nearest} would meet one of {plain(fits[nearest])} ms)" if fits else ""
+        would = f" ({nearest} would meet one of {shown(fits[nearest])} ms)" if fits else ""
         return f"{asked} no tier alone meets the latency goal{would}; {fleet}"
     first = facts.choice.ranked[0]
     late = "".join(
-        f"; {name} would cost {plain(facts.usd_per_1k[name][1])} but answers "
+        f"; {name} would cost {shown(facts.usd_per_1k[name][1])} but answers "
         f"{one(facts.base[name].in_time_ratio()):.1%} in time"
         for name in facts.choice.slower
     )
@@ -162,7 +165,7 @@ def _lead(facts: Found) -> str:
 
 
 def _range(facts: Found, name: str) -> str:
-    low, middle, high = (plain(value) for value in facts.usd_per_1k[name])
+    low, middle, high = (shown(value) for value in facts.usd_per_1k[name])
     if not math.isfinite(facts.usd_per_1k[name][1]):
         return "answers nothing in time, so no answer has a cost"
     return f"{middle} USD per 1,000 in time (p10 {low}, p90 {high})"
@@ -175,7 +178,7 @@ def _advice(facts: Found, why_none: str) -> tuple[Advice, ...]:
     others = [*facts.choice.slower, *able]
     cost = facts.base[first]
     reason = (
-        f"{plain(facts.usd_per_1k[first][1])} USD per 1,000 in time, "
+        f"{shown(facts.usd_per_1k[first][1])} USD per 1,000 in time, "
         f"{100 * one(cost.in_time_ratio()):.4g} % of answers in time; of the tiers that meet "
         f"the goal the cheapest in {100 * facts.choice.first_is_cheapest_ratio:.3g} % of draws"
     )
@@ -197,29 +200,29 @@ def _flip(facts: Found) -> str:
     """Say what would turn the choice round: a looser goal, another load, one input."""
     if facts.choice.slower:
         limit_ms = facts.choice.fits_ms[facts.choice.slower[0]]
-        return f"the goal latency_p95 is {plain(limit_ms)} ms or more"
+        return f"the goal latency_p95 is {shown(limit_ms)} ms or more"
     ways = []
     load = facts.choice.flip_requests
     if load is not None:
         way = "rise to" if load > facts.case.demand.requests_per_month else "fall to"
-        ways.append(f"requests {way} {plain(load)} a month")
+        ways.append(f"requests {way} {shown(load)} a month")
     if facts.choice.flip_input is not None:
         name, value = facts.choice.flip_input
         row = next(row for row in facts.used if row.name == name)
         way = "rises to" if value > row.value else "falls to"
-        ways.append(f"{name} {way} {plain(value)} (now {plain(row.value)})")
+        ways.append(f"{name} {way} {shown(value)} (now {shown(row.value)})")
     if not ways and len(facts.choice.ranked) > 1:  # no load and no input inside its range does
         first, second = (
             one(facts.base[name].usd_per_1k(facts.rate_per_year))
             for name in facts.choice.ranked[:2]
         )
-        ways.append(f"{facts.choice.ranked[0]} costs {plain(second / first)} times what is planned")
+        ways.append(f"{facts.choice.ranked[0]} costs {shown(second / first)} times what is planned")
     return ", or ".join(ways)
 
 
 def _changes(facts: Found) -> dict[str, str]:
     high = facts.usd_per_1k[FLEET][2]
-    return {"goals.cost_per_1k": f"{plain(high)} USD"} if math.isfinite(high) else {}
+    return {"goals.cost_per_1k": f"{_digits(high)} USD"} if math.isfinite(high) else {}
 
 
 def _notes(
@@ -252,8 +255,14 @@ def _notes(
     return tuple(notes)
 
 
-def plain(value: float) -> str:
-    """Write a number to three digits that matter, never with an exponent."""
+def shown(value: float) -> str:
+    """Write a number for people, to three digits that matter: `795,000`, `0.247`."""
     if not math.isfinite(value):
         return "-"
+    text = _digits(value)
+    return f"{float(text):,.0f}" if abs(value) >= _THOUSAND else text
+
+
+def _digits(value: float) -> str:
+    """Write a number to three digits that matter, as a file takes it: never an exponent."""
     return np.format_float_positional(value, precision=3, fractional=False, trim="-")

@@ -31,6 +31,7 @@ from skerry.plan.egress import egress_usd
 from skerry.plan.finance_terms import Financing, Terms
 from skerry.plan.finance_work import HOURS_PER_MONTH, Work, is_by_request, is_rented
 from skerry.schema.fleet import Kind, Tier
+from skerry.schema.goal import Level
 
 BYTES_PER_GB: Final = 10**9
 REQUESTS_PER_1K: Final = 1000
@@ -45,6 +46,7 @@ def rows_of(
     power = _power(tier, work, inputs, terms)
     software = Row(
         name="software",
+        level=Level.STATED,
         kind=RowKind.SOFTWARE,
         usd=monthly(work.machines * inputs["software_usd_per_machine_year"] / MONTHS_PER_YEAR),
         source=_TABLE,
@@ -58,7 +60,14 @@ def rows_of(
     if is_by_request(tier, inputs):
         each = work.requests / REQUESTS_PER_1K * np.asarray(inputs["cloud_usd_per_1k"])
         source = "cloud_usd_per_1k: the whole price of a request"
-        return (Row(name="rent", kind=RowKind.RENT, usd=monthly(each), source=source), late)
+        rent = Row(
+            name="rent",
+            level=Level.STATED,
+            kind=RowKind.RENT,
+            usd=monthly(each),
+            source=source,
+        )
+        return (rent, late)
     if is_rented(tier):
         return (*_rent(tier, work, inputs, terms), *power, software, late)
     return (
@@ -96,15 +105,23 @@ def _machines(tier: Tier, work: Work, inputs: Mapping[str, Value], terms: Terms)
     ]
     stock = price * inputs["spare_stock_ratio"]
     return (
-        Row(name="hardware", kind=RowKind.HARDWARE, usd=once(price), source=bought),
+        Row(
+            name="hardware",
+            level=Level.STATED,
+            kind=RowKind.HARDWARE,
+            usd=once(price),
+            source=bought,
+        ),
         Row(
             name="refresh",
+            level=Level.STATED,
             kind=RowKind.REFRESH,
             usd=_sum([once(v, month=int(m)) for v, m in zip(prices[1:], starts[1:], strict=True)]),
             source=f"every {kept} months; price change of {_TABLE}",
         ),
         Row(
             name="resale",
+            level=Level.STATED,
             kind=RowKind.RESALE,
             usd=_sum([once(-v, month=int(m)) for v, m in zip(sold, ends, strict=True)]),
             source=f"share kept each year of {_TABLE}",
@@ -212,6 +229,7 @@ def _place(
         left = np.maximum(1 - terms.months / life, 0)
         facility = Row(
             name="facility",
+            level=Level.STATED,
             kind=RowKind.FACILITY,
             usd=_sum([once(capital), once(-capital * left, month=terms.months)]),
             source=f"{_TABLE}; what is left of its life counts at the end",
@@ -219,7 +237,7 @@ def _place(
         return (
             facility,
             *(
-                Row(name=one.value, kind=one, usd=monthly(usd), source=_TABLE)
+                Row(name=one.value, level=Level.STATED, kind=one, usd=monthly(usd), source=_TABLE)
                 for one, usd in each.items()
                 if hands or one is not RowKind.TRUCK_ROLLS
             ),
@@ -232,6 +250,7 @@ def _place(
     return tuple(
         Row(
             name=one.value,
+            level=Level.STATED,
             kind=one,
             usd=monthly(stated * part / whole),
             source=f"{_FILE}: {tier.usd_per_month:g} USD a month and site, split as the tables",
@@ -249,6 +268,7 @@ def _rent(tier: Tier, work: Work, inputs: Mapping[str, Value], terms: Terms) -> 
     rows = [
         Row(
             name="rent",
+            level=Level.STATED,
             kind=RowKind.RENT,
             usd=monthly(work.machines * rent),
             source=source,

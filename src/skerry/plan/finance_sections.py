@@ -12,7 +12,7 @@ from skerry.plan.cash_flow import RowKind
 from skerry.plan.finance_check import Check
 from skerry.plan.finance_found import Found, Range, one
 from skerry.plan.finance_tiers import FLEET
-from skerry.plan.finance_views import CAPITAL_RATES, REFRESH_HORIZON_MONTHS
+from skerry.plan.finance_views import CAPITAL_RATES, REFRESH_HORIZON_MONTHS, REFRESH_MONTHS
 from skerry.schema.plan_report import Bars, Cell, Lines, Section, Stack, Table, Tornado
 
 _PER_1K: Final = "USD per 1k"
@@ -80,7 +80,7 @@ def _costs(facts: Found) -> Section:
     )
 
 
-def _against(facts: Found) -> tuple[Table, ...]:
+def _against(facts: Found) -> tuple[Table | Lines, ...]:
     if facts.against.cloud is None:
         return ()
     return (
@@ -88,12 +88,13 @@ def _against(facts: Found) -> tuple[Table, ...]:
             title=f"Against {facts.against.cloud}",
             heads=(
                 *("", "NPV p10 USD", "NPV p50 USD", "NPV p90 USD"),
-                *("break-even requests/month", "break-even share of hours"),
+                *("payback months", "break-even requests/month", "break-even share of hours"),
             ),
             rows=tuple(
                 (
                     name,
                     *values,
+                    facts.against.payback_months.get(name),
                     facts.against.break_even_requests.get(name),
                     facts.against.break_even_hours.get(name),
                 )
@@ -102,6 +103,15 @@ def _against(facts: Found) -> tuple[Table, ...]:
             note="NPV: what is won today by paying this in place of the cloud, for the same "
             "requests. From the break-even on, an own tier costs less per 1,000; a machine "
             "rented for more than the share of hours costs more than an own one.",
+        ),
+        Lines(
+            title="Paid so far, not discounted",
+            x_unit="months",
+            y_unit="USD",
+            series=tuple(
+                (name, tuple((float(month), float(usd)) for month, usd in enumerate(paid)))
+                for name, paid in facts.against.paid_usd.items()
+            ),
         ),
     )
 
@@ -121,16 +131,16 @@ def _money(facts: Found) -> Section:
             sums[group] = sums.get(group, 0.0) + usd
             if name != FLEET:
                 kind = "CapEx" if row.is_capital else "OpEx"
-                rows.append((name, row.name, kind, usd, row.source))
+                rows.append((name, row.name, kind, usd, row.level.value, row.source))
     groups = tuple(group for group in _GROUPS if any(sums.get(group) for sums in parts.values()))
     return Section(
         title="Where the money goes",
         blocks=(
             Table(
                 title="Cash-flow rows",
-                heads=("tier", "row", "", "USD/month, level", "source"),
+                heads=("tier", "row", "", "USD/month, even", "how sure", "source"),
                 rows=tuple(rows),
-                note="A row's level monthly cost is the equal payment of the same present value.",
+                note="Even: the equal monthly payment of the same present value.",
             ),
             Stack(
                 title="Monthly cost by kind",
@@ -250,7 +260,7 @@ def _machines(facts: Found) -> Section:
         for name, offers in facts.offers.items()
         for offer in offers
     )
-    months = tuple(next(iter(facts.refresh_usd_per_month.values())))
+    kept = facts.refresh_usd_per_month
     return Section(
         title="Ways to have machines",
         text="Present value of all rows of the tier at one rate. What a machine sells for in "
@@ -265,10 +275,11 @@ def _machines(facts: Found) -> Section:
                 rows=ways,
             ),
             Table(
-                title=f"How long to keep a machine ({REFRESH_HORIZON_MONTHS} months)",
-                heads=("tier", *(f"{month} months, USD/month" for month in months)),
+                title=f"How long to keep a machine, over {REFRESH_HORIZON_MONTHS} months",
+                heads=("kept", *(f"{name} USD/month" for name in kept)),
                 rows=tuple(
-                    (name, *by.values()) for name, by in facts.refresh_usd_per_month.items()
+                    (f"{months} months", *(by[months] for by in kept.values()))
+                    for months in REFRESH_MONTHS
                 ),
                 note="Failures grow with age; a later machine costs and draws less.",
             ),

@@ -55,6 +55,19 @@ def npv_against(cost: Cost, cloud: Cost, rate_per_year: Value) -> Value:
     return npv_usd(cost.flow.usd(), cloud.flow.usd() * share, rate_per_year)
 
 
+def payback_months(cost: Cost, cloud: Cost) -> int | None:
+    """Return the month from which a tier has cost less in all than the cloud, to the end.
+
+    Not discounted, for the same requests; None where it has not by the end of the horizon.
+    """
+    share = float(cost.work.requests) / max(float(cloud.work.requests), 1e-12)
+    ahead = np.cumsum(cost.flow.usd()) <= np.cumsum(cloud.flow.usd() * share)
+    if not ahead[-1]:
+        return None
+    behind = np.flatnonzero(~ahead)
+    return int(behind[-1]) + 1 if len(behind) else 0
+
+
 def break_even_requests(
     case: Case, tier: str, cloud: str, inputs: Mapping[str, Value], *, rate_per_year: float
 ) -> float | None:

@@ -124,7 +124,7 @@ def _tornado(block: Tornado) -> str:
     values = [v for _, low, high in block.rows for v in (low, high)] + [block.centre]
     least, most = min(values), max(values)
     span = (most - least) or 1.0
-    left, right = 250, 70
+    left, right = 300, 70  # a name of 30 letters, and the figure at a low end
     width = _W - left - right
 
     def place(value: float) -> float:
