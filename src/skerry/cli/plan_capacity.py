@@ -147,73 +147,39 @@ def command(
     from skerry.cli.progress import progress
     from skerry.plan.assumptions import assumptions
     from skerry.plan.capacity import parse_range
-    from skerry.plan.capacity_errors import CapacityError
+    from skerry.plan.capacity_ask import Asked, ask
+    from skerry.plan.capacity_headroom import Loss
+    from skerry.plan.capacity_more import Wishes
     from skerry.plan.capacity_target import parse_target
-    from skerry.plan.capacity_trace import Source, service_of
+    from skerry.plan.capacity_trace import Source
     from skerry.plan.from_run import read_run
 
-    targets = tuple(parse_target(text) for text in target_texts)
-    servers = parse_range(servers_text) if servers_text else None
-    inputs = assumptions("capacity", path=assume_path, settings=settings)
-    run = read_run(run_path) if run_path else None
-    if fleet_path is not None:
-        if service_text or model:
-            advice = "measured times come in by --from-run"
-            raise CapacityError("--fleet takes service times by model, not --service", advice)
-        if profile or autoscale or loss not in (None, "n+1"):
-            advice = "with --fleet, --headroom n+1 adds a node to every site"
-            raise CapacityError("--profile, --autoscale and losses are about one queue", advice)
-        from skerry.plan.capacity_fleet_report import ask_fleet
-
-        with progress("capacity") as tell:
-            report = ask_fleet(
-                fleet_path,
-                trace_path,
-                targets,
-                tiers=tiers,
-                counts=servers,
-                seed=seed,
-                spare=0 if loss is None else 1,
-                inputs=inputs,
-                run=run,
-                tell=tell,
-            )
-    else:
-        if not targets and servers is None:
-            advice = "give --target p99=15s, --servers 3..40, or both"
-            raise CapacityError("nothing is asked", advice)
-        if write:
-            raise CapacityError("--write is about a fleet", "add --fleet fleet.yaml")
-        if not targets and (loss or profile or autoscale):
-            raise CapacityError("headroom, hours and autoscaling keep targets", "add --target")
-        if (steps_text or tiers_path) and (loss or profile or autoscale):
-            raise CapacityError("headroom, hours and autoscaling are about one plain queue")
-        from skerry.plan.capacity_ask import ask_batch, ask_queue, ask_tiers
-        from skerry.plan.capacity_headroom import Loss
-        from skerry.plan.capacity_more import Wishes
-
-        source = Source(trace=trace_path, arrival=arrival, zone=zone)
-        with progress("capacity") as tell:
-            if steps_text is not None:
-                if service_text or run:
-                    raise CapacityError("a request has --steps or a service time", "drop one")
-                report = ask_batch(
-                    source, steps_text, curve_path, gpu, batch_limit, targets, servers
-                )
-            elif tiers_path is not None:
-                service = service_of(service_text, run, model)
-                report = ask_tiers(source, service, tiers_path, site, tiers, targets, servers)
-            else:
-                if tiers or site:
-                    advice = "add --tiers FILE or --fleet FILE"
-                    raise CapacityError("--tier and --site are about tiers", advice)
-                wishes = Wishes(
-                    loss=Loss(loss) if loss else None,
-                    sites=sites,
-                    hourly=profile is not None,
-                    autoscaled=autoscale,
-                    zone=zone,
-                )
-                service = service_of(service_text, run, model)
-                report = ask_queue(source, service, targets, servers, inputs, wishes, tell)
+    asked = Asked(
+        source=Source(trace=trace_path, arrival=arrival, zone=zone),
+        targets=tuple(parse_target(text) for text in target_texts),
+        servers=parse_range(servers_text) if servers_text else None,
+        service=service_text,
+        run=read_run(run_path) if run_path else None,
+        model=model,
+        wishes=Wishes(
+            loss=Loss(loss) if loss else None,
+            sites=sites,
+            hourly=profile is not None,
+            autoscaled=autoscale,
+            zone=zone,
+        ),
+        steps=steps_text,
+        gpu=gpu,
+        curve_path=curve_path,
+        batch_limit=batch_limit,
+        tiers_path=tiers_path,
+        site=site,
+        fleet_path=fleet_path,
+        tiers=tiers,
+        seed=seed,
+        write=write,
+        inputs=assumptions("capacity", path=assume_path, settings=settings),
+    )
+    with progress("capacity") as tell:
+        report = ask(asked, tell)
     show(report, as_json=as_json, page_path=page_path, write_path=fleet_path if write else None)
