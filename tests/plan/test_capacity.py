@@ -266,10 +266,17 @@ def test_a_run_s_service_time_stands_in_for_the_expression(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "run.json"
-    path.write_text('{"at_unix_s": 1, "service_ms": {"magika": 250}, "goals": []}')
+    p95 = {"value": 500, "low": 500, "high": 500, "level": "measured", "source": "test"}
+    goal = {"name": "latency_ms_p95", "goal": None, "measured": {**p95, "at_unix_s": 1}}
+    document = {"at_unix_s": 1, "service_ms": {"magika": 250}, "goals": [goal]}
+    path.write_text(json.dumps(document))
     words = ["plan", "capacity", "--trace", str(EXAMPLE), "--from-run", str(path), "--json"]
     assert run([*words, "--model", "magika", "--target", "p99=1s"]) == 0
-    assert json.loads(capsys.readouterr().out)["service_s_mean"] == 0.25
+    found = json.loads(capsys.readouterr().out)
+    assert found["service_s_mean"] == 0.25
+    assert found["prediction_error_ratio"]["latency_ms_p95"] == pytest.approx(
+        found["goals"][0]["predicted"]["value"] / 500 - 1
+    )
     for wrong in (["--model", "none"], ["--service", "1", "--model", "magika"]):
         assert run([*words, *wrong, "--target", "p99=1s"]) == 2
     assert run(["plan", "capacity", "--trace", str(EXAMPLE), "--target", "p99=1s"]) == 2

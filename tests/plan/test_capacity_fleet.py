@@ -135,6 +135,7 @@ def test_advice_is_written_for_the_tier_and_for_sites_with_a_number_of_their_own
         range(1, 9),
         inputs=assumptions("capacity"),
         run=None,
+        at_unix_s=1.0,
         unknown=(),
         tell=lambda _: None,
     )
@@ -228,6 +229,7 @@ def test_measured_times_replace_the_tables_and_errors_are_told(
         ("--target", "p99=1s", "--tier", "attic"),
         ("--target", "p99=1s", "--headroom", "lose-site"),
         ("--target", "p99=1s", "--autoscale"),
+        ("--target", "p99=1s", "--arrival", "when"),
     ],
 )
 def test_what_makes_no_sense_for_a_fleet_is_refused(

@@ -1,5 +1,6 @@
 """`skerry plan capacity`: how many servers a trace needs."""
 
+import time
 from pathlib import Path
 
 import click
@@ -179,6 +180,7 @@ def command(
         seed=seed,
         write=write,
         inputs=assumptions("capacity", path=assume_path, settings=settings),
+        at_unix_s=time.time(),
     )
     with progress("capacity") as tell:
         report = ask(asked, tell)

@@ -51,6 +51,8 @@ class Asked:
     seed: int
     write: bool
     inputs: Assumptions
+    at_unix_s: float
+    """When it was asked."""
 
     @property
     def wants_more(self) -> bool:
@@ -85,6 +87,8 @@ def ask(asked: Asked, tell: Tell) -> PlanReport:
         servers=asked.servers,
         inputs=asked.inputs,
         wishes=asked.wishes,
+        measured=asked.run.goals if asked.run is not None else (),
+        at_unix_s=asked.at_unix_s,
         tell=tell,
     )
 
@@ -97,6 +101,9 @@ def _ask_fleet(asked: Asked, fleet_path: Path, tell: Tell) -> PlanReport:
     if wishes.hourly or wishes.autoscaled or wishes.loss not in (None, Loss.N_PLUS_1):
         advice = "with --fleet, --headroom n+1 adds a node to every site"
         raise CapacityError("--profile, --autoscale and losses are about one queue", advice)
+    if asked.source != Source(trace=asked.source.trace):
+        advice = "its trace has arrival_s, in seconds from the start"
+        raise CapacityError("--arrival and --zone are not for a fleet's trace", advice)
     from skerry.plan.capacity_fleet_report import ask_fleet  # compiles much
 
     return ask_fleet(
@@ -109,6 +116,7 @@ def _ask_fleet(asked: Asked, fleet_path: Path, tell: Tell) -> PlanReport:
         spare=0 if wishes.loss is None else 1,
         inputs=asked.inputs,
         run=asked.run,
+        at_unix_s=asked.at_unix_s,
         tell=tell,
     )
 

@@ -51,6 +51,7 @@ def ask_fleet(
     spare: int,
     inputs: Assumptions,
     run: RunFigures | None,
+    at_unix_s: float,
     tell: Tell,
 ) -> PlanReport:
     """Read a fleet and its trace and return the report; measured times come before the tables'."""
@@ -72,6 +73,7 @@ def ask_fleet(
         spare=spare,
         inputs=inputs,
         run=run,
+        at_unix_s=at_unix_s,
         unknown=guessed(fleet, measured),
         tell=tell,
     )
@@ -85,6 +87,7 @@ def fleet_report(
     spare: int = 0,
     inputs: Assumptions,
     run: RunFigures | None,
+    at_unix_s: float,
     unknown: Sequence[str],
     tell: Tell,
 ) -> PlanReport:
@@ -97,7 +100,7 @@ def fleet_report(
     advice = _advice(question, chosen, sized, counts, spare, inputs) if done else ()
     tell(1.0)
     names = ", ".join(target.name for target in question.targets)
-    goals = _goals(question, len(question.trace))
+    goals = _goals(question, at_unix_s)
     return PlanReport(
         verb="capacity",
         question=f"How many nodes does each site of {question.fleet.name} need for {names}?",
@@ -210,7 +213,7 @@ def _regrets(
     return found
 
 
-def _goals(question: Question, requests: int) -> tuple[GoalRecord, ...]:
+def _goals(question: Question, at_unix_s: float) -> tuple[GoalRecord, ...]:
     """Return what the fleet as it is would keep of its goals: what a run can be held against."""
     run = question.run()
     if not run.answered:
@@ -219,7 +222,7 @@ def _goals(question: Question, requests: int) -> tuple[GoalRecord, ...]:
     values = {
         GoalName.LATENCY_MS_P95: p95_ms,
         GoalName.LOCAL_RATIO: run.local / run.answered,
-        GoalName.AVAILABILITY_RATIO: run.answered / requests,
+        GoalName.AVAILABILITY_RATIO: run.answered / len(question.trace),
     }
     return tuple(
         GoalRecord(
@@ -231,8 +234,8 @@ def _goals(question: Question, requests: int) -> tuple[GoalRecord, ...]:
                 high=value,
                 level=Level.ESTIMATE,
                 source=f"replay with the nodes the file has now, seed {question.seed}",
-                at_unix_s=0.0,
-                samples=requests,
+                at_unix_s=at_unix_s,
+                samples=len(question.trace),
             ),
             reason="predicted, not measured",
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from skerry.base.units import MS_PER_SECOND
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.capacity import Simulator, Sized, load_to_flip, size, too_much, worst
 from skerry.plan.capacity_check import Formulas, formulas, servers_by_formula
@@ -10,6 +11,8 @@ from skerry.plan.capacity_more import NOTHING_MORE, More, Wishes, more_of, more_
 from skerry.plan.capacity_regret import capacity_regret
 from skerry.plan.capacity_target import Figures, Target
 from skerry.plan.capacity_trace import Work
+from skerry.plan.predict import prediction_errors
+from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
 from skerry.schema.plan_report import (
     Advice,
     Answer,
@@ -41,9 +44,14 @@ def capacity_report(
     servers: range | None,
     inputs: Assumptions,
     wishes: Wishes = NOTHING_MORE,
+    measured: Sequence[GoalRecord] = (),
+    at_unix_s: float = 0.0,
     tell: Callable[[float], None] = lambda _: None,
 ) -> PlanReport:
-    """Return the answer for one queue; either targets or a range of servers is given."""
+    """Return the answer for one queue; either targets or a range of servers is given.
+
+    `measured` are goals of a run, which the prediction is held against.
+    """
     simulator = Simulator.of(work)
     sized = [size(simulator, target) for target in targets]
     chosen = worst(sized)
@@ -57,6 +65,7 @@ def capacity_report(
     table = [simulator.figures(count) for count in shown]
     check = formulas(simulator, chosen or (shown[-1] if shown else 1))
     by_formula = {one.name: servers_by_formula(work, one) for one in targets}
+    goals = _goals(simulator, targets, chosen, at_unix_s)
     advice = _advice(work, targets, sized, chosen, more, wishes, inputs)
     return PlanReport(
         verb="capacity",
@@ -77,6 +86,10 @@ def capacity_report(
             "servers_by_formula": by_formula,
         },
         advice=advice,
+        goals=goals,
+        prediction_error_ratio={
+            name.value: error for name, error in prediction_errors(goals, measured).items()
+        },
         sections=(
             *_target_section(sized, by_formula),
             *more_sections(more),
@@ -85,6 +98,33 @@ def capacity_report(
         ),
         assumptions=inputs.used(),
         notes=(*_notes(work), f"formulas: {check.verdict}"),
+    )
+
+
+def _goals(
+    simulator: Simulator, targets: Sequence[Target], chosen: int | None, at_unix_s: float
+) -> tuple[GoalRecord, ...]:
+    """Return the p95 that the least number of servers is predicted to have."""
+    if chosen is None:
+        return ()
+    value = simulator.figures(chosen).sojourn_s_p95 * MS_PER_SECOND
+    limits = [one.limit_s * MS_PER_SECOND for one in targets if one.metric == "p95"]
+    predicted = Figure(
+        value=value,
+        low=value,
+        high=value,
+        level=Level.ESTIMATE,
+        source=f"{simulator.work.source} simulated with {chosen} servers",
+        at_unix_s=at_unix_s,
+        samples=len(simulator.work),
+    )
+    return (
+        GoalRecord(
+            name=GoalName.LATENCY_MS_P95,
+            goal=min(limits, default=None),
+            predicted=predicted,
+            reason="predicted, not measured",
+        ),
     )
 
 
