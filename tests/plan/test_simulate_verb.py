@@ -1,6 +1,7 @@
 """`skerry plan simulate` as a user meets it: reports, sweeps, and refusals with their place."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def test_ray_gives_the_same_figures_as_local(capsys: pytest.CaptureFixture[str])
     here, there = (figures(capsys, *words, "--engine", engine) for engine in ("local", "ray"))
     assert here["scenarios"] == there["scenarios"]
     assert there["engine"] == "ray"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"  # it would phone home
 
 
 def test_without_ray_the_way_to_it_is_named(

@@ -40,7 +40,10 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
     show_default=True,
     help="Where the simulations of a sweep run.",
 )
-@click.option("--ray-address", help="A Ray cluster; without it Ray starts on this machine.")
+@click.option(
+    "--ray-address",
+    help="A Ray cluster; without it Ray starts here, and listens while it runs.",
+)
 @click.option(
     "--trace",
     "trace_path",

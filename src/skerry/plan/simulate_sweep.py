@@ -1,11 +1,14 @@
 """Many simulations: scenarios by seeds, one after the other here or side by side with Ray.
 
 An engine only decides where a simulation runs; each is a function of its case and seed, so
-every engine gives the same outcomes in the same order.
+every engine gives the same outcomes in the same order. While Ray runs, its own processes
+listen on the machine's address and write below its temporary folder; whoever asks for that
+engine asks for that.
 
 Errors:  EngineError, where Ray is not installed or a part ends without a result.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -56,6 +59,7 @@ def _part(tell: Tell, done: int, total: int, what: str, share: float) -> None:
 def _with_ray(
     cases: Sequence[Case], seeds: Sequence[int], address: str | None, tell: Tell
 ) -> list[list[Outcome]]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read while it loads: nothing phones home
     try:
         import ray
     except ImportError as error:
