@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from skerry.cli.main import run
 from skerry.plan.shift import JOB_HOURS, SLACK_HOURS, ShiftError, cell, table
-from skerry.plan.shift_kernel import at_once, in_one_piece, picked_freely, ranks_of, starts_of
+from skerry.plan.shift_kernel import (
+    at_once,
+    in_one_piece,
+    picked_freely,
+    ranks_of,
+    starts_of,
+    while_above,
+)
 from skerry.plan.signals import Series, Signal, noisy, read_signal
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "shift" / "signal.csv"
@@ -89,6 +96,24 @@ def test_the_kernels_agree_with_looking_at_every_window(
     assert picked_freely(actual, ranks, job_h, slack_h, starts) == pytest.approx(free)
 
 
+@settings(max_examples=60, deadline=None)
+@given(signals, st.integers(1, 5), st.integers(0, 40), st.integers(0, 40))
+def test_waiting_while_above_a_limit_is_done_hour_by_hour(
+    actual: Series, job_h: int, slack_h: int, limit: int
+) -> None:
+    job_h = min(job_h, len(actual) - 1)
+    starts = starts_of(len(actual), job_h=job_h, slack_h=slack_h)
+    expected = []
+    for i in range(starts):
+        deadline = min(i + slack_h, len(actual) - job_h)
+        at = i
+        while at < deadline and actual[at] > limit:
+            at += 1
+        expected.append(actual[at : at + job_h].sum())
+    found = while_above(actual, job_h, slack_h, starts, float(limit))
+    assert found == pytest.approx(expected)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 1), st.integers(0, 1000))
 def test_a_forecast_never_beats_the_truth_and_more_freedom_never_costs(
@@ -136,9 +161,27 @@ def test_one_job_prints_its_figures_and_a_rule_with_its_regret(
     assert found["answer"] == "yes"
     assert found["starts"] == 1338
     assert found["baseline_g_mean"] > found["contiguous_g_mean"] > found["interruptible_g_mean"]  # type: ignore[operator]
-    (advice,) = found["advice"]  # type: ignore[misc]
+    advice, rule = found["advice"]  # type: ignore[misc]
+    assert rule["choice"].startswith("waiting while above ")
+    assert rule["regret"]["unseen"].startswith("2022-01-29 to 2022-02-25")
+    assert 0 < found["rule_saving_ratio"] < found["contiguous_true_ratio"]  # type: ignore[operator]
     assert advice["regret"]["unseen"].startswith("2022-01-28 to 2022-02-2")
     assert advice["regret"]["ratio"] >= 0
+
+
+def test_the_limit_goes_into_the_fleet_s_rule_on_carbon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = tmp_path / "fleet.yaml"
+    clinic = (EXAMPLE.parents[2] / "clinic" / "fleet.yaml").read_text()
+    fleet.write_text(clinic)
+    words = ["--zone", "DE", "--job-hours", "6", "--slack-hours", "24", "-f", str(fleet)]
+    found = shift(capsys, *words, "--write")
+    assert f"when: grid.carbon > {found['rule_limit_g_per_kwh']:.0f} g/kWh" in fleet.read_text()
+    fleet.write_text(clinic.replace("grid.carbon > 400 g/kWh", "temperature > 40 C"))
+    line = ["plan", "shift", "--signal", str(EXAMPLE), *words, "--write"]
+    assert run(line) == 2
+    assert "has no rule on grid.carbon" in capsys.readouterr().err
 
 
 def test_a_flat_zone_is_no_gain_with_the_true_figure_beside_it(

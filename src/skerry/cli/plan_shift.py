@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
-from skerry.cli.plan_show import plan_options, show
+from skerry.cli.plan_show import plan_options, show, write_option
 from skerry.cli.plan_signal import Ratio, forecast_options, forecasts_for, signal_options
 from skerry.cli.progress import progress
+
+CARBON_SIGNAL = "grid.carbon_g_per_kwh"
 
 
 @click.command("shift")
@@ -33,6 +35,7 @@ from skerry.cli.progress import progress
     show_default=True,
     help="For the advice: the hour (UTC) at which a daily job is ready.",
 )
+@write_option
 @plan_options
 def command(
     signal_path: Path,
@@ -48,6 +51,8 @@ def command(
     threshold: float,
     load_kw: float,
     ready_hour: int,
+    fleet_path: Path,
+    write: bool,
     as_json: bool,
     page_path: Path | None,
 ) -> None:
@@ -57,6 +62,8 @@ def command(
 
     if all_cells == (job_h is not None or slack_h is not None):
         raise UsageError("give --job-hours and --slack-hours, or --all")
+    if all_cells and write:
+        raise UsageError("--write takes one job, not --all")
     zones = [zone] if zone else []
     signal = read_signal(signal_path, zones=zones, time_zone=time_zone, unit=unit)
     forecasts, words = forecasts_for(
@@ -88,5 +95,17 @@ def command(
             forecasts=forecasts,
             forecast_text=words,
             ready_hour=ready_hour,
+            carbon_rule=_carbon_rule(fleet_path) if write else None,
         )
-    show(report, as_json=as_json, page_path=page_path)
+    show(report, as_json=as_json, page_path=page_path, write_path=fleet_path if write else None)
+
+
+def _carbon_rule(fleet_path: Path) -> int:
+    """Return the place of the fleet's rule on the grid's carbon."""
+    from skerry.fleet.load import load_fleet
+
+    for place, rule in enumerate(load_fleet(fleet_path).rules):
+        if rule.signal == CARBON_SIGNAL:
+            return place
+    advice = "add one to `rules`: {when: grid.carbon > 400 g/kWh, do: defer, what: [retraining]}"
+    raise UsageError(f"{fleet_path} has no rule on grid.carbon to write to", advice)

@@ -112,3 +112,24 @@ def picked_freely(actual: Series, ranks: Ranks, job_h: int, slack_h: int, starts
             total[place] -= actual[i]
             place += place & -place
     return paid
+
+
+@kernel
+def while_above(actual: Series, job_h: int, slack_h: int, starts: int, limit: float) -> Series:
+    """Return what each job costs that waits while the hour is above a limit, to its deadline.
+
+    It needs no forecast: a job looks at the present hour alone.
+    """
+    last = len(actual) - job_h
+    sums = np.zeros(len(actual) + 1)
+    for hour in range(len(actual)):
+        sums[hour + 1] = sums[hour] + actual[hour]
+    paid = np.empty(starts)
+    ahead = last  # the next hour at or below the limit, seen from the end
+    for i in range(last, -1, -1):
+        if actual[i] <= limit or i == last:
+            ahead = i
+        if i < starts:
+            at = min(ahead, i + slack_h, last)
+            paid[i] = sums[at + job_h] - sums[at]
+    return paid

@@ -2,18 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
-from typing import Final
 
-import numpy as np
-
-from skerry.plan.regret import regret
 from skerry.plan.shift import FLAT_CV, Cell, cell, table
+from skerry.plan.shift_advice import DAY_H, fixed_hour, waiting_rule
 from skerry.plan.signals import Series, Signal
-from skerry.schema.plan_report import Advice, Answer, Bars, Lines, PlanReport, Section, Table
-
-DAY_H: Final = 24
-DAYS_MIN: Final = 14
-"""Fewer days than this are no basis for a rule and its judgement."""
+from skerry.schema.plan_report import Answer, Bars, Lines, PlanReport, Section, Table
 
 
 def one_job(
@@ -27,12 +20,18 @@ def one_job(
     forecasts: Mapping[str, Series] | None = None,
     forecast_text: str = "perfect",
     ready_hour: int = 0,
+    carbon_rule: int | None = None,
 ) -> PlanReport:
-    """Answer for one zone, job length and slack."""
+    """Answer for one zone, job length and slack.
+
+    `carbon_rule` is the place of the fleet's rule on `grid.carbon`, which may be written.
+    """
     actual = signal.factor[zone]
     forecast = None if forecasts is None else forecasts[zone]
     one = cell(zone, actual, job_h=job_h, slack_h=slack_h, forecast=forecast)
     best = max(one.gain(one.contiguous_g, threshold), one.gain(one.interruptible_g, threshold))
+    hour = fixed_hour(signal, zone, job_h, slack_h, ready_hour=ready_hour) if best else None
+    rule = waiting_rule(signal, zone, job_h, slack_h) if best else None
     job = f"a {job_h} h job in {zone} that may wait {slack_h} h"
     true = (
         f"{one.saved(one.contiguous_g):.2%} in one piece, "
@@ -52,8 +51,15 @@ def one_job(
             "load_kw": load_kw,
             "threshold_ratio": threshold,
             "forecast": forecast_text,
+            "rule_limit_g_per_kwh": rule.limit_g_per_kwh if rule else None,
+            "rule_saving_ratio": rule.saved if rule else None,
         },
-        advice=_advice(signal, zone, job_h, slack_h, ready_hour) if best else (),
+        advice=tuple(one for one in (hour, rule.advice if rule else None) if one),
+        changes=(
+            {f"rules.{carbon_rule}.when": f"grid.carbon > {rule.limit_g_per_kwh:.0f} g/kWh"}
+            if rule and carbon_rule is not None
+            else {}
+        ),
         sections=(
             Section(
                 title="What waiting saves",
@@ -188,59 +194,6 @@ def _day(actual: Series, zone: str) -> Lines:
         y_unit="g CO2e/kWh",
         series=((zone, points),),
     )
-
-
-def _advice(
-    signal: Signal, zone: str, job_h: int, slack_h: int, ready_hour: int
-) -> tuple[Advice, ...]:
-    """Advise one fixed start hour a day, chosen on the first half, judged on the second."""
-    actual = signal.factor[zone]
-    first_hour = int(signal.start_unix_s // 3600) % DAY_H
-    waits = range(min(slack_h, DAY_H - 1) + 1)
-    ready = np.arange((ready_hour - first_hour) % DAY_H, len(actual), DAY_H)
-    ready = ready[ready + waits[-1] + job_h <= len(actual)]
-    if len(ready) < DAYS_MIN:
-        return (
-            Advice(
-                choice="wait for the forecast's best hour",
-                reason="every job's window is searched on its own",
-                no_regret=f"the signal has fewer than {DAYS_MIN} whole days to choose and judge on",
-            ),
-        )
-    sums = np.concatenate(([0.0], np.cumsum(actual)))
-    half = len(ready) // 2
-
-    def costs(days: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, float]:
-        return {
-            f"{(ready_hour + wait) % DAY_H:02d}:00 UTC": float(
-                (sums[days + wait + job_h] - sums[days + wait]).mean()
-            )
-            for wait in waits
-        }
-
-    seen, unseen = costs(ready[:half]), costs(ready[half:])
-    ranked = sorted(seen, key=seen.__getitem__)
-    choice, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else ""
-    dates = signal.span(int(ready[half]), int(ready[-1] - ready[half]) + 1)
-    gap = seen[runner_up] / seen[choice] - 1 if runner_up and seen[choice] else 0.0
-    return (
-        Advice(
-            choice=f"a start at {choice} every day",
-            reason=(
-                f"of a fixed start hour for a job that is ready at {ready_hour:02d}:00 UTC, this "
-                f"one emitted least on the first half of the signal; on the second it saves "
-                f"{_against_at_once(unseen, choice):.2%} against a start at once"
-            ),
-            runner_up=runner_up,
-            flip=f"the hours after {choice} get {gap:.2%} dirtier" if runner_up else "",
-            regret=regret(seen, unseen, unit="g per kW", on=f"{dates} of {signal.path}"),
-        ),
-    )
-
-
-def _against_at_once(costs: Mapping[str, float], choice: str) -> float:
-    at_once = next(iter(costs.values()))  # a wait of 0 comes first
-    return 1 - costs[choice] / at_once if at_once else 0.0
 
 
 def _matrix(cells: Sequence[Cell], threshold: float) -> Table:
