@@ -1,8 +1,8 @@
 """LEAF and Vessim on sites that `plan_simulate.py` describes; run by a Python that has both.
 
 Vessim: one microgrid per site, a load, a sun, a battery and the grid; a controller adds up
-what is imported. LEAF: one node per site whose utilisation is set each hour, and one meter
-that reads them all. Prints one JSON object.
+what is imported. LEAF: one node per site whose utilisation is set each hour, read by a meter
+of its own or by one meter for all. Prints one JSON object; rates are per CPU second.
 """
 
 import json
@@ -58,7 +58,7 @@ def by_vessim(told: dict[str, Any]) -> tuple[float, float]:
     return len(told["load_w"]) * hours / (time.process_time() - began_s), total.wh
 
 
-def by_leaf(told: dict[str, Any]) -> float:
+def by_leaf(told: dict[str, Any], *, own_meters: bool) -> float:
     """Return node-steps per second."""
     hours = len(told["used"][0])
     environment = simpy.Environment()
@@ -73,12 +73,14 @@ def by_leaf(told: dict[str, Any]) -> float:
                 node.used_cu = used[hour]
             yield environment.timeout(1)
 
-    meter = PowerMeter(nodes, measurement_interval=1)
+    watched = nodes if own_meters else [nodes]
+    meters = [PowerMeter(one, measurement_interval=1) for one in watched]
     environment.process(work())
-    environment.process(meter.run(environment, delay=0.5))
+    for meter in meters:
+        environment.process(meter.run(environment, delay=0.5))
     began_s = time.process_time()
     environment.run(until=hours)
-    assert len(meter.measurements) == hours
+    assert all(len(meter.measurements) == hours for meter in meters)
     return len(nodes) * hours / (time.process_time() - began_s)
 
 
@@ -88,12 +90,13 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         told = json.load(file)
     vessim_per_s, import_wh = by_vessim(told)
-    leaf_per_s = by_leaf(told)
-    print(
-        json.dumps(
-            {"vessim_per_s": vessim_per_s, "vessim_import_wh": import_wh, "leaf_per_s": leaf_per_s}
-        )
-    )
+    found = {
+        "vessim_per_s": vessim_per_s,
+        "vessim_import_wh": import_wh,
+        "leaf_per_s": by_leaf(told, own_meters=True),
+        "leaf_one_meter_per_s": by_leaf(told, own_meters=False),
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,11 @@ import numpy as np
 from skerry.base.units import SECONDS_PER_HOUR, WH_PER_KWH
 from skerry.energy import battery, power_curve
 from skerry.energy.site_energy import BEND_STATED
-from skerry.plan.compiled import compiled, kernel, part, sources_digest
+from skerry.plan.compiled import compiled, kernel, part
 from skerry.plan.fleet_arrays import HERE, FleetArrays, Floats, Ints
 from skerry.plan.simulate_outages import Changes
 from skerry.plan.simulate_world import CLOCKS, WEEK_H, World, clock_of, day_chance, quiet
 
-PRODUCTION: Final = sources_digest(battery, power_curve)
 _draw_w = compiled(power_curve.draw_w)
 _battery_step = compiled(battery.battery_step)
 _ROUNDING: Final = 1e-12
@@ -258,7 +257,6 @@ def _region(
     out: Floats,
     up: Floats,
     sites: Floats,
-    production: int = PRODUCTION,
 ) -> None:
     """Simulate one region; `out` is (H, columns), `up` is (H, masks): asked of clouds."""
     count = last - first
@@ -372,7 +370,6 @@ def _clouds(
     steps: Changes,
     world: _Hours,
     out: Floats,
-    production: int = PRODUCTION,
 ) -> None:
     """Let the clouds take what is left, in order; `asks` is (H, masks), `out` (C, H, columns)."""
     clouds = out.shape[0]

@@ -286,10 +286,12 @@ def _days_section(one: Outcome) -> Section:
                 series=tuple((name, _points(one.days[key])) for name, key in kept),
             ),
             Lines(
-                title="Answered",
+                title="Unserved",
                 x_unit="day",
-                y_unit="% of requests",
-                series=(("answered", _points([r * 100 for r in one.days["answered_ratio"]])),),
+                y_unit="per million requests",
+                series=(
+                    ("unserved", _points([1e6 * (1.0 - r) for r in one.days["answered_ratio"]])),
+                ),
             ),
         ),
     )

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND, SECONDS_PER_HOUR
-from skerry.plan.compiled import compiled, kernel, part, sources_digest
+from skerry.plan.compiled import compiled, kernel, part
 from skerry.plan.fleet_arrays import HERE, LAN_S, FleetArrays, Floats, Ints
 from skerry.plan.replay import QUEUE_LEN_MAX, RUN_SPREAD
 from skerry.plan.simulate_outages import Changes
@@ -35,7 +35,6 @@ from skerry.route import decide
 from skerry.route.journey import DEADLINE_S
 from skerry.serve import admission
 
-PRODUCTION: Final = sources_digest(admission, decide)
 _admit = compiled(admission.admit)
 _fit = compiled(decide.fit)
 _is_lighter = compiled(decide.is_lighter)
@@ -280,7 +279,6 @@ def _requests_of_region(
     refused: Ints,
     up: Floats,
     totals: Floats,
-    production: int = PRODUCTION,
 ) -> int:
     """Simulate one region's slices; return how many rows of `up` the clouds are asked.
 
@@ -431,7 +429,6 @@ def _requests_of_clouds(
     answers: Ints,
     refused: Ints,
     totals: Floats,
-    production: int = PRODUCTION,
 ) -> None:
     """Let the clouds answer what came up, in the order in which it comes to the first."""
     nodes, ways = fleet.nodes, fleet.ways
