@@ -33,6 +33,7 @@ BENCHMARKS = {
     "ledger": ("ledger.py",),
     "plan-capacity": ("plan_capacity.py",),
     "plan-shift": ("plan_shift.py",),
+    "plan-simulate": ("plan_simulate.py",),
     "shadow": ("shadow.py",),
     "swap": ("swap.py",),
     "overload": ("overload.py",),

@@ -153,6 +153,51 @@ def test_no_request_is_answered_outside_its_residency(
         assert table.may_go(data_class, name, by) is None
 
 
+def _other_shapes(fleet: Fleet) -> list[Fleet]:
+    """Sites whose region is the cloud itself; and a second cloud, in another country."""
+    replaced = msgspec.structs.replace
+    bare = [
+        replaced(site, region="cloud") if site.kind.value == "edge" else site
+        for site in fleet.sites
+        if site.name != "region-eu"
+    ]
+    second = replaced(fleet.site("cloud"), name="cloud-de", region="cloud-de", jurisdiction="DE")
+    return [replaced(fleet, sites=tuple(bare)), replaced(fleet, sites=(*fleet.sites, second))]
+
+
+@pytest.mark.parametrize("shape", [0, 1])
+def test_regions_that_are_clouds_and_second_clouds_hold_the_same(
+    any_fleet: Fleet, shape: int
+) -> None:
+    fleet = _other_shapes(any_fleet)[shape]
+    rule = Residency(stays=Stays.JURISDICTIONS, jurisdictions=("DE",))
+    fleet = msgspec.structs.replace(
+        fleet, data_classes={"health": rule, "public": Residency(stays=Stays.ANYWHERE)}
+    )
+    columns = columns_of(fleet, 5_000_000)
+    totals = year(columns, 20.0, 3).totals()
+    refused = totals[Column.NO_WAY] + totals[Column.CUT] + totals[Column.FULL]
+    assert answered(totals) + refused == pytest.approx(totals[Column.ASKED], rel=1e-9)
+    assert totals[Column.CLOUD] > 0
+    found = sample(columns, 20.0, 3, 400_000)
+    table = ResidencyTable(policy_of(fleet, generation=0))
+    up = (found.answers[:, :, 1:] > 0).any(axis=0)
+    assert found.answers[:, :, 1 + shape :].sum() > 0
+    for site, flow, way in np.argwhere(found.answers > 0):
+        region = columns.region_names[int(columns.region_of_site()[site])]
+        by = (columns.site_names[site], region, *columns.cloud_names)[way]
+        data_class = columns.flow_names[flow][1]
+        assert table.may_go(data_class, columns.site_names[site], by) is None
+    assert up.any()
+
+
+def test_a_lost_region_that_is_a_cloud_takes_the_cloud(any_fleet: Fleet) -> None:
+    columns = columns_of(_other_shapes(any_fleet)[0])
+    assert columns.place_names[columns.room_of(0)] == "cloud"
+    assert columns.nodes[columns.sites] == 0
+    assert columns_of(any_fleet).room_of(0) == 2
+
+
 def test_shares_add_up_and_refusals_have_reasons(fleet: Fleet) -> None:
     many = dict.fromkeys(("node_failures_per_year", "power_cuts_per_year"), 400.0)
     found = simulate(case(columns_of(fleet), **many), 7)

@@ -211,6 +211,19 @@ def test_a_trace_gives_rates_mix_and_shape(
     assert any("its hours of the day" in note for note in found["notes"])
 
 
+def test_a_run_replaces_the_tables_and_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.json"
+    seen = {"value": 20.0, "low": 19.0, "high": 21.0, "level": "measured", "source": "run"}
+    goal = {"name": "latency_ms_p95", "goal": 50, "measured": {**seen, "at_unix_s": 0.0}}
+    path.write_text(json.dumps({"at_unix_s": 0, "service_ms": {"magika": 15.6}, "goals": [goal]}))
+    stated, measured = figures(capsys), figures(capsys, "--from-run", str(path))
+    assert measured["latency_ms_p50"] == pytest.approx(2 * stated["latency_ms_p50"], rel=0.05)
+    error = measured["prediction_error_ratio"]["latency_ms_p95"]
+    assert error == pytest.approx(measured["latency_ms_p95"] / 20.0 - 1)
+
+
 def test_spans_and_sizes_out_of_bounds_are_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (("--hours", "0"), ("--hours", "9000"), ("--sites", "0"), ("--seeds", "0")):
         assert simulate(*words) == 2

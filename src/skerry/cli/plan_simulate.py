@@ -79,6 +79,12 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
     show_default=True,
     help="Requests simulated one by one per seed, for latencies.",
 )
+@click.option(
+    "--from-run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    help="Measured figures (JSON): service times replace the tables, errors are printed.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), help="Default: one per core.")
 @assumption_options
 @plan_options
@@ -96,6 +102,7 @@ def command(
     seed: int,
     seed_count: int,
     sample_requests: int,
+    run_path: Path | None,
     threads: int | None,
     settings: tuple[str, ...],
     assume_path: Path | None,
@@ -123,6 +130,7 @@ def command(
         seed=seed,
         seeds=seed_count,
         sample_requests=sample_requests,
+        run_path=run_path,
         threads=threads,
         settings=settings,
         assume_path=assume_path,

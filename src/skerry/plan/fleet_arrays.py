@@ -97,6 +97,13 @@ class FleetArrays:
         """Every place in order; a room is called as its region."""
         return (*self.site_names, *self.region_names, *self.cloud_names)
 
+    def room_of(self, region: int) -> int:
+        """Return the place that a region's machines stand at: its room, or the cloud it is."""
+        name = self.region_names[region]
+        if name in self.cloud_names:
+            return self.sites + self.regions + self.cloud_names.index(name)
+        return self.sites + region
+
     def region_of_site(self) -> Ints:
         """Return the region's number of each site."""
         return np.repeat(np.arange(self.regions), np.diff(self.first_site))

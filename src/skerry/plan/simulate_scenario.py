@@ -172,7 +172,7 @@ def spells_of(found: Iterable[Happening], fleet: FleetArrays) -> list[Spells]:
         elif one.kind is IncidentKind.LOSE_SITE:
             spells.append(on_purpose(one.sites, SITE, one.begins_s, lasts_s))
         elif one.kind is IncidentKind.LOSE_REGION:
-            rooms = np.array(one.regions, dtype=np.int64) + fleet.sites
+            rooms = np.array([fleet.room_of(region) for region in one.regions])
             spells.append(on_purpose(rooms, SITE, one.begins_s, lasts_s))
     return spells
 

@@ -11,10 +11,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from skerry.fleet.load import load_fleet
 from skerry.plan.assumptions import assumptions
 from skerry.plan.fleet_arrays import arrays_of
 from skerry.plan.fleet_grow import grown
+from skerry.plan.from_run import read_run
+from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.signals import read_signal
 from skerry.plan.simulate import case_of
@@ -52,6 +56,7 @@ class Question:
     threads: int | None = None
     settings: tuple[str, ...] = ()
     assume_path: Path | None = None
+    run_path: Path | None = None
 
 
 def simulated(question: Question, tell: Tell = quiet) -> PlanReport:
@@ -73,9 +78,11 @@ def simulated(question: Question, tell: Tell = quiet) -> PlanReport:
     if path is None and question.sites is not None and not FLEET_FILE.exists():
         path = Path(str(files("skerry.fleet").joinpath("templates", "clinic", "fleet.yaml")))
     file = load_fleet(path or FLEET_FILE)
+    run = read_run(question.run_path) if question.run_path else None
+    measured_ms = run.service_ms if run else None
     fleet = arrays_of(
         file,
-        services_s=services_s(file),
+        services_s=services_s(file, measured_ms),
         requests_per_node_day=assumed["requests_per_node_day"],
     )
     weights = shipped_weights()
@@ -89,7 +96,7 @@ def simulated(question: Question, tell: Tell = quiet) -> PlanReport:
         notes.append(growth_note(fleet))
     notes += [
         f"no service time is known for {name}; the router's own guess stands in"
-        for name in guessed(file)
+        for name in guessed(file, measured_ms)
     ]
     signal = read_signal(question.signal_path) if question.signal_path else None
     cases = [
@@ -110,7 +117,10 @@ def simulated(question: Question, tell: Tell = quiet) -> PlanReport:
     )
     took_s = time.monotonic() - started_s
     if len(cases) == 1 and question.sweep_path is None:
-        return report_of(cases[0], found[0], assumed.used(), took_s=took_s, notes=notes)
+        report = report_of(cases[0], found[0], assumed.used(), took_s=took_s, notes=notes)
+        errors = prediction_errors(report.goals, run.goals) if run else {}
+        error_ratio = {name.value: error for name, error in errors.items()}
+        return msgspec.structs.replace(report, prediction_error_ratio=error_ratio)
     return sweep_report(
         cases, found, assumed.used(), engine=question.engine, took_s=took_s, notes=notes
     )
