@@ -22,6 +22,7 @@ from skerry.plan.cash_flow import (
 )
 from skerry.plan.finance_found import found
 from skerry.plan.finance_ranges import drawn, pert, quantiles, swings
+from skerry.plan.finance_terms import Terms
 from skerry.plan.finance_tiers import FLEET, Cost
 from skerry.plan.finance_views import (
     better,
@@ -38,7 +39,7 @@ from skerry.plan.finance_views import (
 )
 from skerry.plan.finance_work import Work
 from skerry.schema.assumption import Assumption
-from skerry.schema.fleet import Fleet
+from skerry.schema.fleet import Fleet, Machine
 from skerry.schema.goal import Level
 
 from .test_finance_rows import case
@@ -54,6 +55,35 @@ def test_an_own_machine_with_eight_gpus_against_a_rented_one() -> None:
         found = break_even_hours_ratio(own, rent_usd_per_hour=rent, hours_per_month=730)
         assert found == pytest.approx(share, abs=1e-4)
     assert break_even_hours_ratio(own, rent_usd_per_hour=0.0) is None
+
+
+def test_the_same_machine_through_every_row_has_the_same_break_even(fleet: Fleet) -> None:
+    """As above, as a tier of a fleet; its month has 730.5 hours, the published one 730."""
+    gpus = Machine(
+        name="8xA100", idle_w=6500, busy_w=6500, price_usd=2e5, life_years=3, source="stated"
+    )
+    own = msgspec.structs.replace(
+        fleet.tiers["closet"],
+        machine=gpus,
+        pue_ratio=1.3,
+        energy_usd_per_kwh=0.12,
+        usd_per_month=0.0,
+        feed_w=1e6,
+    )
+    one = case(fleet, terms=Terms(months=36))
+    places = {name: dataclasses.replace(p, tier=own) for name, p in one.alone.items()}
+    cloud = msgspec.structs.replace(one.alone["cloud"].tier, usd_per_month=0.0)
+    alone = {**one.alone, "closet": places["closet"]}
+    alone["cloud"] = dataclasses.replace(one.alone["cloud"], tier=cloud)
+    inputs = INPUTS
+    for name in inputs:
+        if name.startswith(("edge_", "software", "failure", "spare", "resale", "truck", "staff")):
+            inputs = inputs.with_value(name, 0.0)
+    for rent, share in ((32.7726, 0.2815), (20.1755, 0.4572)):
+        priced = inputs.with_value("cloud_usd_per_machine_hour", rent)
+        whole = dataclasses.replace(one, alone=alone)
+        found = hours_ratio(whole, "closet", "cloud", priced, rate_per_year=0.05)
+        assert found == pytest.approx(share, abs=4e-4)
 
 
 def test_break_even_is_where_the_order_turns_and_stays(fleet: Fleet) -> None:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from skerry.base.units import MS_PER_SECOND, SECONDS_PER_HOUR, WH_PER_KWH
 from skerry.energy.site_cost import SECONDS_PER_MONTH
 from skerry.energy.site_energy import curve_of
-from skerry.fleet.links import SAME_SITE_MS, computed_link
+from skerry.fleet.links import SAME_SITE_MS, link_table
 from skerry.plan.cash_flow import Value
 from skerry.plan.finance_demand import NOBODY, STEPS, Demand
 from skerry.schema.fleet import Fleet, Kind, Link, Site, Tier
@@ -182,7 +182,7 @@ def _served(fleet: Fleet, serving: list[Site], demand: Demand) -> dict[str, tupl
     found = {}
     names = {site.name for site in serving}
     homes = {site.name: site for site in fleet.sites}
-    stated = {(link.a, link.b): link for link in fleet.links}
+    between = link_table(fleet)
     for asker in demand.sites:
         home = homes[asker]
         if home.kind in (Kind.EDGE, Kind.ONPREM) and home.name in names:
@@ -193,21 +193,13 @@ def _served(fleet: Fleet, serving: list[Site], demand: Demand) -> dict[str, tupl
             for site in serving
             if site.kind is Kind.CLOUD or (site.kind is Kind.REGIONAL and site.name == home.region)
         ]
-        links = [(_link(fleet, stated, home, site), site.name) for site in near]
-        ways = [(_way_s(link, demand.content_bytes), name) for link, name in links]
+        ways = [
+            (_way_s(between(asker, site.name), demand.content_bytes), site.name) for site in near
+        ]
         if ways:
             way_s, place = min(ways)
             found[asker] = (place, way_s)
     return found
-
-
-def _link(fleet: Fleet, stated: Mapping[tuple[str, str], Link], a: Site, b: Site) -> Link:
-    """Return the link between two sites as `fleet.links.link_between` does, for many at once."""
-    link = stated.get((a.name, b.name)) or stated.get((b.name, a.name))
-    if link is not None:
-        return link
-    uplinks = (fleet.tiers[site.tier].uplink_bit_per_s for site in (a, b))
-    return computed_link(a, b, min(uplinks))
 
 
 def _way_s(link: Link, content_bytes: float) -> float:
