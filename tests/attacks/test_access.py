@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from skerry.base.clock import SystemClock
+from skerry.base.errors import Exit
 from skerry.base.https import HttpReply, https_call
 from skerry.central.http_api import CentralApi
 from skerry.central.settings import CentralSettings
@@ -68,6 +69,7 @@ class Fleet:
         self.roots = self.root.certificate_pem
         self.noted: list[AuditEvent] = []
         self.routes: list[Route] = []
+        self.approved: list[str] = []
         self._stop, self._ready = asyncio.Event(), threading.Event()
         self.urls: dict[str, tuple[str, str]] = {}
         self._folder, self._loop = folder, asyncio.new_event_loop()
@@ -125,11 +127,19 @@ class Fleet:
         async def account(region: str, revoked: list[str]) -> str:
             return ""
 
+        async def approve(by: str, reason: str, *, any_time: bool) -> Any:
+            self.approved.append(by)
+            moving = api.RolloutStatus(
+                generation=2, phase="running", ring=1, ring_names=("a", "b"), rings=((), ()),
+                started_unix_s=0.0, since_unix_s=0.0,
+            )  # fmt: skip
+            return SimpleNamespace(status=lambda: moving)
+
         parts: Any = dict.fromkeys(("notary", "reports", "blobs", "alarms", "desk"))
         made = CentralApi(
             CentralSettings(fleet=FLEET, domain=DOMAIN),
             store=store,
-            conductor=cast(Any, SimpleNamespace(wake=lambda: None)),
+            conductor=cast(Any, SimpleNamespace(wake=lambda: None, approve=approve)),
             repository=self._folder,
             gate=gate,
             clock=CLOCK,
@@ -456,6 +466,9 @@ def test_a_channel_that_brings_rubbish_leaves_the_old_set(tmp_path: Path) -> Non
 async def _nothing(event: AuditEvent) -> None: ...
 
 
+APPROVE = "/v1/rollout/approve"
+
+
 # --- A29: one person alone --------------------------------------------------------------------
 
 
@@ -524,6 +537,53 @@ async def test_a29_nobody_does_alone_what_takes_two(office: Office, action: Acti
     with pytest.raises(Exception, match="waits"):
         await office.gate.approve(bo, needed.value.request)
     assert len(office.done) == 1
+
+
+A29B = pytest.mark.attack(
+    row="A29b",
+    title="an insider lets the change that they applied go on to the next ring",
+    refused="SELF_APPROVAL",
+    off={"skerry.trust.access_gate.is_first": lambda caller, first: False},
+)
+
+
+@A29B
+def test_a29_a_ring_waits_for_another_person_than_who_applied(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = SimpleNamespace(generation=2, applied_by="ann")
+    monkeypatch.setattr(fleet.store, "applied", lambda: applied)
+    monkeypatch.setattr(AccessSet, "needs_two", lambda self, action: action == Action.APPLY)
+    ask = api.RolloutRequest(reason="it looks well")
+
+    def approve(who: str) -> HttpReply:
+        return fleet.call("central", operator_id(DOMAIN, who), "POST", APPROVE, ask)
+
+    assert fleet.refusal(approve("ann")) == "E0244"
+    assert fleet.approved == []
+    assert approve("bo").status == 200
+    assert fleet.approved == ["bo"]
+
+
+@A29B
+@pytest.mark.anyio
+async def test_a29_who_applied_a_change_does_not_approve_its_rings(office: Office) -> None:
+    ann, bo = office.who("ann"), office.who("bo")
+    with pytest.raises(SelfApprovalError, match="ann asked for generation 2 and cannot") as refused:
+        await office.gate.check_second(ann, "generation 2", "ann")
+    assert refused.value.exit_code == Exit.REFUSED
+    assert office.noted[-1].outcome is AuditOutcome.REFUSED
+    await office.gate.check_second(bo, "generation 2", "ann")
+    await office.gate.check_second(ann, "generation 2", "central")  # it was taken back by itself
+
+
+@pytest.mark.anyio
+async def test_where_apply_takes_one_person_so_does_a_ring(office: Office) -> None:
+    document = msgspec.structs.replace(
+        office.gate.policies.document, generation=99, two_person=(Action.ERASE_AUDIT,)
+    )
+    assert office.gate.adopt(document)
+    await office.gate.check_second(office.who("ann"), "generation 2", "ann")
 
 
 @pytest.mark.anyio

@@ -3,13 +3,14 @@
 import hashlib
 import subprocess
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from skerry.base.units import SECONDS_PER_DAY
+from skerry.schema.audit import AuditEvent, AuditOutcome
 from skerry.schema.bundle import BundleIndex, BundleMember
 from skerry.spine.blobs import BlobStore
 from skerry.spine.errors import BlobMismatchError
@@ -19,6 +20,7 @@ from skerry.trust.bundle_check import TIMESTAMP, check_bundle, good_until_unix_s
 from skerry.trust.bundle_errors import BundleElsewhere, BundleShort, BundleUnreadable
 from skerry.trust.bundle_import import take
 from skerry.trust.errors import TargetForged, UpdateExpired, UpdateForged, UpdateRollback
+from skerry.trust.ledger_errors import LedgerError
 from skerry.trust.update_client import UpdateClient
 
 ONNX = content_of(1)
@@ -32,6 +34,7 @@ class Courier:
         self.folder, self.clock, self.root = folder, self.fleet.clock, self.fleet.first["root"]
         self.files, self.mirror = self.fleet.files, folder / "mirror"
         self.blobs = BlobStore(folder / "blobs")
+        self.note: Callable[[AuditEvent], object] = lambda event: None
         self.release(1)
 
     def release(self, version: int) -> None:
@@ -75,6 +78,7 @@ class Courier:
                 floors=self.folder / "floors",
                 clock=self.clock,
                 keep_floors=True,
+                note=self.note,
             )
 
     def check(self, path: Path) -> None:
@@ -133,6 +137,25 @@ def test_what_is_signed_for_a_stick_is_passed_by_on_the_network(courier: Courier
     served[TIMESTAMP] = stamped
     with pytest.raises(UpdateRollback):
         client.refresh()
+
+
+def test_it_is_noted_before_anything_is_taken_in_and_without_a_note_nothing_is(
+    courier: Courier,
+) -> None:
+    seen: list[tuple[AuditOutcome, bool, list[str]]] = []
+
+    def note(event: AuditEvent) -> None:
+        seen.append((event.outcome, courier.switched, sorted(courier.blobs.names())))
+        if len(seen) == 1:
+            raise LedgerError("audit", "its disk is full")
+
+    courier.note = note
+    with pytest.raises(LedgerError):
+        courier.take(courier.pack("a", ONNX))
+    assert not courier.switched
+    courier.take(courier.pack("a", ONNX))
+    assert courier.switched
+    assert seen == [(AuditOutcome.DONE, False, [])] * 2
 
 
 def test_a_later_bundle_may_leave_out_what_is_here(courier: Courier) -> None:
@@ -287,8 +310,11 @@ def test_u12d_a_header_other_than_the_one_expected_is_refused(
     off={"skerry.trust.bundle_import.check_for_here": lambda *_: None},
 )
 def test_u19b_a_bundle_of_another_site_is_refused_by_name(courier: Courier) -> None:
+    noted: list[AuditEvent] = []
+    courier.note = noted.append
     with pytest.raises(BundleElsewhere, match="nothing for bergen: it is for oslo") as refusal:
         courier.take(courier.pack("a", ONNX), here="bergen")
+    assert [event.outcome for event in noted] == [AuditOutcome.REFUSED]
     assert refusal.value.reason == "BUNDLE_ELSEWHERE"
 
 

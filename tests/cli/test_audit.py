@@ -3,10 +3,13 @@
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from skerry.cli.main import run
+from skerry.schema.access import AccessPolicy
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.testing.clock import ManualClock
 from skerry.trust.ledger import open_ledger
@@ -77,3 +80,25 @@ def test_erase_leaves_a_whole_chain_without_the_facts(
     assert [entry.get("personal") for entry in entries[:3]] == ["erased"] * 3
     assert entries[3]["event"]["actor"] == "dpo"
     assert run(["audit", "verify", str(state)]) == 0
+
+
+@pytest.mark.parametrize(
+    "where", ["access.json", "repository/targets/prod/policy/ab.c.access.json"]
+)
+def test_where_it_takes_two_people_nobody_erases_at_the_disk(
+    state: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (state / where).parent.mkdir(parents=True, exist_ok=True)
+
+    def policy(**more: Any) -> None:
+        document = AccessPolicy(fleet="clinic", generation=1, **more)
+        (state / where).write_bytes(msgspec.json.encode(document))
+
+    erase = ["audit", "erase", "ann", str(state), "--yes"]
+    policy(people={"ann": ("security",), "bo": ("security",)})
+    assert run(erase) == 6
+    assert "takes two people" in capsys.readouterr().err
+    assert run(["audit", "show", str(state), "--personal", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["entries"]) == 3
+    policy(people={"ann": ("security",)}, two_person=())
+    assert run(erase) == 0

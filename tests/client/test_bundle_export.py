@@ -25,6 +25,7 @@ from skerry.trust.bundle import Bundle
 from skerry.trust.bundle_errors import BundleElsewhere
 from skerry.trust.enrol import load_or_create_enrolment_key
 from skerry.trust.identity import public_key_to_pem
+from skerry.trust.ledger_store import LedgerStore
 from skerry.trust.registry import SqliteRegistry, TokenRow
 from skerry.trust.spiffe import node_id
 from skerry.trust.stick_report import read_report
@@ -119,6 +120,9 @@ def test_a_region_serves_what_a_stick_brought(way: Way) -> None:
     region = way.region()
     with Bundle.open(path) as bundle:
         region_stick.bring(bundle, region.folder, way.fleet.clock)
+    ledger = LedgerStore(region.audit, writable=False)
+    assert any(b"a bundle is taken in" in one.body for one in ledger.entries(0, 10))
+    ledger.close()
 
     def fetch(place: str, _: int) -> Iterator[bytes]:
         yield (region.mirror / place).read_bytes()

@@ -231,6 +231,10 @@ class CentralApi:
             case "resume":
                 state = await conductor.resume(by, request.reason)
             case "approve":
+                applied = await off_loop(self._store.applied)
+                if applied is not None:
+                    what = f"generation {applied.generation}"
+                    await self._gate.check_second(call.admitted, what, applied.applied_by)
                 state = await conductor.approve(by, request.reason, any_time=request.any_time)
             case "revert":
                 state = await conductor.revert(by, request.reason)

@@ -180,13 +180,16 @@ def export(place: Path, out: Path | None, after: int) -> None:
 def erase(person: str, place: Path, actor: str, reason: str, yes: bool, as_json: bool) -> None:
     """Throw away the key that a person's facts are encrypted with, in every ledger below FOLDER.
 
-    The erasure itself is noted first; the chain stays whole. It cannot be undone.
+    The erasure itself is noted first; the chain stays whole. It cannot be undone. Where the fleet
+    wants two people for it, central and regions do it: skerry trust erase.
     """
     import getpass
 
     from skerry.trust.ledger_people import People
 
     folders = _ledgers(place)
+    for folder in folders:
+        check_alone(folder)
     if not yes:
         question = f"Erase {person!r} from {len(folders)} ledgers for ever?"
         click.confirm(question, abort=True, err=True)
@@ -200,6 +203,17 @@ def erase(person: str, place: Path, actor: str, reason: str, yes: bool, as_json:
     if as_json:
         print_json("audit-erase", {"ledgers": done})
     say(f"erased from {len(done)} of {len(folders)} ledgers")
+
+
+def check_alone(folder: Path) -> None:
+    """Refuse where the fleet of a ledger's state folder wants two people for an erasure."""
+    from skerry.schema.access import Action
+    from skerry.trust.access_channel import policies_on_disk
+    from skerry.trust.access_errors import AloneError
+
+    for document in policies_on_disk(folder.parent):
+        if document.people and Action.ERASE_AUDIT in document.two_person:
+            raise AloneError(str(folder))
 
 
 def _wait_erased(folder: Path, people: Any) -> None:

@@ -24,6 +24,7 @@ from skerry.trust.bundle import Bundle
 from skerry.trust.bundle_check import Verified, good_until_unix_s, kept_by
 from skerry.trust.bundle_import import take
 from skerry.trust.enrol import load_or_create_enrolment_key
+from skerry.trust.ledger_beside import note_beside
 from skerry.trust.spiffe import node_id
 from skerry.trust.stick_report import sign_report
 
@@ -72,6 +73,7 @@ def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
     """Take a bundle in at the node of a state folder; its agent may run meanwhile."""
     folder = NodeFolder(state)
     settings = read_settings(folder.settings)
+    name = node_id(settings.domain, settings.region, settings.site, settings.number)
     stick = BlobStore(folder.stick / "blobs", limit_bytes=1 << 50)
     store = BlobStore(folder.blobs)
     found = take(
@@ -84,6 +86,7 @@ def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
         floors=folder.trust,
         clock=clock,
         keep_floors=False,  # the agent raises its own when it takes the state
+        note=lambda event: note_beside(folder.audit, str(name), event, clock),
         also_has=store.has,
         also_here=kept_by(folder.trust),
     )

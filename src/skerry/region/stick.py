@@ -14,12 +14,15 @@ from skerry.spine.blobs import BlobStore
 from skerry.trust.bundle import Bundle
 from skerry.trust.bundle_check import Verified
 from skerry.trust.bundle_import import take
+from skerry.trust.ledger_beside import note_beside
+from skerry.trust.spiffe import region_id
 
 
 def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
     """Take a bundle in at the region of a state folder."""
     folder = RegionFolder(state)
     settings = read_settings(folder.settings)
+    name = str(region_id(settings.domain, settings.region))
     return take(
         bundle,
         folder.mirror,
@@ -30,4 +33,5 @@ def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
         floors=folder.stick,
         clock=clock,
         keep_floors=True,
+        note=lambda event: note_beside(folder.audit, name, event, clock),
     )

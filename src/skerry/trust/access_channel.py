@@ -8,6 +8,7 @@ Errors:  UpdateRefused subclasses and PolicyInvalidError from `AccessChannel.acc
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,20 @@ def read_policy(data: bytes, fleet: str) -> AccessPolicy:
     if document.fleet != fleet:
         raise PolicyInvalidError(f"it is for the fleet {document.fleet!r}, wanted {fleet!r}")
     return document
+
+
+def policies_on_disk(state: Path) -> Iterator[AccessPolicy]:
+    """Yield the newest access policy that a process's state folder holds, if any.
+
+    A region and a node keep the one in force, central all that it publishes.
+    """
+    held = [state / "access.json", *state.glob("repository/targets/prod/policy/*.access.json")]
+    found = []
+    for path in held:
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=AccessPolicy))
+    if found:
+        yield max(found, key=lambda one: one.generation)
 
 
 def fetch_from(folder: Path) -> "Fetch":

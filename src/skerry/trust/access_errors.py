@@ -76,22 +76,44 @@ class ApprovalNeededError(TrustError):
 
 
 class SelfApprovalError(TrustError):
-    """Who asked tried to approve it too; a second person has to."""
+    """Who asked for something, or applied it, tried to approve it too; a second person has to."""
 
     code = "E0244"
     reason = "SELF_APPROVAL"
 
-    def __init__(self, who: str, request: str) -> None:
-        super().__init__(who, request)
-        self.who, self.request = who, request
+    def __init__(self, who: str, what: str) -> None:
+        super().__init__(who, what)
+        self.who, self.what = who, what
 
     def __str__(self) -> str:
-        return f"{self.who} asked for request {self.request} and cannot approve it too"
+        return f"{self.who} asked for {self.what} and cannot approve it too"
 
     @property
     def hint(self) -> str:
         """Name the way out."""
         return "ask another person who may do the same"
+
+
+class AloneError(TrustError):
+    """One person, at a machine's own disk, tried what this fleet wants two people for.
+
+    Central and regions keep such a request until a second person approves it.
+    """
+
+    code = "E0268"
+    reason = "TWO_PERSON"
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return f"{self.folder} belongs to a fleet where erasing audit facts takes two people"
+
+    @property
+    def hint(self) -> str:
+        """Name the command that asks for the second person."""
+        return "skerry trust erase PERSON --reason WHY (with --region R at a region), then approve"
 
 
 class LoginRefusedError(TrustError):

@@ -246,7 +246,7 @@ class Gate:
             await self._settle(caller, action, what, verdict)
         except AccessDeniedError as error:
             if own:
-                raise SelfApprovalError(caller.name, row.id) from error
+                raise SelfApprovalError(caller.name, f"request {row.id}") from error
             raise
         if not await to_thread.run_sync(
             self.requests.settle, row.id, RequestState.DONE, caller.name
@@ -259,6 +259,19 @@ class Gate:
         except BaseException:
             self.requests.fail(row.id)
             raise
+
+    async def check_second(self, caller: Caller, what: str, first: str) -> None:
+        """Refuse to let a change go on by who applied it, where `apply` takes two people.
+
+        Whoever broke the glass may apply alone, and so may approve alone.
+        """
+        if not is_first(caller, first) or not self._policies.needs_two(Action.APPLY):
+            return
+        if BREAK_GLASS in caller.who.roles:
+            return
+        verdict = self.verdict(caller, Action.APPLY, approved=True, own=True)
+        await self._write(caller, Action.STEER, f"approve {what}", verdict, verdict.text)
+        raise SelfApprovalError(caller.name, what)
 
     async def withdraw(self, caller: Caller, request: str) -> RequestRow:
         """Take back a request: one's own, or anybody's by whoever might approve it."""
@@ -335,3 +348,8 @@ class Gate:
 def is_own(row: RequestRow, caller: Caller) -> bool:
     """Say whether who would approve is who asked, whichever door each came through."""
     return row.who == caller.name
+
+
+def is_first(caller: Caller, first: str) -> bool:
+    """Say whether who would let a change go on is who applied it."""
+    return caller.name == first

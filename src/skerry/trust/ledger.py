@@ -31,6 +31,7 @@ from skerry.base.units import MS_PER_SECOND
 from skerry.schema.audit import AuditEvent, AuditKind, AuditOutcome
 from skerry.trust.errors import TrustError
 from skerry.trust.ledger_errors import LedgerError, LedgerFullError, LedgerTamperedError
+from skerry.trust.ledger_inbox import waiting
 from skerry.trust.ledger_keys import SigningKey, load_key, load_or_make_key, make_key
 from skerry.trust.ledger_notes import Checkpoint, NoteKey, sign
 from skerry.trust.ledger_ocsf import body_of
@@ -238,6 +239,7 @@ class Ledger:
         try:
             self._fill_reserve()
             with self._signing:
+                self._take_inbox()
                 self._erase()
                 if self._key.is_old(self._clock.unix_s()):
                     self._change_key()
@@ -294,6 +296,12 @@ class Ledger:
     def proof(self, old_size: int, size: int) -> list[bytes]:
         """Return what shows a witness that the tree of `size` continues that of `old_size`."""
         return consistency_proof(self.store, old_size, size)
+
+    def _take_inbox(self) -> None:
+        """Note what commands beside this process are about to do."""
+        for path, event in waiting(self.folder):
+            self._commit_own(event)
+            path.unlink(missing_ok=True)
 
     def _erase(self) -> None:
         """Note each erasure that was asked for, then do it."""
