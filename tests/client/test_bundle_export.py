@@ -18,7 +18,9 @@ from skerry.region.settings import RegionFolder, RegionSettings
 from skerry.region.settings import write_settings as write_region_settings
 from skerry.schema.api import StampReply
 from skerry.schema.bundle import BundleIndex
+from skerry.schema.records import Keep
 from skerry.spine.blobs import BlobStore
+from skerry.spine.outbox import Entry, Outbox
 from skerry.testing.signed_fleet import DOMAIN, FLEET, SITE, SignedFleet, content_of
 from skerry.trust.acceptance import accept_desired
 from skerry.trust.bundle import Bundle
@@ -190,3 +192,11 @@ def test_a_node_sends_word_back_on_the_stick(way: Way, tmp_path: Path) -> None:
     registry.enrol("t", name, public_key_to_pem(key.public_key()), 1.0)
     said = read_report(node_stick.report(node.root, way.fleet.clock), registry)
     assert (said.spiffe_id, said.generation, said.models) == (name, 0, {})
+    assert not said.records
+    outbox = Outbox(node.outbox, region="eu", site=SITE, node_number=1, boot="b")
+    what = [(Keep.LOW, "event"), (Keep.HIGH, "request"), (Keep.HIGH, "event"), (Keep.MUST, "event")]
+    outbox.put_many([Entry(keep, kind, n, b"{}") for n, (keep, kind) in enumerate(what)])
+    said = read_report(node_stick.report(node.root, way.fleet.clock, records=True), registry)
+    assert [(one.keep, one.at_unix_ms) for one in said.records] == [(Keep.MUST, 3), (Keep.HIGH, 2)]
+    assert len(outbox.take(10)) == 4, "they stay, for nobody said that they arrived"
+    outbox.close()

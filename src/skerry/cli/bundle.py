@@ -130,15 +130,16 @@ def import_(path: Path, state: Path, as_json: bool) -> None:
 @command.command()
 @click.argument("out", type=FILE)
 @click.option("--state", type=STATE, required=True, help="State folder of a node.")
-def report(out: Path, state: Path) -> None:
+@click.option("--records", is_flag=True, help="With the summaries and events that wait there.")
+def report(out: Path, state: Path, records: bool) -> None:
     """Write what a node without a link runs, signed by it, for the stick's way back."""
     from skerry.base.clock import SystemClock
     from skerry.base.files import write_atomic
     from skerry.node import stick
 
-    write_atomic(out, stick.report(state, SystemClock()))
+    write_atomic(out, stick.report(state, SystemClock(), records=records))
     say(f"{out}  what is true of this node, signed by it")
-    say_next(f"skerry bundle read {out} --state STATE   (at its region)")
+    say_next(f"skerry bundle {'deliver' if records else 'read'} {out}   (at its region)")
 
 
 @command.command()
@@ -171,6 +172,30 @@ def read(path: Path, state: Path, as_json: bool) -> None:
     say(f"  generation {said.generation}{trial}: {models or 'no model'}")
     if said.gave_up:
         say(f"  took back generation {said.gave_up}: {said.gave_up_reason}")
+
+
+@command.command()
+@click.argument("path", metavar="REPORT", type=READABLE)
+@click.option("--region", required=True, help="The region that the node joined.")
+@folder_option
+@json_option
+def deliver(path: Path, region: str, folder: Path, as_json: bool) -> None:
+    """Hand a node's records from a stick to its region, which passes them on to central."""
+    import msgspec
+
+    from skerry.schema.stick_report import SignedReport, StickTaken
+
+    try:
+        signed = msgspec.json.decode(path.read_bytes(), type=SignedReport)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no report: {error}", "skerry bundle report") from error
+    place = reach(folder)
+    if region not in place.region_urls:
+        raise UsageError(f"the fleet has no region {region!r}", ", ".join(place.region_urls))
+    taken = place.region(region).ask("POST", "/v1/stick", StickTaken, signed, timeout_s=600.0)
+    if as_json:
+        print_json("bundle-deliver", taken)
+    say(f"{taken.records} records of {taken.node} are with central; each counts once")
 
 
 def _tell(path: Path, index: "BundleIndex", sites: tuple[str, ...], as_json: bool) -> None:

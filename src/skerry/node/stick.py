@@ -19,6 +19,8 @@ from skerry.node.identity import IdentityFiles
 from skerry.node.settings import read_settings
 from skerry.schema.stick_report import StickReport
 from skerry.spine.blobs import BlobStore
+from skerry.spine.outbox import records_on_disk
+from skerry.spine.relay import travels
 from skerry.trust.acceptance import AcceptedDesired
 from skerry.trust.bundle import Bundle
 from skerry.trust.bundle_check import Verified, good_until_unix_s, kept_by
@@ -27,6 +29,9 @@ from skerry.trust.enrol import load_or_create_enrolment_key
 from skerry.trust.ledger_beside import note_beside
 from skerry.trust.spiffe import node_id
 from skerry.trust.stick_report import sign_report
+
+RECORDS_BYTES_MAX = 24 * 1024**2
+"""Records on one stick; text within text, they take about twice that."""
 
 
 class Stick:
@@ -95,8 +100,12 @@ def bring(bundle: Bundle, state: Path, clock: Clock) -> Verified:
     return found
 
 
-def report(state: Path, clock: Clock) -> bytes:
-    """Return what is true of a node, signed by it, for the stick's way back."""
+def report(state: Path, clock: Clock, *, records: bool = False) -> bytes:
+    """Return what is true of a node, signed by it, for the stick's way back.
+
+    With `records` also the summaries and events that wait on its disk, the most needed first.
+    They stay there: nobody has told the node that they arrived.
+    """
     folder = NodeFolder(state)
     settings = read_settings(folder.settings)
     try:
@@ -106,6 +115,7 @@ def report(state: Path, clock: Clock) -> bytes:
     current = AcceptedDesired.load(folder.current)
     models = current.desired.models if current else ()
     name = node_id(settings.domain, settings.region, settings.site, settings.number)
+    waiting = records_on_disk(folder.outbox, bytes_max=RECORDS_BYTES_MAX) if records else []
     said = StickReport(
         spiffe_id=str(name),
         at_unix_s=clock.unix_s(),
@@ -114,6 +124,7 @@ def report(state: Path, clock: Clock) -> bytes:
         models={model.name: model.version for model in models},
         gave_up=disk.gave_up,
         gave_up_reason=disk.gave_up_reason,
+        records=tuple(one for one in waiting if travels(one)),
     )
     key = load_or_create_enrolment_key(IdentityFiles(folder.identity).enrolment_key)
     return sign_report(said, key)

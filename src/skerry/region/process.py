@@ -32,6 +32,7 @@ from skerry.region.papers import PapersApi
 from skerry.region.roster import Roster
 from skerry.region.settings import RegionFolder, RegionSettings, read_settings, write_settings
 from skerry.region.signer import NodeSigner
+from skerry.region.stick_records import StickApi
 from skerry.region.upstream import Upstream
 from skerry.schema.api import AuthorityGrant, Health, Nudge, Refused, RegistryPush
 from skerry.schema.attestation import AttestationState, Stands
@@ -222,7 +223,11 @@ class Region:
                 note=self._note,
                 on_verdict=lambda: self._judged.set(),
             )
-            apis = (api, authority_api, nats_change, access.api, ends, papers, attestation)
+            stick = StickApi(settings.region, self._registry, lambda: self._bus)
+            apis = (
+                *(api, authority_api, nats_change, access.api, ends, papers, attestation),
+                stick,
+            )
             self._served.reject((await to_thread.run_sync(self._refused)).authorities_pem)
             server = HttpsServer(
                 [route for one in apis for route in one.routes()],

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from skerry.schema.records import Envelope
+
 STICK_REPORT_SCHEMA = "skerry.stick-report/1"
 
 
@@ -19,6 +21,16 @@ class StickReport(msgspec.Struct, frozen=True, kw_only=True):
     gave_up: int = 0
     """The last generation that it tried and took back; 0 for none."""
     gave_up_reason: str = ""
+    records: tuple[Envelope, ...] = ()
+    """Records that could not go up, as many as were asked for; each counts once at central."""
+
+
+class StickTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/stick`: what a region did with a report from a stick."""
+
+    node: str
+    records: int
+    """Handed to central; those that it had already count once there."""
 
 
 class SignedReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ Errors: OutboxFullError, OutboxBrokenError.
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -266,3 +266,25 @@ class Outbox:
 
 def _is_full(error: sqlite3.OperationalError) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def records_on_disk(path: Path, *, bytes_max: int) -> list[Envelope]:
+    """Return the first records of an outbox, whether its process runs or not; nothing changes."""
+    if not path.exists():
+        return []
+    found: list[Envelope] = []
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as base:
+            for key, rank, kind, at_unix_ms, body in base.execute(
+                "SELECT key, rank, kind, at_unix_ms, body FROM record ORDER BY rank, id"
+            ):
+                bytes_max -= len(body) + _ROW_BYTES
+                if bytes_max < 0:
+                    break
+                raw = msgspec.Raw(body)
+                found.append(
+                    Envelope(key=key, keep=_KEEPS[rank], kind=kind, at_unix_ms=at_unix_ms, body=raw)
+                )
+    except sqlite3.Error as error:
+        raise OutboxBrokenError(str(path), str(error)) from error
+    return found

@@ -20,7 +20,7 @@ from skerry.schema.stick_report import STICK_REPORT_SCHEMA, SignedReport, StickR
 from skerry.trust.errors import TrustError
 from skerry.trust.registry import Registry
 
-REPORT_BYTES_MAX = 1024**2
+REPORT_BYTES_MAX = 64 * 1024**2
 _CONTEXT = b"skerry stick report\0"
 """Before what is signed, so that no signature of the same key for something else passes here."""
 
