@@ -137,3 +137,14 @@ def test_only_whole_months_are_compared_with_each_other(tmp_path: Path) -> None:
     head = "cost,usage_start_time,service.description,sku.description,currency"
     rows = [f"10,{day},Cloud Run,CPU,USD" for day in days]
     assert [month for month, _ in read(tmp_path, head, *rows).by_month] == ["2026-02"]
+
+
+def test_a_savings_plan_costs_its_fee_and_not_the_list_price_too(tmp_path: Path) -> None:
+    """What it covers is listed at the on-demand price, and taken back by a line of its own."""
+    rows = (
+        f"SavingsPlanCoveredUsage,{MONTH},AmazonEC2,BoxUsage:m5.xlarge,140.00,USD,,m5.xlarge",
+        f"SavingsPlanNegation,{MONTH},AmazonEC2,BoxUsage:m5.xlarge,-140.00,USD,,m5.xlarge",
+        f"SavingsPlanRecurringFee,{MONTH},ComputeSavingsPlans,ComputeSP:1yrNoUpfront,90.00,USD,,",
+    )
+    bill = read(tmp_path, AWS, *rows)
+    assert bill.usd_per_month[Kind.COMPUTE] * bill.months == pytest.approx(90.0)

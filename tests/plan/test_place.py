@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skerry.cli.main import run
 from skerry.fleet.desired import policy_of
@@ -25,6 +27,7 @@ from skerry.plan.place import (
     next_best,
     try_all,
 )
+from skerry.plan.place_advice import advice_on
 from skerry.plan.place_facts import Facts, ModelFacts, read_facts
 from skerry.plan.place_flip import flip_of
 from skerry.plan.services import services_s
@@ -33,6 +36,7 @@ from skerry.plan.trace import Trace, read_trace
 from skerry.schema.fleet import Fleet
 from skerry.schema.fleet_edit import with_values
 from skerry.schema.goal import GoalName
+from skerry.schema.policy import Residency, Stays
 from skerry.trust.residency import ResidencyTable
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "place"
@@ -166,6 +170,30 @@ def test_models_that_fit_alone_have_to_fit_together(
     assert all(one.memory_ratio < 1 for one in chosen.values())
 
 
+def test_the_largest_of_models_that_fit_nowhere_together_is_left_out(
+    shops: Fleet, tried: Tried, table: Assumptions
+) -> None:
+    """All must stay on site, where two of 4,000 MiB are too much; the smaller two fit."""
+    stays = {name: Residency(stays=Stays.SITE) for name in shops.data_classes}
+    strict = msgspec.structs.replace(shops, data_classes=stays)
+    sizes = {"camera": 4000.0, "forecast": 4100.0, "assistant": 100.0}
+    facts = read_facts(shops, None, ())
+    heavy = replace(facts, models={m: ModelFacts(size_mib=s) for m, s in sizes.items()})
+    found = decide(strict, tried, heavy, table)
+    assert found.nowhere == ("forecast",)
+    assert {model: one.level for model, one in found.chosen.items()} == {
+        "camera": Level.LOCAL,
+        "assistant": Level.LOCAL,
+    }
+    advice = advice_on(strict, _trace_of(tried), found, "forecast", tried, heavy, table, None)
+    assert "on site: no room beside the other models" in advice.reason
+    assert advice.flip == "orders data may go anywhere"
+
+
+def _trace_of(tried: Tried) -> Trace:
+    return tried["camera"][0][1].trace
+
+
 def test_updates_that_crowd_the_link_bar_a_site(
     shops: Fleet, tried: Tried, table: Assumptions
 ) -> None:
@@ -281,6 +309,8 @@ def test_json_has_every_option_with_its_reason(capsys: pytest.CaptureFixture[str
     assert all(math.isfinite(one["latency_ms_p95"]) for one in options.values())
     assert [one["regret"]["ratio"] for one in found["advice"]] == [0, 0, 0]
     assert found["changes"]["models.assistant.place"] == "[room]"
+    goals = {one["name"]: one for one in found["goals"]}
+    assert goals["availability_ratio"]["baseline"]["value"] == 1  # the cloud has every model
 
 
 def test_write_sets_every_models_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,3 +338,41 @@ def test_a_model_that_belongs_nowhere_ends_with_exit_code_1(
     assert "it wins if the latency goal is 24 ms" in err
     assert place("--memory", "abacus=3") == 2
     assert "a machine (cloud-vm-4, mini-pc, rack-server)" in capsys.readouterr().err
+
+
+STAYS = st.sampled_from([Stays.SITE, Stays.REGION, Stays.ANYWHERE])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(STAYS, STAYS, STAYS), st.floats(5, 200), st.integers(1, 64), st.floats(0, 500))
+def test_nothing_is_ever_placed_against_a_rule_and_nothing_is_left_out_that_may(
+    shops: Fleet,
+    tried: Tried,
+    facts: Facts,
+    table: Assumptions,
+    stays: tuple[Stays, Stays, Stays],
+    limit_ms: float,
+    memory_gib: int,
+    rent_usd: float,
+) -> None:
+    """Any rules, goal, memory and rent: judged again from the same replays."""
+    classes = zip(shops.data_classes, stays, strict=True)
+    room = msgspec.structs.replace(shops.tiers["room"], usd_per_month=rent_usd)
+    fleet = msgspec.structs.replace(
+        shops,
+        data_classes={name: Residency(stays=one) for name, one in classes},
+        goals={**shops.goals, GoalName.LATENCY_MS_P95: limit_ms},
+        tiers={**shops.tiers, "room": room},
+    )
+    known = replace(facts, memory_gib={**facts.memory_gib, "mini-pc": float(memory_gib)})
+    found = decide(fleet, tried, known, table)
+    for model, some in found.candidates.items():
+        able = [one for one in some if not one.misses]
+        assert (model in found.nowhere) == (not able)
+        if able:
+            chosen = found.chosen[model]
+            assert chosen in able
+            assert chosen.journeys.allowed == chosen.trial.sent
+            assert chosen.trial.latency_ms(95) <= limit_ms
+    alone = [one for one in found.chosen.values() if one.level is Level.LOCAL]
+    assert sum(one.memory_ratio for one in alone) <= 1

@@ -120,7 +120,8 @@ FORMATS: Final = (
         charge="cost_type",
     ),
 )
-_NOT_USE = re.compile(r"tax|credit|refund|rounding|adjustment|negation", re.IGNORECASE)
+_NOT_USE = re.compile(r"tax|credit|refund|rounding|adjustment", re.IGNORECASE)
+"""Discounts and negations stay in: they take back what other lines of the use cost too much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

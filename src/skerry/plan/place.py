@@ -52,6 +52,8 @@ class Candidate:
     link_share: float
     """Share of the month in which updates hold the slowest link; NaN where not known."""
     accuracy_ratio: float
+    peak_load: float
+    """Busy share of its busiest site's nodes in the busiest step."""
     misses: tuple[str, ...]
 
     @property
@@ -74,7 +76,7 @@ Assignment = dict[str, Candidate]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
-    """What was chosen; a model without a candidate that breaks no rule is in `nowhere`."""
+    """What was chosen; in `nowhere` are models that rules or the others' room bar everywhere."""
 
     candidates: dict[str, tuple[Candidate, ...]]
     chosen: Assignment
@@ -119,7 +121,13 @@ def decide(fleet: Fleet, tried: Tried, facts: Facts, table: Assumptions) -> Deci
         for model, some in candidates.items()
         if any(not one.misses for one in some)
     }
-    chosen = _cheapest(fleet, able, table) if able else {}
+    chosen: Assignment = {}
+    while able and not chosen:
+        best = _cheapest(fleet, able, table)
+        if _fits(fleet, list(best.values()), table):
+            chosen = best
+        else:  # nothing fits together: what needs the most room goes
+            del able[max(able, key=lambda model: min(map(_room, able[model])))]
     return Decision(
         candidates=candidates,
         chosen=chosen,
@@ -169,6 +177,7 @@ def _candidate(
         memory_ratio=memory,
         link_share=link,
         accuracy_ratio=accuracy,
+        peak_load=peak,
         misses=tuple(found),
     )
 
@@ -196,10 +205,16 @@ def _fits(fleet: Fleet, some: Sequence[Candidate], table: Assumptions) -> bool:
     for level in Level:
         here = [one for one in some if one.level is level]
         memory = [one.memory_ratio for one in here if not math.isnan(one.memory_ratio)]
-        load = sum(one.trial.peak_load(fleet) for one in here)
+        load = sum(one.peak_load for one in here)
         if sum(memory) > 1 or (len(here) > 1 and load > table["peak_load_most"]):
             return False
     return True
+
+
+def _room(one: Candidate) -> float:
+    """Return how much of a node a candidate takes: of its memory or of its time."""
+    memory = 0.0 if math.isnan(one.memory_ratio) else one.memory_ratio
+    return max(memory, one.peak_load)
 
 
 def _cheapest(

@@ -20,6 +20,7 @@ from skerry.schema.fleet import Fleet
 from skerry.schema.plan_report import Advice, Regret
 
 NOWHERE: Final = "nowhere"
+_CROWDED: Final = "no room beside the other models"
 _ALIKE: Final = 0.001
 """Costs that differ by less than this share are called the same."""
 Halves = tuple[Tried, Tried]
@@ -60,7 +61,10 @@ def advice_on(
     flip = "" if change is None else change.text
     runner_up = "" if other is None else other.name
     if model in decision.nowhere:
-        why = "; ".join(f"{one.name}: {one.misses[0]}" for one in decision.candidates[model])
+        why = "; ".join(
+            f"{one.name}: {one.misses[0] if one.misses else _CROWDED}"
+            for one in decision.candidates[model]
+        )
         return Advice(
             choice=f"{model}: {NOWHERE}",
             reason=why,

@@ -164,7 +164,7 @@ def _option(
         "answered_ratio": one.trial.answered_ratio,
         "in_time_ratio": one.trial.in_time(limit_ms) / one.trial.sent,
         "allowed_ratio": one.journeys.allowed / one.trial.sent,
-        "peak_load_ratio": one.trial.peak_load(fleet),
+        "peak_load_ratio": one.peak_load,
         "memory_ratio": known(one.memory_ratio),
         "update_link_share_ratio": known(one.link_share),
         "accuracy_ratio": known(one.accuracy_ratio),
