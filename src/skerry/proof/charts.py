@@ -14,7 +14,8 @@ from html import escape
 
 _LINE_W, _LINE_H = 720, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 26, 44
-_BAR_W, _BAR_ROW_H, _BAR_LEFT, _BAR_RIGHT = 720, 34, 120, 92
+_BAR_W, _BAR_ROW_H, _BAR_LEFT, _BAR_RIGHT = 720, 34, 170, 92
+_NAME_LEN_MAX = 24
 _STRIP_W, _STRIP_H = 240, 30
 _MARKS_MAX = 12
 
@@ -95,7 +96,7 @@ def bar_chart(
     parts = []
     for index, (name, value) in enumerate(rows):
         y = index * _BAR_ROW_H + 8
-        parts.append(mark_text(_BAR_LEFT - 12, y + 16, name, "end", "name"))
+        parts.append(mark_text(_BAR_LEFT - 12, y + 16, short(name), "end", "name"))
         if value is None:
             parts.append(mark_text(_BAR_LEFT + 6, y + 16, "–", "start", "value"))
             continue
@@ -167,6 +168,11 @@ def number(value: float) -> str:
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{value:.{min(digits, 6)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def short(name: str, most: int = _NAME_LEN_MAX) -> str:
+    """Cut a name that is too long for its place."""
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _shape(shape: str, x: float, y: float, name: str) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from skerry.proof.charts import bar_chart, mark_svg, mark_text, nice_ticks, number
+from skerry.proof.charts import bar_chart, mark_svg, mark_text, nice_ticks, number, short
 from skerry.schema.plan_report import Bars, Lines, Map, Stack, Table, Tornado
 
 _W = 720
@@ -49,7 +49,7 @@ def _stack(block: Stack) -> str:
     parts = []
     for index, (name, values) in enumerate(block.rows):
         y = index * _ROW_H + 6
-        parts.append(mark_text(_LEFT - 12, y + 16, _short(name), "end", "name"))
+        parts.append(mark_text(_LEFT - 12, y + 16, short(name), "end", "name"))
         right = left = zero
         for place, value in enumerate(values):
             wide = width * abs(value) / span
@@ -135,7 +135,7 @@ def _tornado(block: Tornado) -> str:
     parts = []
     for index, (name, low, high) in enumerate(block.rows):
         y = index * _ROW_H + 6
-        parts.append(mark_text(left - 60, y + 16, _short(name, 30), "end", "name"))
+        parts.append(mark_text(left - 60, y + 16, short(name, 30), "end", "name"))
         for value, kind in ((low, "low"), (high, "high")):
             x = min(place(value), middle)
             wide = max(abs(place(value) - middle), 1.0)
@@ -244,10 +244,6 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
         ends = (min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1]))
         kept.extend(sorted(set(ends)))
     return kept
-
-
-def _short(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _title(words: str) -> str:
