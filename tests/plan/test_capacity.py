@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
+from skerry.plan.assumptions import assumptions
 from skerry.plan.capacity import (
     Simulator,
     concurrent_max,
@@ -20,6 +21,7 @@ from skerry.plan.capacity import (
 )
 from skerry.plan.capacity_check import dispersion, formulas, scv, servers_by_formula
 from skerry.plan.capacity_errors import CapacityError, TargetError
+from skerry.plan.capacity_regret import judged
 from skerry.plan.capacity_target import Target, parse_target
 from skerry.plan.capacity_trace import Source, Work, read_work
 from skerry.plan.errors import ColumnError
@@ -152,6 +154,25 @@ def test_the_load_that_flips_the_advice_flips_it() -> None:
 
 def test_a_choice_that_no_load_turns_round_has_no_flip() -> None:
     assert load_to_flip(lambda _: False) is None
+
+
+def test_regret_counts_what_hindsight_would_have_taken() -> None:
+    inputs = assumptions("capacity", settings=["shortfall_cost_ratio=3", "judged_ratio=0.25"])
+
+    def needs(first: int, last: int) -> list[int | None]:
+        return [10, 4, None] if first == 0 else [8, 6, 5]
+
+    (spare, _), (short, _), (none, why) = judged(
+        4000, needs, what="servers", inputs=inputs, things=3
+    )
+    assert spare is not None
+    assert (spare.chosen, spare.best, spare.ratio) == ("10 servers", "8 servers", 0.25)
+    assert short is not None  # 4 and two missing ones at 3 each, where 6 would have done
+    assert (short.chosen_cost, short.best_cost) == (10.0, 6.0)
+    assert short.unseen == "the last 1000 of 4000 requests"
+    assert none is None
+    assert "no number" in why
+    assert judged(300, needs, what="servers", inputs=inputs, things=3)[2][0] is None
 
 
 def test_counts_of_a_steady_clock_and_of_bursts() -> None:

@@ -163,6 +163,8 @@ def test_the_verb_tells_servers_waits_and_energy(capsys: pytest.CaptureFixture[s
     one, two = found["servers"]
     assert one["batch_mean"] > two["batch_mean"]
     assert one["sojourn_s_p99"] > two["sojourn_s_p99"]
+    assert found["advice"][0]["regret"]["ratio"] == 0.0
+    assert "faster" in found["advice"][0]["flip"]
     assert one["energy_wh_per_1k"] < two["energy_wh_per_1k"]  # a fuller batch is thriftier
 
 

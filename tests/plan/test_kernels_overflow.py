@@ -134,6 +134,7 @@ def test_the_verb_sizes_one_tier_and_says_who_serves(
     found = json.loads(capsys.readouterr().out)
     assert found["tier"] == "edge"
     assert found["servers_least"] >= 1
+    assert found["advice"][0]["regret"]["unit"] == "server costs"
     for row in found["servers"]:
         assert sum(row["served_ratio"].values()) == pytest.approx(1)
     assert overflow(files, "--site", "site", "--tier", "region", "--servers", "1..3") == 0

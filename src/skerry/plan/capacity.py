@@ -193,5 +193,5 @@ def worst(sized: Iterable[Sized]) -> int | None:
 
 
 def _reason(target: Target, least: int, value_s: float, less_s: float | None) -> str:
-    kept = f"{least} keep {target.metric} at {value_s:.4g} s"
+    kept = f"{least} {'keeps' if least == 1 else 'keep'} {target.metric} at {value_s:.4g} s"
     return kept if less_s is None else f"{kept}; {least - 1} would have {less_s:.4g} s"

@@ -137,7 +137,7 @@ def _ask_batch(asked: Asked, text: str) -> PlanReport:
         advice = "beyond it nothing is known; give a --curve that reaches further"
         raise CapacityError(f"{curve.name} ends at a batch of {curve.batch[-1]:g}", advice)
     case = Batching(arrival_s=arrival_s, steps=steps, curve=curve, limit=limit)
-    return batch_report(case, asked.targets, asked.servers)
+    return batch_report(case, asked.targets, asked.servers, asked.inputs)
 
 
 def _ask_tiers(asked: Asked, tiers_path: Path) -> PlanReport:
@@ -157,4 +157,6 @@ def _ask_tiers(asked: Asked, tiers_path: Path) -> PlanReport:
     if broken.any():
         row = int(broken.argmax())
         raise columns.error(row, site, f"{own[row]:g}", "a whole number")
-    return tiers_report(work, own.astype(np.int64), tiers, tier, asked.targets, asked.servers)
+    return tiers_report(
+        work, own.astype(np.int64), tiers, tier, asked.targets, asked.servers, asked.inputs
+    )

@@ -9,7 +9,7 @@ Errors:  ColumnError and ExpressionError, as for a plain queue.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND, SECONDS_PER_HOUR
 from skerry.energy.batching import BatchCurve
-from skerry.plan.capacity import Sized, concurrent_max, size_by, worst
-from skerry.plan.capacity_target import SHARES, Target
+from skerry.plan.assumptions import Assumptions
+from skerry.plan.capacity import Sized, concurrent_max, load_to_flip, size_by, worst
+from skerry.plan.capacity_regret import judged
+from skerry.plan.capacity_target import SHARES, Target, counted
 from skerry.plan.capacity_trace import Work
 from skerry.plan.kernels_batch import run_batched
 from skerry.schema.plan_report import Advice, Answer, PlanReport, Section, Table
@@ -27,6 +29,7 @@ Series = NDArray[np.float64]
 
 HEADS = ("servers", "batch", "mean wait s", "mean s", "p50 s", "p95 s", "p99 s", "Wh per 1k")
 _AROUND = 2
+FLIP_STEP = 0.05
 
 
 class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +91,19 @@ class Batching:
         alone = Work(source="", arrival_s=self.arrival_s, service_s=self.alone_s)
         return size_by(target, lambda c: self.run(c)[0], self.alone_s, concurrent_max(alone))
 
+    def faster(self, factor: float) -> "Batching":
+        """Return the same requests coming `factor` times as fast."""
+        return replace(self, arrival_s=self.arrival_s / factor)
 
-def batch_report(case: Batching, targets: Sequence[Target], servers: range | None) -> PlanReport:
+    def part(self, first: int, last: int) -> "Batching":
+        """Return the requests from `first` up to, not including, `last`."""
+        arrival_s = self.arrival_s[first:last]
+        return replace(self, arrival_s=arrival_s - arrival_s[0], steps=self.steps[first:last])
+
+
+def batch_report(
+    case: Batching, targets: Sequence[Target], servers: range | None, inputs: Assumptions
+) -> PlanReport:
     """Return how many batching servers keep the targets."""
     sized = [case.size(target) for target in targets]
     chosen = worst(sized)
@@ -101,18 +115,7 @@ def batch_report(case: Batching, targets: Sequence[Target], servers: range | Non
         if one.impossible
         else f"{one.target} needs {one.servers_least}"
         for one in sized
-    ] or [f"{rows[0].servers} servers have a p99 of {rows[0].sojourn_s_p99:.4g} s"]
-    advice: tuple[Advice, ...] = ()
-    if chosen is not None:
-        binding = next(one for one in sized if one.servers_least == chosen)
-        advice = (
-            Advice(
-                choice=f"{chosen} batching servers",
-                reason=binding.reason,
-                runner_up=f"{chosen + 1} of them",
-                no_regret="the curve is one measurement; measure your own model and try again",
-            ),
-        )
+    ] or [f"{counted(rows[0].servers, 'server')}, p99 {rows[0].sojourn_s_p99:.4g} s"]
     return PlanReport(
         verb="capacity",
         question="How many batching servers does this trace need?",
@@ -133,7 +136,8 @@ def batch_report(case: Batching, targets: Sequence[Target], servers: range | Non
             "targets": sized,
             "servers": rows,
         },
-        advice=advice,
+        advice=_advice(case, targets, sized, chosen, inputs),
+        assumptions=inputs.used(),
         sections=(
             Section(
                 title="Waits and energy by number of servers",
@@ -151,5 +155,38 @@ def batch_report(case: Batching, targets: Sequence[Target], servers: range | Non
         notes=(
             "a request joins its server's batch at once; on a real one at the next step, so "
             f"answers may be up to {float(case.step_s[-1]) * MS_PER_SECOND:.3g} ms later",
+        ),
+    )
+
+
+def _advice(
+    case: Batching,
+    targets: Sequence[Target],
+    sized: Sequence[Sized],
+    chosen: int | None,
+    inputs: Assumptions,
+) -> tuple[Advice, ...]:
+    if chosen is None:
+        return ()
+    kept = [target for target, one in zip(targets, sized, strict=True) if not one.impossible]
+
+    def needs(first: int, last: int) -> list[int | None]:
+        part = case.part(first, last)
+        return [worst(part.size(target) for target in kept)]
+
+    def fails(more: float) -> bool:
+        sojourn_s, _ = case.faster(1 + more).run(chosen)
+        return not all(target.holds(sojourn_s) for target in kept)
+
+    ((regret, why),) = judged(len(case.steps), needs, what="servers", inputs=inputs)
+    flip = load_to_flip(fails, step=FLIP_STEP)
+    return (
+        Advice(
+            choice=counted(chosen, "batching server"),
+            reason=next(one.reason for one in sized if one.servers_least == chosen),
+            runner_up=f"{chosen + 1} of them",
+            flip="" if flip is None else f"the same requests come {flip:.1%} faster",
+            regret=regret,
+            no_regret=why,
         ),
     )

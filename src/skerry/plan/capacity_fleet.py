@@ -228,4 +228,5 @@ def _reason(tried: Sequence[NodeRow], least: int | None, *, calm: bool) -> str:
         return "one a site keeps every target"
     if len(tried) == 1:
         return f"{least} a site keep every target; fewer were not asked for"
-    return f"{least} a site keep every target; {tried[-2].nodes} do not"
+    fewer = tried[-2].nodes
+    return f"{least} a site keep every target; {fewer} {'does' if fewer == 1 else 'do'} not"

@@ -18,8 +18,8 @@ from skerry.plan.capacity_fleet import (
     size_tiers,
     tiers_to_size,
 )
-from skerry.plan.capacity_regret import REQUESTS_MIN, regret_of
-from skerry.plan.capacity_target import Target
+from skerry.plan.capacity_regret import judged
+from skerry.plan.capacity_target import Target, counted
 from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.trace import read_trace
@@ -30,7 +30,6 @@ from skerry.schema.plan_report import (
     Answer,
     Lines,
     PlanReport,
-    Regret,
     Section,
     Table,
 )
@@ -93,14 +92,16 @@ def fleet_report(
 ) -> PlanReport:
     """Return how many nodes each site of the tiers needs, and what that rests on.
 
-    `spare` nodes are added to every site, so that as many may be away at any time.
+    `spare` nodes are added to every site, so that as many may be away at any time. Goals are
+    predicted with the advised nodes; a run is held against the nodes the file has now.
     """
     sized, chosen = size_tiers(question, tiers, counts, lambda share: tell(0.5 * share))
     done = all(one.nodes_least is not None for one in sized)
     advice = _advice(question, chosen, sized, counts, spare, inputs) if done else ()
     tell(1.0)
     names = ", ".join(target.name for target in question.targets)
-    goals = _goals(question, at_unix_s)
+    now = _goals(question, at_unix_s)
+    errors = prediction_errors(now, run.goals) if run is not None else {}
     return PlanReport(
         verb="capacity",
         question=f"How many nodes does each site of {question.fleet.name} need for {names}?",
@@ -114,12 +115,8 @@ def fleet_report(
         },
         advice=advice,
         changes=changes(question.fleet, sized, spare),
-        goals=goals,
-        prediction_error_ratio=(
-            {name.value: error for name, error in prediction_errors(goals, run.goals).items()}
-            if run is not None
-            else {}
-        ),
+        goals=_goals(chosen, at_unix_s) if done else now,
+        prediction_error_ratio={name.value: error for name, error in errors.items()},
         sections=tuple(_section(one) for one in sized),
         assumptions=inputs.used(),
         notes=(
@@ -151,11 +148,7 @@ def changes(fleet: Fleet, sized: Sequence[TierSized], spare: int = 0) -> dict[st
 def _words(one: TierSized) -> str:
     if one.nodes_least is None:
         return one.reason
-    return f"{_nodes(one.nodes_least)} at each of {one.sites} sites (now {one.nodes_now})"
-
-
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+    return f"{counted(one.nodes_least, 'node')} at each of {one.sites} sites (now {one.nodes_now})"
 
 
 def _advice(
@@ -171,50 +164,31 @@ def _advice(
         return not faster.holds(faster.run())
 
     flip = load_to_flip(fails, step=FLIP_STEP)
-    regrets = _regrets(question, sized, counts, inputs)
+    tiers = [one.tier for one in sized]
+
+    def needs(first: int, last: int) -> list[int | None]:
+        asked = question.of(part(question.trace, first, last))
+        return [one.nodes_least for one in size_tiers(asked, tiers, counts, lambda _: None)[0]]
+
+    regrets = judged(
+        len(question.trace), needs, what="nodes a site", inputs=inputs, things=len(sized)
+    )
     return tuple(
         Advice(
-            choice=f"{one.tier}: {_nodes(one.nodes_least + spare)} a site",
+            choice=f"{one.tier}: {counted(one.nodes_least + spare, 'node')} a site",
             reason=f"{one.reason}; {spare} more may be away at any time" if spare else one.reason,
             runner_up=f"{one.nodes_least + spare + 1} nodes a site",
             flip="" if flip is None else f"the same requests come {flip:.1%} faster",
-            regret=found if isinstance(found, Regret) else None,
-            no_regret=found if isinstance(found, str) else "",
+            regret=regret,
+            no_regret=why,
         )
-        for one, found in zip(sized, regrets, strict=True)
+        for one, (regret, why) in zip(sized, regrets, strict=True)
         if one.nodes_least is not None
     )
 
 
-def _regrets(
-    question: Question, sized: Sequence[TierSized], counts: range, inputs: Assumptions
-) -> list[Regret | str]:
-    """Size every tier on the first part of the trace and on the rest; compare."""
-    count = len(question.trace)
-    cut = round(count * (1 - inputs["judged_ratio"]))
-    if min(cut, count - cut) < REQUESTS_MIN:
-        return [f"fewer than {REQUESTS_MIN} requests in a part of the trace"] * len(sized)
-    tiers = [one.tier for one in sized]
-    seen, unseen = (
-        size_tiers(question.of(part(question.trace, *ends)), tiers, counts, lambda _: None)[0]
-        for ends in ((0, cut), (cut, count))
-    )
-    on = f"the last {count - cut} of {count} requests"
-    found: list[Regret | str] = []
-    for one, other in zip(seen, unseen, strict=True):
-        if one.nodes_least is None or other.nodes_least is None:
-            found.append("one part of the trace cannot keep the targets")
-        else:
-            found.append(
-                regret_of(
-                    one.nodes_least, other.nodes_least, what="nodes a site", on=on, inputs=inputs
-                )
-            )
-    return found
-
-
 def _goals(question: Question, at_unix_s: float) -> tuple[GoalRecord, ...]:
-    """Return what the fleet as it is would keep of its goals: what a run can be held against."""
+    """Return what a fleet would keep of its goals with the nodes it has here."""
     run = question.run()
     if not run.answered:
         return ()
@@ -233,7 +207,7 @@ def _goals(question: Question, at_unix_s: float) -> tuple[GoalRecord, ...]:
                 low=value,
                 high=value,
                 level=Level.ESTIMATE,
-                source=f"replay with the nodes the file has now, seed {question.seed}",
+                source=f"replay of the trace, seed {question.seed}",
                 at_unix_s=at_unix_s,
                 samples=len(question.trace),
             ),

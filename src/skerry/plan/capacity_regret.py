@@ -6,12 +6,9 @@ A number of servers costs itself; each server missing on the unseen part costs
 Units:   server costs: what one server costs over the trace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from skerry.plan.assumptions import Assumptions
-from skerry.plan.capacity import Simulator, size, worst
-from skerry.plan.capacity_target import Target
-from skerry.plan.capacity_trace import Work
 from skerry.plan.regret import regret
 from skerry.schema.plan_report import Regret
 
@@ -19,24 +16,33 @@ REQUESTS_MIN = 200
 """Fewer in either part say nothing about a 99th percentile."""
 
 
-def capacity_regret(
-    work: Work, targets: Sequence[Target], inputs: Assumptions
-) -> tuple[Regret | None, str]:
-    """Return the regret of sizing on the first part, or why there is none."""
-    cut = round(len(work) * (1 - inputs["judged_ratio"]))
-    if min(cut, len(work) - cut) < REQUESTS_MIN:
-        return None, f"fewer than {REQUESTS_MIN} requests in a part of the trace"
-    seen, unseen = (
-        worst(size(Simulator.of(part), target) for target in targets)
-        for part in (work.part(0, cut, "first"), work.part(cut, len(work), "rest"))
-    )
-    if seen is None or unseen is None:
-        return None, "one part of the trace cannot keep a target with any number of servers"
-    on = f"the last {len(work) - cut} of {len(work)} requests"
-    return regret_of(seen, unseen, what="servers", on=on, inputs=inputs), ""
+def judged(
+    requests: int,
+    needs: Callable[[int, int], Sequence[int | None]],
+    *,
+    what: str,
+    inputs: Assumptions,
+    things: int = 1,
+) -> list[tuple[Regret | None, str]]:
+    """Return each number's regret, or in words why there is none.
+
+    `needs` sizes the requests from one index up to, not including, another: one number for
+    each of the `things` that are sized, None where no number does. `what` is what is counted.
+    """
+    cut = round(requests * (1 - inputs["judged_ratio"]))
+    if min(cut, requests - cut) < REQUESTS_MIN:
+        return [(None, f"fewer than {REQUESTS_MIN} requests in a part of the trace")] * things
+    on = f"the last {requests - cut} of {requests} requests"
+    found: list[tuple[Regret | None, str]] = []
+    for seen, unseen in zip(needs(0, cut), needs(cut, requests), strict=True):
+        if seen is None or unseen is None:
+            found.append((None, "no number keeps the targets in one part of the trace"))
+        else:
+            found.append((_regret(seen, unseen, what=what, on=on, inputs=inputs), ""))
+    return found
 
 
-def regret_of(seen: int, unseen: int, *, what: str, on: str, inputs: Assumptions) -> Regret:
+def _regret(seen: int, unseen: int, *, what: str, on: str, inputs: Assumptions) -> Regret:
     """Return the regret of having taken what one part needs where the other needs `unseen`."""
     short = inputs["shortfall_cost_ratio"]
     options = range(min(seen, unseen), max(seen, unseen) + 1)

@@ -8,8 +8,8 @@ from skerry.plan.capacity import Simulator, Sized, load_to_flip, size, too_much,
 from skerry.plan.capacity_check import Formulas, formulas, servers_by_formula
 from skerry.plan.capacity_headroom import Case
 from skerry.plan.capacity_more import NOTHING_MORE, More, Wishes, more_of, more_sections
-from skerry.plan.capacity_regret import capacity_regret
-from skerry.plan.capacity_target import Figures, Target
+from skerry.plan.capacity_regret import judged
+from skerry.plan.capacity_target import Figures, Target, counted
 from skerry.plan.capacity_trace import Work
 from skerry.plan.predict import prediction_errors
 from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
@@ -152,7 +152,7 @@ def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures], more: Mor
     what = f"{len(work):,} requests, {load}"
     if not sized:
         one = table[0]
-        return f"{what}: {one.servers} servers have a p99 of {one.sojourn_s_p99:.4g} s"
+        return f"{what}: {counted(one.servers, 'server')}, p99 of {one.sojourn_s_p99:.4g} s"
     parts = [
         f"{one.target} is impossible (service alone: {one.value_s:.4g} s)"
         if one.impossible
@@ -203,7 +203,12 @@ def _advice(
     if chosen is None:
         return ()
     kept = [target for target, one in zip(targets, sized, strict=True) if not one.impossible]
-    regret, why = capacity_regret(work, kept, inputs)
+
+    def needs(first: int, last: int) -> list[int | None]:
+        part = Simulator.of(work.part(first, last, "a part"))
+        return [worst(size(part, target) for target in kept)]
+
+    ((regret, why),) = judged(len(work), needs, what="servers", inputs=inputs)
     binding = next(one for one in sized if one.servers_least == chosen)
     wanted = more.headroom.servers if more.headroom is not None else chosen
 
@@ -216,7 +221,7 @@ def _advice(
     flip = load_to_flip(fails)
     return (
         Advice(
-            choice=f"{wanted} servers",
+            choice=counted(wanted, "server"),
             reason=more.headroom.reason if more.headroom is not None else binding.reason,
             runner_up=f"{wanted + 1} servers",
             flip="" if flip is None else f"the same requests come {flip:.2%} faster",

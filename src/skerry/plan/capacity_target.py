@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.base.quantity import QuantityError, parse_quantity
+from skerry.base.quantity import QuantityError, format_quantity, parse_quantity
 from skerry.plan.capacity_errors import TargetError
 
 Series = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Target:
     @property
     def name(self) -> str:
         """Return the target as it would be typed."""
-        return f"{self.metric}={self.limit_s:g}s"
+        return f"{self.metric}={format_quantity(self.limit_s, 's').replace(' ', '')}"
 
     @property
     def late_ratio(self) -> float:
@@ -102,3 +102,8 @@ def figures(servers: int, load_erlang: float, wait_s: Series, service_s: Series)
         sojourn_s_p95=float(p95),
         sojourn_s_p99=float(p99),
     )
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with what it counts: `1 server`, `2 servers`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

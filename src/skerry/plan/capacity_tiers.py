@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND
-from skerry.plan.capacity import Sized, concurrent_max, size_by, worst
+from skerry.plan.assumptions import Assumptions
+from skerry.plan.capacity import Sized, concurrent_max, load_to_flip, size_by, worst
 from skerry.plan.capacity_errors import CapacityError, TierTableError
-from skerry.plan.capacity_target import SHARES, Target
+from skerry.plan.capacity_regret import judged
+from skerry.plan.capacity_target import SHARES, Target, counted
 from skerry.plan.capacity_trace import Work
 from skerry.plan.columns import Number, Text, read_columns
 from skerry.plan.kernels_overflow import overflow
@@ -28,6 +30,7 @@ Ints = NDArray[np.int64]
 SITES_MAX = 1_000_000
 TIERS_MAX = 8
 _AROUND = 2
+FLIP_STEP = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,6 +176,7 @@ def tiers_report(
     tier: int,
     targets: Sequence[Target],
     servers: range | None,
+    inputs: Assumptions,
 ) -> PlanReport:
     """Return the least servers per site of one tier, and who serves how much."""
     sized = [size_tier(work, site, tiers, tier, target) for target in targets]
@@ -186,7 +190,7 @@ def tiers_report(
         if one.impossible
         else f"{one.target} needs {one.servers_least} at each {name} site"
         for one in sized
-    ] or [f"{rows[0].servers} at each {name} site have a p99 of {rows[0].sojourn_s_p99:.4g} s"]
+    ] or [f"{rows[0].servers} at each {name} site, p99 {rows[0].sojourn_s_p99:.4g} s"]
     return PlanReport(
         verb="capacity",
         question=f"How many servers does each {name} site need?",
@@ -206,7 +210,8 @@ def tiers_report(
             "targets": sized,
             "servers": rows,
         },
-        advice=_advice(sized, chosen, name),
+        advice=_advice(work, site, tiers, tier, targets, sized, inputs),
+        assumptions=inputs.used(),
         sections=(
             Section(
                 title=f"Servers at each {name} site",
@@ -217,16 +222,40 @@ def tiers_report(
     )
 
 
-def _advice(sized: Sequence[Sized], chosen: int | None, name: str) -> tuple[Advice, ...]:
+def _advice(
+    work: Work,
+    site: Ints,
+    tiers: Tiers,
+    tier: int,
+    targets: Sequence[Target],
+    sized: Sequence[Sized],
+    inputs: Assumptions,
+) -> tuple[Advice, ...]:
+    chosen = worst(sized)
     if chosen is None:
         return ()
-    binding = next(one for one in sized if one.servers_least == chosen)
+    kept = [target for target, one in zip(targets, sized, strict=True) if not one.impossible]
+    advised = tiers.with_servers(tier, chosen)
+
+    def needs(first: int, last: int) -> list[int | None]:
+        part = work.part(first, last, "a part")
+        own = site[first:last]
+        return [worst(size_tier(part, own, tiers, tier, target) for target in kept)]
+
+    def fails(more: float) -> bool:
+        sojourn_s = run(work.faster(1 + more), site, advised)[0]
+        return not all(target.holds(sojourn_s) for target in kept)
+
+    ((regret, why),) = judged(len(work), needs, what="servers a site", inputs=inputs)
+    flip = load_to_flip(fails, step=FLIP_STEP)
     return (
         Advice(
-            choice=f"{chosen} servers at each {name} site",
-            reason=binding.reason,
-            runner_up=f"{chosen + 1} servers",
-            no_regret="one trace sizes all sites of a tier alike",
+            choice=f"{counted(chosen, 'server')} at each {tiers.names[tier]} site",
+            reason=next(one.reason for one in sized if one.servers_least == chosen),
+            runner_up=counted(chosen + 1, "server"),
+            flip="" if flip is None else f"the same requests come {flip:.1%} faster",
+            regret=regret,
+            no_regret=why,
         ),
     )
 
