@@ -34,6 +34,7 @@ BENCHMARKS = {
     "plan-capacity": ("plan_capacity.py",),
     "plan-shift": ("plan_shift.py",),
     "plan-simulate": ("plan_simulate.py",),
+    "plan-site": ("plan_site.py",),
     "shadow": ("shadow.py",),
     "swap": ("swap.py",),
     "overload": ("overload.py",),

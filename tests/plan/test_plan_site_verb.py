@@ -169,6 +169,89 @@ def test_a_large_file_without_its_capacity_says_what_to_give(
     assert "for 9.000" in capsys.readouterr().out
 
 
+MONTHS = EXAMPLE.with_name("months.json")
+
+
+def test_months_are_judged_on_the_half_that_was_not_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = ask(capsys, MONTHS)
+    assert found["advice"][0]["regret"]["ratio"] == 0
+    assert "months 7 to 12" in found["advice"][0]["regret"]["unseen"]
+
+    document = json.loads(MONTHS.read_text())
+    for one in document["demands"]:  # nothing but German demand at first, then all the rest
+        german = one["country"] == "DE"
+        one["demand_by_month"] = [2.0 * german] * 6 + [2.0 * (not german)] * 6
+    for one in document["candidates"]:
+        one |= {"capacity": 500, "permit_kw": 1000, "fixed_usd_yr": 9000, "usd_kwh": 0.1}
+    document["usd_per_unit_ms_yr"] = 300  # near sites pay
+    document["rtt_slo_ms"] = 60
+    regret = ask(capsys, written(tmp_path, document))["advice"][0]["regret"]
+    assert regret["chosen"] != regret["best"]
+    assert regret["ratio"] == pytest.approx(regret["chosen_cost"] / regret["best_cost"] - 1)
+    assert regret["ratio"] > 0
+
+
+def test_no_regret_figure_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no months" in ask(capsys, EXAMPLE, "--split")["advice"][0]["no_regret"]
+
+
+def test_sites_are_written_into_a_fleet_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from skerry.fleet.load import load_fleet
+
+    clinic = Path(__file__).parents[2] / "examples" / "clinic" / "fleet.yaml"
+    path = tmp_path / "fleet.yaml"
+    path.write_text(clinic.read_text())
+    options = ("--tier", "closet", "--region", "region-eu", "--write", "-f", str(path))
+    found = ask(capsys, MONTHS, *options)
+    assert found["changes"]["sites.liege.grid"] == "BE"
+    site = load_fleet(path).site("liege")
+    assert (site.tier, site.region, site.jurisdiction) == ("closet", "region-eu", "BE")
+    assert site.latitude_deg == pytest.approx(50.6337)
+    assert run(["plan", "site", "--instance", str(MONTHS), "--write", "-f", str(path)]) == 2
+    assert "--tier" in capsys.readouterr().err
+
+
+def test_a_run_tells_how_far_off_the_predicted_round_trip_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = {"value": 10.0, "low": 9.0, "high": 11.0, "level": "measured", "source": "a run"}
+    goal = {"name": "latency_ms_p95", "goal": None, "measured": {**seen, "at_unix_s": 0.0}}
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"at_unix_s": 0.0, "goals": [goal]}))
+    found = ask(capsys, MONTHS, "--from-run", str(path))
+    error = found["prediction_error_ratio"]["latency_ms_p95"]
+    assert error == pytest.approx(found["round_trip_ms_p95"] / 10.0 - 1)
+
+
+def test_the_same_instance_gives_the_same_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = (ask(capsys, MONTHS) for _ in range(2))
+    for found in (one, other):
+        del found["took_s"], found["generated_at"]
+    assert one == other
+
+
+def test_the_best_plan_without_a_site_wins_once_that_site_is_dear_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stated flip condition flips the choice, and just short of it does not."""
+    found = ask(capsys, MONTHS)
+    flip = found["advice"][0]["flip"]
+    rise = float(flip.split(" more than ")[1].split(" USD")[0].replace(",", ""))
+    document = json.loads(MONTHS.read_text())
+    lost = next(one for one in document["candidates"] if f"opening {one['id']} " in flip)
+    for extra, opened in ((rise - 2, True), (rise + 2, False)):
+        candidates = [
+            {**one, "fixed_usd_yr": one["fixed_usd_yr"] + extra * (one is lost)}
+            for one in document["candidates"]
+        ]
+        path = written(tmp_path, {**document, "candidates": candidates})
+        assert (lost["id"] in ask(capsys, path)["open"]) == opened
+
+
 def test_the_example_runs_as_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

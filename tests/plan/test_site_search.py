@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from skerry.plan.site_bound import Bound, forbidden_cost
 from skerry.plan.site_check import check_problem
 from skerry.plan.site_group import grouped
-from skerry.plan.site_kernels import interchange, transport
+from skerry.plan.site_kernels import cover, interchange, transport
 from skerry.plan.site_problem import Problem, Siting
 from skerry.plan.site_search import Search
 from skerry.plan.site_solve import solve
@@ -132,6 +132,25 @@ def test_every_single_round_of_the_bound_is_a_bound(problem: Problem) -> None:
     bound = Bound(problem, cost)
     for _ in range(60):
         assert bound.round(best if math.isfinite(best) else 100.0) <= best + 1e-6
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 7)), min_size=1, max_size=6),
+    st.integers(1, 20),
+)
+def test_a_cover_is_never_above_the_least(sites: list[tuple[int, int]], need: int) -> None:
+    worth = np.array([one for one, _ in sites], float)
+    capacity = np.array([one for _, one in sites], float)
+    least = math.inf
+    for some in itertools.product([False, True], repeat=len(sites)):
+        if capacity[list(some)].sum() >= need:
+            least = min(least, worth[list(some)].sum())
+    chosen = np.zeros(len(sites))
+    cover(worth, capacity, float(need), chosen)
+    assert (worth * chosen).sum() <= least
+    if math.isfinite(least):
+        assert (worth * chosen).sum() == pytest.approx(least)
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,13 +7,14 @@ round. An instance without a plan names the rule in the way and the demands it c
 Units:   USD a year for our JSON; ms; the instance's own units of demand.
 """
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import msgspec
 import numpy as np
 
 from skerry.plan.site_case import Case
+from skerry.plan.site_changes import fleet_changes
 from skerry.plan.site_check import Checked
 from skerry.plan.site_figures import (
     assignment_of,
@@ -24,34 +25,73 @@ from skerry.plan.site_figures import (
     map_of,
     round_trips,
 )
+from skerry.plan.site_months import months_regret
 from skerry.plan.site_obstacles import EVERY_SITE, WHOLE, Obstacle, obstacles
-from skerry.plan.site_problem import Problem, Siting
+from skerry.plan.site_problem import Siting
 from skerry.plan.site_recovery import Recovery, recoveries
-from skerry.plan.site_sets import Sets
+from skerry.plan.site_runner_up import RunnerUp, runner_up
 from skerry.plan.site_solve import Tell, solve
-from skerry.schema.plan_report import Advice, Answer, PlanReport, Section, Table
+from skerry.schema.plan_report import Advice, Answer, PlanReport, Regret, Section, Table
 
 QUESTION = "Where should sites be, and whom should each serve?"
-TRIES_COST_MAX = 20_000_000
-"""Sets tried for a runner-up, times pairs."""
+MAIN_S, SECOND_S, MONTHS_S = 0.6, 0.15, 0.25
+"""Parts of the time: the answer, what comes second, months that were not seen."""
+SHOWN = 8
 
 
-def plan_site(case: Case, *, seconds: float, tell: Tell) -> PlanReport:
-    """Answer the question for one case, within about `seconds`."""
+def plan_site(
+    case: Case, *, seconds: float, tell: Tell, tier: str | None = None, region: str | None = None
+) -> PlanReport:
+    """Answer the question for one case, within about `seconds`.
+
+    `tier` and `region` are the fleet file's, for the changes that the answer comes to there.
+    """
     began = time.monotonic()
     rules = case.rules
     binds = np.zeros(len(case.sites), bool) if rules is None else rules.permit_binds
     found = obstacles(case.problem, {} if rules is None else rules.forbids, binds)
     if found:
         return _infeasible(case, found)
-    solved = solve(case.problem, seconds=seconds, tell=tell)
+    weights = [MAIN_S, SECOND_S, MONTHS_S if case.months else 0.0]
+    parts = iter(_parts(seconds, tell, weights))
+    limit_s, say = next(parts)
+    solved = solve(case.problem, seconds=limit_s, tell=say)
     if solved.siting is None:
-        return _none_found(case, infeasible=solved.infeasible, seconds=seconds)
+        return _none_found(case, infeasible=solved.infeasible, seconds=limit_s)
     siting = solved.siting
-    return _report(case, siting, case.check(siting), time.monotonic() - began)
+    limit_s, say = next(parts)
+    second = runner_up(case.problem, siting, seconds=limit_s, tell=say)
+    limit_s, say = next(parts)
+    judged = months_regret(case, seconds=limit_s, tell=say)
+    took_s = time.monotonic() - began
+    report = _report(case, siting, case.check(siting), second, judged, took_s)
+    if tier is None:
+        return report
+    changes = fleet_changes(case, siting, tier=tier, region=region)
+    return msgspec.structs.replace(report, changes=changes)
 
 
-def _report(case: Case, siting: Siting, checked: Checked, took_s: float) -> PlanReport:
+def _parts(seconds: float, tell: Tell, weights: Sequence[float]) -> Iterator[tuple[float, Tell]]:
+    """Yield each part's limit of time, and the part of the bar that is its own."""
+    done, total = 0.0, sum(weights)
+    for weight in weights:
+        share, at = weight / total, done
+
+        def say(part: float, what: str = "", *, share: float = share, at: float = at) -> None:
+            tell(at + share * part, what)
+
+        yield seconds * share, say
+        done += share
+
+
+def _report(
+    case: Case,
+    siting: Siting,
+    checked: Checked,
+    second: RunnerUp | None,
+    judged: Regret | str,
+    took_s: float,
+) -> PlanReport:
     problem = case.problem
     plans = recoveries(problem, siting)
     opened = [int(site) for site in np.flatnonzero(siting.open)]
@@ -93,7 +133,7 @@ def _report(case: Case, siting: Siting, checked: Checked, took_s: float) -> Plan
         lead=lead,
         answer=Answer.NONE if good else Answer.UNKNOWN,
         figures=figures,
-        advice=(_advice(case, siting, opened),),
+        advice=(_advice(case, siting, opened, second, judged),),
         goals=latency_goal(case, siting),
         sections=(
             Section(
@@ -121,52 +161,42 @@ def _in_usd(case: Case, siting: Siting) -> dict[str, object]:
     return {"objective_usd_yr": siting.objective, "lower_bound_usd_yr": siting.bound}
 
 
-def _advice(case: Case, siting: Siting, opened: Sequence[int]) -> Advice:
-    """Name the choice, and the cheapest plan found that does without one of its sites."""
+def _advice(
+    case: Case,
+    siting: Siting,
+    opened: Sequence[int],
+    second: RunnerUp | None,
+    judged: Regret | str,
+) -> Advice:
+    """Name the choice, and the cheapest plan that does without its weakest site."""
     problem = case.problem
     fixed = float(problem.fixed[siting.open].sum())
     reason = (
         f"{fixed:,.0f} to open, {siting.objective - fixed:,.0f} to serve ({case.unit});"
         f" the bound is {siting.bound:,.0f}"
     )
-    names = ", ".join(case.site_text(site) for site in opened[:8])
-    more = f" and {len(opened) - 8} more" if len(opened) > 8 else ""
-    runner_up, flip = "", ""
-    second = _second(problem, siting, opened)
+    second_text, flip = "", ""
     if second is not None:
-        lost, gained, cost = second
-        change = f"without {case.site_text(lost)}"
-        if gained >= 0:
-            change = f"{case.site_text(gained)} in place of {case.site_text(lost)}"
-        runner_up = f"{change}: {cost:,.0f} {case.unit}"
-        rise = cost - siting.objective
-        flip = f"opening {case.site_text(lost)} costs more than {rise:,.0f} {case.unit} extra"
+        sites = [int(site) for site in np.flatnonzero(second.open)]
+        second_text = f"{_sites(case, sites)}: {second.cost:,.0f} {case.unit}"
+        about = "" if second.proven else "about "
+        rise = second.cost - siting.objective
+        lost = case.site_text(second.lost)
+        flip = f"opening {lost} costs more than {about}{rise:,.0f} {case.unit} extra"
     return Advice(
-        choice=f"{len(opened)} sites: {names}{more}",
+        choice=_sites(case, opened),
         reason=reason,
-        runner_up=runner_up,
+        runner_up=second_text,
         flip=flip,
-        no_regret="the instance has no months of demand to judge on",
+        regret=None if isinstance(judged, str) else judged,
+        no_regret=judged if isinstance(judged, str) else "",
     )
 
 
-def _second(
-    problem: Problem, siting: Siting, opened: Sequence[int]
-) -> tuple[int, int, float] | None:
-    """Return a site of the plan, what takes its place (-1: nothing), and the cost then."""
-    sets, best = Sets(problem), None
-    tries = max(len(opened), TRIES_COST_MAX // problem.cost.size)
-    closed = [int(i) for i in np.flatnonzero(~siting.open)]
-    swaps = [(lost, gained) for gained in [-1, *closed] for lost in opened]
-    for lost, gained in swaps[:tries]:
-        changed = siting.open.copy()
-        changed[lost] = False
-        if gained >= 0:
-            changed[gained] = True
-        cost = sets.price(changed)
-        if math.isfinite(cost) and (best is None or cost < best[2]):
-            best = (lost, gained, cost)
-    return best
+def _sites(case: Case, sites: Sequence[int]) -> str:
+    """Name sites, the first eight of them."""
+    more = f" and {len(sites) - SHOWN} more" if len(sites) > SHOWN else ""
+    return f"{len(sites)} sites: {', '.join(case.site_text(one) for one in sites[:SHOWN])}{more}"
 
 
 def _recovery_figures(case: Case, one: Recovery) -> dict[str, object]:
@@ -176,6 +206,8 @@ def _recovery_figures(case: Case, one: Recovery) -> dict[str, object]:
         "moved_units": float(one.moved.sum()),
         "unserved_units": float(one.unserved.sum()),
         "unserved_demands": [case.demands[i] for i in np.flatnonzero(one.unserved)],
+        "spare": case.sites[one.spare] if one.spare >= 0 else None,
+        "spare_takes_units": one.spare_takes,
         "out_of_reach_demands": [case.demands[i] for i in one.out_of_reach],
         "extra_cost": one.extra_cost,
     }
@@ -194,15 +226,17 @@ def _recovery_table(case: Case, plans: Sequence[Recovery]) -> Table:
                 where or "nowhere",
                 float(one.unserved.sum()),
                 len(one.out_of_reach),
+                case.site_text(one.spare) if one.spare >= 0 else None,
                 one.extra_cost,
             )
         )
     return Table(
         title="What each loss leaves",
-        note="Out of reach: demands that no other open site may serve, whatever its room.",
+        note="Out of reach: demands that no other open site may serve, whatever its room. A spare"
+        " site: the closed candidate that could take most of what is not served.",
         heads=(
             *("lost", "its demand, units", "moved, units", "to", "not served, units"),
-            *("out of reach", f"extra, {case.unit}"),
+            *("out of reach", "a spare site for it", f"extra, {case.unit}"),
         ),
         rows=tuple(rows),
     )

@@ -137,6 +137,21 @@ class Bound:
             cover(worth, np.where(self._never, 0.0, self._capacity), short, chosen)
         return chosen
 
+    def rounded(self) -> Flags:
+        """Return the sites that this round opens, with the next best until all have room."""
+        problem = self._problem
+        opened = np.asarray(self.opening > 0)
+        if problem.count is not None:
+            return opened
+        short = self._total - float(problem.capacity[opened].sum())
+        for i in np.argsort(self.worth, kind="stable"):
+            if short <= 0 and opened.any():
+                break
+            if not opened[i] and not self._never[i]:
+                opened[i] = True
+                short -= problem.capacity[i]
+        return opened
+
     def of_set(self, opened: Flags) -> float:
         """Return a bound on the cost of opening exactly these sites."""
         return float(self.best_price.sum() + self.worth[opened].sum())

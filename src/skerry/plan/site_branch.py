@@ -44,11 +44,13 @@ def branch(
     *,
     left: Callable[[], float],
     tell: Callable[[float, str], None],
+    better: Callable[[], None],
 ) -> float:
     """Search until nothing cheaper can be or the time is up; return a bound on everything.
 
     `useful` (sites) are those that a plan cheaper than the best could open; the bound
-    returned is never above the best plan found, which `sets` keeps.
+    returned is never above the best plan found, which `sets` keeps. `better` is called on
+    each new best plan.
     """
     at = np.flatnonzero(useful)
     problem = _within(sets.problem, at)
@@ -67,7 +69,10 @@ def branch(
             stuck = min(stuck, _settled(sets, part, at))
             continue
         for opens in (True, False):
+            before = sets.best
             child = _child(sets, problem, cost, at, part, site, opens=opens)
+            if sets.best < before:
+                better()
             if child is not None and child.bound < _aim(sets):
                 made += 1
                 heapq.heappush(heap, (child.bound, made, child))
@@ -125,12 +130,12 @@ def _child(
         if bound.best >= _aim(sets) or bound.settled:
             break
     if bound.best < _aim(sets):
-        _try(sets, bound.opening, at)
+        _try(sets, bound.rounded(), at)
     return _Part(max(bound.best, part.bound), must, never, bound.best_price, bound.worth)
 
 
-def _try(sets: Sets, opening: Floats, at: Whole) -> None:
+def _try(sets: Sets, inside: Flags, at: Whole) -> None:
     """Price the sites that a bound opens, where they can serve."""
     opened = np.zeros(len(sets.problem.fixed), bool)
-    opened[at[opening > 0]] = True
+    opened[at[inside]] = True
     sets.price(sets.descend(opened), below=sets.best)

@@ -38,6 +38,12 @@ class Case:
         """Return the unit of costs, in words."""
         return "USD a year" if self.instance is not None else "units of cost"
 
+    @property
+    def months(self) -> int:
+        """Return how many months of demand there are; 0 for one figure a year."""
+        first = None if self.instance is None else self.instance.demands[0].demand_by_month
+        return len(first or ())
+
     def site_text(self, site: int) -> str:
         """Return a site's id, with its city where the instance names one."""
         city = self.instance.candidates[site].city if self.instance is not None else ""

@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from skerry.base.units import BYTES_PER_MIB
+from skerry.fleet.tables import COUNTRIES
 from skerry.plan.site_errors import SiteFileError
 
 FILE_BYTES_MAX: Final = 512 * BYTES_PER_MIB
@@ -245,9 +246,9 @@ _SLIPS: Final = {"UK": "GB", "EL": "GR"}
 
 
 def _check_country(where: str, place: str, code: str) -> None:
-    if code and (not re.fullmatch("[A-Z]{2}", code) or code in _SLIPS):
+    if code and code not in COUNTRIES:
         wanted = _SLIPS.get(code, "an ISO 3166 code of two capital letters, such as DE")
-        raise SiteFileError(where, place, repr(code[:20]), wanted)
+        raise SiteFileError(where, place, f"no country {code[:20]!r}", wanted)
 
 
 def _check_countries(

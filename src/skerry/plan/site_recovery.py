@@ -28,6 +28,10 @@ class Recovery:
     """Amounts (m,) that nobody can take."""
     out_of_reach: tuple[int, ...]
     """Demands that no other open site may serve, however much room it had."""
+    spare: int
+    """The closed site that could take most of what is unserved; -1 where none could."""
+    spare_takes: float
+    """How much of it that site may serve and has room for."""
     extra_cost: float
     """The change of the serving cost for what is moved; the lost site's own cost goes on."""
 
@@ -58,13 +62,24 @@ def _without(problem: Problem, siting: Siting, lost: int) -> Recovery:
     moved[others], unserved[at] = amounts[:-1].sum(axis=1), amounts[-1]
     unit = problem.cost[:, at] / problem.demand[at]
     taken = np.where(amounts[:-1] > 0, unit[others] - unit[lost], 0.0) * amounts[:-1]
+    spare, takes = _spare(problem, siting, unserved)
     return Recovery(
         lost=lost,
         moved=moved,
         unserved=unserved,
         out_of_reach=tuple(int(one) for one in at[~reach.any(axis=0)]),
+        spare=spare,
+        spare_takes=takes,
         extra_cost=float(taken.sum()),
     )
+
+
+def _spare(problem: Problem, siting: Siting, unserved: Floats) -> tuple[int, float]:
+    """Return the closed site that could take most of the unserved, the cheapest of equals."""
+    takes = np.minimum(problem.capacity, problem.allowed @ unserved)
+    takes[siting.open] = 0.0
+    best = np.lexsort((problem.fixed, -takes))[0]
+    return (int(best), float(takes[best])) if takes[best] > 0 else (-1, 0.0)
 
 
 def _whole(amounts: Floats, cost: Floats, demand: Floats, room: Floats, big: float) -> Floats:

@@ -70,7 +70,13 @@ class Search:
     def close(self) -> Siting:
         """Branch on sites until the gap is closed or the time is up; call after `find`."""
         sites = np.asarray(self.useful().any(axis=1))
-        lower = branch(self._sets, self._bound, sites, left=self.left, tell=self._tell)
+
+        def better() -> None:
+            _improve(self._sets, self._sets.best_open, self._bound, self.left, self._say)
+
+        lower = branch(
+            *(self._sets, self._bound, sites), left=self.left, tell=self._tell, better=better
+        )
         return self._siting(max(lower, self._bound.certified), finished=self.left() > 0)
 
     def _start_coarse(self) -> None:
@@ -91,7 +97,7 @@ class Search:
         while not bound.settled and bound.rounds < ROUNDS_MAX and self.left() > until:
             bound.round(sets.best if math.isfinite(sets.best) else aim)
             if bound.rounds % LOOK_EVERY == 0:
-                opened = _rounded(self._problem, bound)
+                opened = bound.rounded()
                 key = opened.tobytes()
                 if key not in starts:
                     starts[key] = sets.descend(opened)
@@ -119,19 +125,6 @@ class Search:
             proven=objective - bound <= 2 * ROUNDING * abs(objective),
             notes=() if finished else (late,),
         )
-
-
-def _rounded(problem: Problem, bound: Bound) -> Flags:
-    """Return the sites that a round opens, with the next best until there is room for all."""
-    opened = np.asarray(bound.opening > 0)
-    short = problem.demand.sum() - problem.capacity[opened].sum()
-    for i in np.argsort(bound.worth, kind="stable"):
-        if short <= 0 and opened.any():
-            break
-        if not opened[i] and problem.count is None:
-            opened[i] = True
-            short -= problem.capacity[i]
-    return opened
 
 
 def _first(sets: Sets, left: Callable[[], float]) -> None:

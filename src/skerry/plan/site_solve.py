@@ -1,10 +1,9 @@
 """One siting problem, solved by what fits its size.
 
-Every problem goes through the Lagrangian search, which takes seconds and gives a plan, a
-bound, and the pairs that no cheaper plan could use. What is left of a problem of at most
-20,000 pairs goes to HiGHS with that plan in hand; so do larger ones without capacities
-where that few are left. All others are branched on by site. Each proves the optimum, or
-raises the bound until the time is up.
+Every problem goes through the Lagrangian search, which gives a plan, a bound and the pairs
+that no cheaper plan could use, and is then branched on by site. That proves most problems;
+one of at most 20,000 pairs that is still open at half time, as those of whole demands are,
+goes to HiGHS with that plan in hand, for the pairs that are left.
 
 Units:   seconds for the limit; costs in the problem's own.
 """
@@ -25,7 +24,7 @@ from skerry.plan.site_search import Search
 from skerry.plan.site_sets import Sets
 
 Tell = Callable[[float, str], None]
-SEARCH_SHARE = 0.4
+SEARCH_SHARE = 0.5
 """Part of the time that the search may take where HiGHS follows for certain."""
 
 
@@ -46,11 +45,11 @@ def solve(problem: Problem, *, seconds: float, tell: Tell) -> Solved:
         problem, seconds=seconds * share, tell=lambda done, what: tell(done * share, what)
     )
     first = search.find()
-    if first is not None and first.proven:
+    if first is not None and not first.proven:
+        first = search.close()
+    if not small or (first is not None and first.proven):
         return Solved(siting=first)
     pairs = problem.allowed if first is None else search.useful()
-    if not small and (first is None or int(pairs.sum()) > PAIRS_MAX or not problem.uncapacitated):
-        return Solved(siting=None if first is None else search.close())
     with _ticking(tell, began, seconds):
         exact = solve_exact(
             replace(problem, cost=np.where(pairs, problem.cost, np.inf)),
