@@ -45,6 +45,12 @@ def test_embodied_shares_of_the_impact_framework() -> None:
     assert share(parts, FIVE_YEARS_S) == pytest.approx(487.48858447488584, rel=1e-12)
 
 
+def test_a_share_of_a_machine_bears_its_share() -> None:
+    """A quarter of a machine for a tenth of its life."""
+    found = embodied_share_g(1000, reserved_s=10, life_s=100, resource_share=0.25)
+    assert found == pytest.approx(25)
+
+
 def test_sci_of_the_impact_framework_s_reference_run() -> None:
     assert sci_g(5.0, 0.02, functional_units=100) == pytest.approx(0.0502, rel=1e-12)
 
