@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from skerry.cli.main import run
+from skerry.plan.assumptions import assumptions
+from skerry.plan.finance_bounds import check_bounds
 from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
 from skerry.schema.run_figures import RunFigures
 
@@ -248,6 +250,34 @@ def test_an_unknown_provider_or_input_is_refused(capsys: pytest.CaptureFixture[s
     code, err = refused(capsys, *base, "--set", "truck_rol_usd=3")
     assert code == 2
     assert "truck_roll_usd" in err
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "utilisation_max=0",
+        "utilisation_max=70",
+        "cost_of_capital_per_year=-2",
+        "resale_kept_ratio_per_year=0.5..0.9..1.2",
+        "facility_life_years=0",
+        "answer_bytes=-5",
+        "truck_roll_usd=nan",
+    ],
+)
+def test_an_input_that_cannot_be_is_refused_by_name(
+    setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, err = refused(capsys, "--requests-per-month", "1e6", "--set", setting)
+    assert code == 2
+    assert setting.split("=")[0] in err
+    assert "E0905" in err
+
+
+def test_every_shipped_input_is_inside_its_bounds_and_has_a_source_and_a_date() -> None:
+    inputs = assumptions("finance")
+    check_bounds(inputs)
+    assert all(row.source and row.as_of and row.unit for row in inputs.all())
+    assert inputs.used() == ()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,10 @@ class Assumptions(Mapping[str, float]):
         self._used[name] = None
         return self._rows[name]
 
+    def all(self) -> tuple[Assumption, ...]:
+        """Return every row, and note none of them as used."""
+        return tuple(self._rows.values())
+
     def used(self) -> tuple[Assumption, ...]:
         """Return what was used so far, in the order it was first asked for."""
         return tuple(self._rows[name] for name in self._used)

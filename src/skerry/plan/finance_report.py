@@ -23,6 +23,7 @@ from skerry.energy.site_cost import SECONDS_PER_MONTH
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.cash_flow import CashFlowError
 from skerry.plan.errors import PlanError
+from skerry.plan.finance_bounds import check_bounds
 from skerry.plan.finance_check import Check, checks_of, corrected
 from skerry.plan.finance_demand import demand_of
 from skerry.plan.finance_figures import figures
@@ -86,6 +87,7 @@ def cost_report(
     tell: Tell = lambda _share, _what: None,
 ) -> PlanReport:
     """Return the whole answer."""
+    check_bounds(inputs)
     services = services_s(fleet, run.service_ms if run else None)
     if load.months is not None:
         inputs = inputs.with_row(load.months.cloud_price())
