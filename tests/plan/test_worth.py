@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
@@ -127,6 +127,7 @@ def test_a_case_by_hand() -> None:
     assert found.upfront_usd.tolist() == [1100 + 24 * 60]
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.floats(0.01, 1e5), st.floats(1.0, 10.0), st.integers(0, 10**6))
 def test_more_load_never_costs_less_on_either_side(rate: float, more: float, seed: int) -> None:
     table = assumptions(TABLE)

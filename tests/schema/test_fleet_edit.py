@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.schema.fleet_edit import EditError, with_values
@@ -85,6 +85,7 @@ def test_a_file_without_a_last_newline_gets_its_addition() -> None:
     assert with_values(CLINIC.rstrip(), {"links.0.round_trip": "9 ms"}).endswith("Mbit/s}\n")
 
 
+@settings(max_examples=30, deadline=None)  # each edits the whole example twice
 @given(
     st.sampled_from(["oslo", "bergen", "hamburg", "region-eu"]),
     st.integers(1, 1000),
@@ -131,3 +132,9 @@ def test_a_value_that_two_places_share_is_not_changed_in_silence() -> None:
     )
     with pytest.raises(EditError, match="something else"):
         with_values(shared, {"tiers.closet.monthly": "50 USD"})
+
+
+def test_line_ends_stay_as_they_are() -> None:
+    values = {"sites.bergen.nodes": "3", "goals.latency_p95": "60 ms"}
+    crlf = with_values(CLINIC.replace("\n", "\r\n"), values)
+    assert crlf == with_values(CLINIC, values).replace("\n", "\r\n")

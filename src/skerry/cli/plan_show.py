@@ -145,7 +145,7 @@ def _write(path: Path, changes: Mapping[str, str]) -> list[str]:
     if not changes:
         raise EditError(str(path), "this plan has no value for a fleet file")
     load_fleet(path)  # says what is wrong with it in its own words
-    before = path.read_text("utf-8")
+    before = path.read_bytes().decode("utf-8-sig")  # its line ends stay as they are
     after = with_values(before, changes)
     trial = path.with_name(f".{path.stem}.changed{path.suffix}")
     try:

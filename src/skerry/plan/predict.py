@@ -80,7 +80,7 @@ def predict(
     cloud_quantiles: Quantiles = ()
     for seed in seeds:
         trace = traces(seed)
-        engine = _engine(len(trace) * len(seeds))
+        engine = engine_for(len(trace) * len(seeds))
         run = engine.replay(fleet, trace, services_s=services, destinations=destinations, seed=seed)
         used = bill(fleet, run.load, span_s=run.span_s, kinds=_ALL_KINDS)
         ours.append(_values(run, used, limit_ms))
@@ -148,7 +148,7 @@ def prediction_errors(
     return errors
 
 
-def _engine(requests: int) -> ModuleType:
+def engine_for(requests: int) -> ModuleType:
     """Return the module that replays: both give the same figures, to the last bit."""
     if requests < COMPILED_FROM:
         return plain

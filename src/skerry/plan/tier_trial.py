@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from skerry.fleet.desired import policy_of
 from skerry.fleet.place import fallbacks, tiers_of
 from skerry.plan.finance import Bill, bill
-from skerry.plan.replay import Replayed, replay
+from skerry.plan.predict import engine_for
+from skerry.plan.replay import Replayed
 from skerry.plan.trace import Trace
 from skerry.schema.fleet import Fleet, Kind, Site
 from skerry.trust.residency import ResidencyTable
@@ -153,7 +154,10 @@ def try_level(
     )
     alone = msgspec.structs.replace(fleet, models=models)
     everyone = frozenset(site.name for site in fleet.sites)
-    run = replay(alone, trace, services_s=services_s, destinations=lambda *_: everyone, seed=seed)
+    engine = engine_for(len(trace) * len(Level))
+    run = engine.replay(
+        alone, trace, services_s=services_s, destinations=lambda *_: everyone, seed=seed
+    )
     return Trial(level=level, tiers=tiers, trace=trace, run=run)
 
 

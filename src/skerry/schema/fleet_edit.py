@@ -54,6 +54,8 @@ class EditError(SkerryError):
 
 def with_values(text: str, values: Mapping[str, str]) -> str:
     """Return the file's text with values changed or added; the rest stays as it is."""
+    if "\r\n" in text:
+        return with_values(text.replace("\r\n", "\n"), values).replace("\n", "\r\n")
     wanted = _plain(text)
     edit = _Edit(text)
     for path, value in values.items():
