@@ -247,6 +247,24 @@ def test_timestamps_are_seconds_from_the_first(tmp_path: Path) -> None:
     assert work.arrival_s == pytest.approx([0, 4.314579], abs=1e-6)
 
 
+def test_parquet_and_json_are_read_as_csv_is(tmp_path: Path) -> None:
+    import polars
+
+    frame = polars.read_csv(EXAMPLE)
+    at = polars.datetime(2026, 1, 1, time_zone="UTC") + polars.duration(
+        microseconds=(polars.col("arrival_s") * 1e6).round().cast(int)
+    )
+    frame.with_columns(at=at).write_parquet(tmp_path / "trace.parquet")
+    (tmp_path / "trace.json").write_text(json.dumps(frame.to_dicts()))
+    wanted, _ = read_work(Source(trace=EXAMPLE), Expression(SERVICE))
+    for name, arrival in (("parquet", "arrival_s"), ("parquet", "at"), ("json", "arrival_s")):
+        source = Source(trace=tmp_path / f"trace.{name}", arrival=arrival)
+        found, _ = read_work(source, Expression(SERVICE))
+        assert found.arrival_s == pytest.approx(wanted.arrival_s, abs=1e-6)
+        assert (found.service_s == wanted.service_s).all()
+        assert (found.start_unix_s is not None) == (arrival == "at")
+
+
 def capacity(*words: str) -> int:
     return run(["plan", "capacity", "--trace", str(EXAMPLE), "--service", SERVICE, *words])
 

@@ -6,18 +6,19 @@ Shapes:  every array is (requests,), in order of arrival.
 Errors:  ColumnError, with row and column; ExpressionError, for the service time.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import polars
 from numpy.typing import NDArray
 
 from skerry.base.units import MS_PER_SECOND
 from skerry.plan.capacity_errors import CapacityError
-from skerry.plan.columns import Columns, Kind, Number, Text, Time, names_of, read_columns
-from skerry.plan.errors import ColumnError
+from skerry.plan.columns import Columns, Kind, Number, Text, Time, read_columns
 from skerry.plan.expression import Expression
 from skerry.schema.run_figures import RunFigures
 
@@ -122,11 +123,6 @@ def read_arrivals(
     path, arrival = source.trace, source.arrival
     kinds: dict[str, Kind] = {name: Number() for name in expression.columns if name != arrival}
     kinds |= others
-    names = names_of(path)
-    for name in (arrival, *kinds):
-        if name not in names:
-            found = ", ".join(names)[:120] or "no column"
-            raise ColumnError(str(path), 1, name, f"the file has {found}", "this column")
     stamped = source.zone is not None or not _is_number(path, arrival)
     seconds = Number(low=0, high=SPAN_S_MAX, ascending=True)
     kind: Kind = Time(zone=source.zone, ascending=True) if stamped else seconds
@@ -151,10 +147,26 @@ def check_times(columns: Columns, values: Series, what: str) -> None:
 
 
 def _is_number(path: Path, column: str) -> bool:
-    """Tell whether the first cell of a column is a number (of seconds)."""
-    cell = read_columns(path, {column: Text(may_be_empty=True)}).texts[column][0]
+    """Tell whether the first cell of a column is a number (of seconds).
+
+    Only the head of the file is read; what is wrong with the file, `read_columns` says.
+    """
     try:
-        float(cell)
+        if path.suffix.lower() == ".csv":
+            head = polars.read_csv(path, n_rows=1, infer_schema=False)
+        elif path.suffix.lower() == ".parquet":
+            head = polars.read_parquet(path, n_rows=1)
+        else:
+            return _reads(read_columns(path, {column: Text(may_be_empty=True)}).texts[column][0])
+    except (OSError, polars.exceptions.PolarsError):
+        return True
+    head = head.rename({name: name.strip() for name in head.columns})
+    return column not in head.columns or not head.height or _reads(head[column][0])
+
+
+def _reads(cell: object) -> bool:
+    """Tell whether a cell is empty or a number."""
+    try:
+        return cell is None or not math.isnan(float(str(cell) or "0"))
     except ValueError:
-        return not cell
-    return True
+        return False

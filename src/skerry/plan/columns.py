@@ -89,7 +89,7 @@ def read_columns(
     frame, first_row = _frame(path, [*wanted, *(optional or {})])
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
-        found = ", ".join(frame.columns)[:120] or "no column"
+        found = ", ".join(names_of(path))[:120] or "no column"
         raise ColumnError(str(path), 1, missing[0], f"the file has {found}", "this column")
     if not frame.height:
         raise ColumnError(str(path), first_row, "", "no row", "at least one")
