@@ -224,6 +224,21 @@ def test_a_run_replaces_the_tables_and_is_compared(
     assert error == pytest.approx(measured["latency_ms_p95"] / 20.0 - 1)
 
 
+def test_a_fleet_that_nobody_asks_is_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--set", "requests_per_node_day=0") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("unknown: 0 requests")
+    assert "nobody asks" in out
+
+
+def test_bytes_that_were_refused_upstream_are_not_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = figures(capsys, "--set", "requests_per_node_day=100000000", "--seeds", "1")
+    up = (found["room_ratio"] + found["cloud_ratio"]) * 8_400_000
+    assert found["upstream_bytes_per_1k"] == pytest.approx(up, rel=1e-6)
+
+
 def test_spans_and_sizes_out_of_bounds_are_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (("--hours", "0"), ("--hours", "9000"), ("--sites", "0"), ("--seeds", "0")):
         assert simulate(*words) == 2

@@ -177,6 +177,9 @@ def _figures(
     }
     answered = totals["HERE"] + totals["ROOM"] + totals["CLOUD"]
     hours = year.regions.shape[1]
+    # Bytes are counted as they are asked upwards; a goal counts those that got an answer.
+    upwards = totals["ROOM"] + totals["CLOUD"]
+    taken = upwards / (upwards + totals["FULL"]) if upwards else 0.0
     fixed_usd = float(fleet.fixed_usd_per_h.sum()) * hours
     cost_usd = totals["USD"] + fixed_usd
     limit_ms = fleet.goals.get(GoalName.LATENCY_MS_P95)
@@ -217,7 +220,7 @@ def _figures(
         "energy_wh_per_1k": _per_1k(totals["LOAD_WH"], answered),
         "carbon_g_per_1k": _per_1k(totals["GRAMS"], answered),
         "cost_usd_per_1k": _per_1k(cost_usd, answered * in_time),
-        "upstream_bytes_per_1k": _per_1k(totals["UP_BYTES"], answered),
+        "upstream_bytes_per_1k": _per_1k(totals["UP_BYTES"] * taken, answered),
         "sampled_requests": float(answers.asked),
         "sampled_availability_ratio": answers.answered / answers.asked if answers.asked else None,
         "sampled_local_ratio": (

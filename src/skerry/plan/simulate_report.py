@@ -50,10 +50,12 @@ def report_of(
     goals = goals_of(case, outcomes, clock())
     answer, verdict = _answer(goals)
     mid = {name: values[0] for name, values in spread.items()}
-    lead = (
-        f"{_count(mid['requests'])} requests of {fleet.sites:,} sites in {case.hours:,} h:"
-        f" {mid.get('availability_ratio', 0.0):.4%} answered"
-    )
+    lead = f"{_count(mid['requests'])} requests in {case.hours:,} h at {fleet.sites:,} site"
+    lead += "" if fleet.sites == 1 else "s"
+    if "availability_ratio" in mid:
+        lead += f": {mid['availability_ratio']:.4%} answered"
+    else:
+        lead += ": nobody asks, so most goals cannot be judged"
     if "latency_ms_p95" in mid:
         lead += f", p95 {mid['latency_ms_p95']:.3g} ms"
     lead += f", {mid['energy_kwh']:,.0f} kWh, {mid['carbon_kg']:,.0f} kg CO2e{verdict}"
