@@ -9,6 +9,7 @@ import pytest
 from skerry.cli.main import run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "site" / "eu.json"
+MONTHS = EXAMPLE.with_name("months.json")
 Json = dict[str, Any]
 
 
@@ -103,6 +104,22 @@ def test_too_little_room_names_capacity_and_the_demands_that_compete(
     assert found["infeasible"][0]["demands"]
 
 
+def test_too_few_sites_and_whole_demands_that_do_not_fit_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(MONTHS.read_text())
+    few = ask(capsys, written(tmp_path, {**document, "sites": 1}), code=1)
+    assert few["infeasible"][0]["rule"] == "sites"
+    for one in document["demands"]:
+        one["demand_by_month"] = [2.0]
+    for one in document["candidates"]:  # 17 demands' worth of room in all, in halves
+        one |= {"capacity": 3.4, "permit_kw": 99}
+    loose = {"rtt_slo_ms": 99, "vendors_refused": [], "risk_max": 1}
+    path = written(tmp_path, document | loose)
+    assert ask(capsys, path, code=1)["infeasible"][0]["rule"] == "whole_demands"
+    assert ask(capsys, path, "--split")["check"]["ok"]
+
+
 def test_a_permit_limits_a_site_and_is_named(
     example: Json, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,14 +179,12 @@ def test_a_large_file_without_its_capacity_says_what_to_give(
 ) -> None:
     path = tmp_path / "cap.txt"
     path.write_text("1 1\n capacity 5\n 3\n 4\n")
+    assert run(["plan", "site", "--instance", str(EXAMPLE), "--capacity", "7"]) == 2
     options = ["plan", "site", "--instance", str(path), "--format", "orlib-cap"]
     assert run(options) == 3
     assert "--capacity" in capsys.readouterr().err
     assert run([*options, "--capacity", "7"]) == 0
     assert "for 9.000" in capsys.readouterr().out
-
-
-MONTHS = EXAMPLE.with_name("months.json")
 
 
 def test_months_are_judged_on_the_half_that_was_not_seen(

@@ -26,14 +26,14 @@ from skerry.plan.site_figures import (
     round_trips,
 )
 from skerry.plan.site_months import months_regret
-from skerry.plan.site_obstacles import EVERY_SITE, WHOLE, Obstacle, obstacles
+from skerry.plan.site_no_plan import QUESTION, infeasible, none_found
+from skerry.plan.site_obstacles import obstacles
 from skerry.plan.site_problem import Siting
 from skerry.plan.site_recovery import Recovery, recoveries
 from skerry.plan.site_runner_up import RunnerUp, runner_up
 from skerry.plan.site_solve import Tell, solve
 from skerry.schema.plan_report import Advice, Answer, PlanReport, Regret, Section, Table
 
-QUESTION = "Where should sites be, and whom should each serve?"
 MAIN_S, SECOND_S, MONTHS_S = 0.6, 0.15, 0.25
 """Parts of the time: the answer, what comes second, months that were not seen."""
 SHOWN = 8
@@ -51,13 +51,13 @@ def plan_site(
     binds = np.zeros(len(case.sites), bool) if rules is None else rules.permit_binds
     found = obstacles(case.problem, {} if rules is None else rules.forbids, binds)
     if found:
-        return _infeasible(case, found)
+        return infeasible(case, found)
     weights = [MAIN_S, SECOND_S, MONTHS_S if case.months else 0.0]
     parts = iter(_parts(seconds, tell, weights))
     limit_s, say = next(parts)
     solved = solve(case.problem, seconds=limit_s, tell=say)
     if solved.siting is None:
-        return _none_found(case, infeasible=solved.infeasible, seconds=limit_s)
+        return none_found(case, proven=solved.infeasible, seconds=limit_s)
     siting = solved.siting
     limit_s, say = next(parts)
     second = runner_up(case.problem, siting, seconds=limit_s, tell=say)
@@ -99,13 +99,14 @@ def _report(
     good = checked.ok(siting.objective)
     figures: dict[str, object] = {
         "status": status,
+        **_costs(case, siting),
+        "gap_ratio": siting.gap_ratio,
+        "open_count": len(opened),
+        "fixed_cost": float(problem.fixed[siting.open].sum()),
+        **round_trips(case, siting),
         "objective": siting.objective,
         "lower_bound": siting.bound,
-        "gap_ratio": siting.gap_ratio,
-        **_in_usd(case, siting),
-        "fixed_cost": float(problem.fixed[siting.open].sum()),
         "open": [case.sites[site] for site in opened],
-        "open_count": len(opened),
         "split": problem.split,
         "method": siting.method,
         "took_s": round(took_s, 3),
@@ -115,7 +116,6 @@ def _report(
             "rules": checked.rules,
             "breaches": checked.breaches,
         },
-        **round_trips(case, siting),
         "assignment": assignment_of(case, siting),
         "recovery": [_recovery_figures(case, one) for one in plans],
     }
@@ -155,7 +155,8 @@ def _report(
     )
 
 
-def _in_usd(case: Case, siting: Siting) -> dict[str, object]:
+def _costs(case: Case, siting: Siting) -> dict[str, object]:
+    """Return the objective and its bound by their unit, where they have one."""
     if case.instance is None:
         return {}
     return {"objective_usd_yr": siting.objective, "lower_bound_usd_yr": siting.bound}
@@ -239,73 +240,4 @@ def _recovery_table(case: Case, plans: Sequence[Recovery]) -> Table:
             *("out of reach", "a spare site for it", f"extra, {case.unit}"),
         ),
         rows=tuple(rows),
-    )
-
-
-def _infeasible(case: Case, found: Sequence[Obstacle]) -> PlanReport:
-    worst = max(found, key=lambda one: len(one.demands))
-    rows = [(one.rule, len(one.demands), _names(case, one.demands), one.text) for one in found]
-    return PlanReport(
-        verb="site",
-        question=QUESTION,
-        lead=f"no plan exists: {worst.rule}: {worst.text} ({_names(case, worst.demands)})",
-        answer=Answer.NO,
-        figures={
-            "status": "infeasible",
-            "objective": None,
-            "lower_bound": None,
-            "open": [],
-            "infeasible": [
-                {
-                    "rule": one.rule,
-                    "demands": [case.demands[i] for i in one.demands],
-                    "text": one.text,
-                }
-                for one in found
-            ],
-        },
-        sections=(
-            Section(
-                title="What stands in the way",
-                blocks=(
-                    Table(
-                        title="Rules that cannot be kept",
-                        heads=("rule", "demands", "which", "why"),
-                        rows=tuple(rows),
-                    ),
-                ),
-            ),
-        ),
-        assumptions=case.inputs.used(),
-    )
-
-
-def _names(case: Case, demands: Sequence[int]) -> str:
-    cities = case.instance.demands if case.instance is not None else None
-    shown = [
-        f"{case.demands[i]} {cities[i].city}".strip() if cities else str(case.demands[i])
-        for i in demands[:6]
-    ]
-    return ", ".join(shown) + (f" and {len(demands) - 6} more" if len(demands) > 6 else "")
-
-
-def _none_found(case: Case, *, infeasible: bool, seconds: float) -> PlanReport:
-    """Say which rule is left when each demand alone and all together could be served."""
-    every = tuple(range(len(case.demands)))
-    if infeasible:
-        count = case.problem.count
-        rule = EVERY_SITE if count is not None else WHOLE
-        text = (
-            f"no {count} sites can serve all demands"
-            if count is not None
-            else "no way to assign whole demands fits all capacities; --split lets sites share"
-        )
-        return _infeasible(case, [Obstacle(rule=rule, demands=every, text=text)])
-    return PlanReport(
-        verb="site",
-        question=QUESTION,
-        lead=f"no plan was found in {seconds:g} s, and none was ruled out: try --split, --seconds",
-        answer=Answer.UNKNOWN,
-        figures={"status": "unknown", "objective": None, "lower_bound": None, "open": []},
-        assumptions=case.inputs.used(),
     )

@@ -1,7 +1,7 @@
 """What `skerry plan site` was asked: a problem with the names and rules behind it.
 
 Units:   USD a year for our JSON; OR-Library's files have no unit.
-Errors:  SiteFileError.
+Errors:  SiteFileError; UsageError for a capacity that no file asks for.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from skerry.base.errors import UsageError
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.orlib import read_cap, read_pmed
 from skerry.plan.site_check import Checked, check_instance, check_problem
@@ -80,6 +81,8 @@ def read_case(
     path: Path, kind: str, inputs: Assumptions, *, split: bool, capacity: float | None
 ) -> Case:
     """Read an instance in one of `FORMATS`."""
+    if capacity is not None and kind != "orlib-cap":
+        raise UsageError(f"--capacity means nothing with --format {kind}", "leave it out")
     if kind == "json":
         instance = read_instance(path)
         rules = ruled(instance, inputs, split=split)

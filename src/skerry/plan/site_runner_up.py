@@ -52,7 +52,7 @@ def runner_up(problem: Problem, siting: Siting, *, seconds: float, tell: Tell) -
     if not len(kept) or (problem.count is not None and problem.count > len(kept)):
         return None
     second = solve(without, seconds=seconds, tell=tell).siting
-    if second is None or (found is not None and found.cost < second.objective):
+    if second is None or (found is not None and found.cost < second.objective * (1 - 1e-9)):
         return found
     sites = np.zeros(len(problem.fixed), bool)
     sites[kept[second.open]] = True
