@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skerry
-from skerry.plan.compiled import compiled, sources_digest
+from skerry.plan.compiled import compiled
 from skerry.route import decide, latency
 from skerry.route.decide import Breaker
 from skerry.serve import admission
@@ -140,8 +140,3 @@ def test_a_kernel_that_is_kept_follows_production(tmp_path: Path) -> None:
         kept.append(len(list(tmp_path.rglob("*.nbi"))))
     assert found == [3, 3, 5]
     assert kept == [1, 1, 2]
-
-
-def test_the_digest_changes_with_the_sources() -> None:
-    assert sources_digest(decide) == sources_digest(decide)
-    assert sources_digest(decide) != sources_digest(decide, latency)

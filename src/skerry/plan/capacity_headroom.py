@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.plan.assumptions import Assumptions
-from skerry.plan.capacity import Simulator
+from skerry.plan.capacity import Simulator, concurrent_max
 from skerry.plan.capacity_errors import CapacityError
 from skerry.plan.capacity_target import Target
 from skerry.plan.capacity_trace import Work
@@ -40,7 +40,8 @@ class Headroom(msgspec.Struct, frozen=True, kw_only=True):
     """Servers that keep the targets through a loss."""
 
     loss: Loss
-    servers: int
+    servers: int | None
+    """None where no number does: work that begins again is late by itself."""
     lost: int
     """Servers away at once."""
     lost_at_s: float
@@ -66,21 +67,23 @@ def headroom(
     `targets` are those that `least` keeps when nothing fails.
     """
     case = Case.of(simulator.work, loss, sites=sites, inputs=inputs)
-    servers = least
-    found = case.sojourns_s(servers)
-    without = float(np.quantile(found, 0.99, method="inverted_cdf"))
-    while np.isinf(found[-1]) or not all(target.holds(found) for target in targets):
-        servers += 1
-        found = case.sojourns_s(servers)
+    without = float(np.quantile(case.sojourns_s(least), 0.99, method="inverted_cdf"))
+    holding = (
+        servers
+        for servers in range(least, max(least, case.enough()) + 1)
+        if case.holds(servers, targets)
+    )
+    servers = next(holding, None)
+    shown = servers or max(least, case.enough())
     return Headroom(
         loss=loss,
         servers=servers,
-        lost=case.lost(servers),
+        lost=case.lost(shown),
         lost_at_s=case.lost_at_s,
         back_at_s=min(case.back_at_s, simulator.work.span_s),
-        sojourn_s_p99=float(np.quantile(found, 0.99)),
+        sojourn_s_p99=float(np.quantile(case.sojourns_s(shown), 0.99)),
         sojourn_s_p99_without=without if np.isfinite(without) else None,
-        reason=_reason(loss, servers, least, case.lost(servers)),
+        reason=_reason(loss, servers, least, case.lost(shown)),
     )
 
 
@@ -107,6 +110,16 @@ class Case:
         return cls(
             work=work, loss=loss, sites=sites, lost_at_s=begins_s, back_at_s=begins_s + repair_s
         )
+
+    def enough(self) -> int:
+        """Return a number with which nobody waits: room for all work, once more, after the loss."""
+        left = 2 * concurrent_max(self.work)
+        return left + -(-left // (self.sites - 1)) + 1 if self.loss is Loss.SITE else left + 1
+
+    def holds(self, servers: int, targets: Sequence[Target]) -> bool:
+        """Tell whether so many servers keep every target through the loss."""
+        found = self.sojourns_s(servers)
+        return bool(np.isfinite(found[-1])) and all(target.holds(found) for target in targets)
 
     def lost(self, servers: int) -> int:
         """Return how many of the servers are away at once."""
@@ -135,12 +148,14 @@ def busiest_s(work: Work, window_s: float) -> float:
     return float(work.arrival_s[int(np.argmax(done[ends] - done[:-1]))])
 
 
-def _reason(loss: Loss, servers: int, least: int, lost: int) -> str:
+def _reason(loss: Loss, servers: int | None, least: int, lost: int) -> str:
     what = {
         Loss.N_PLUS_1: "any one away for the whole time",
         Loss.NODE: "one lost at the busiest time",
         Loss.SITE: f"a site of {lost} lost at the busiest time",
     }[loss]
+    if servers is None:
+        return f"no number keeps the targets with {what}: what begins again is late by itself"
     if servers == least:
         return f"{least} are enough also with {what}"
     return f"{servers} keep the targets with {what}; {least} do when nothing fails"

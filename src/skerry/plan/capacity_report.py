@@ -71,7 +71,7 @@ def capacity_report(
         verb="capacity",
         question="How many servers does this trace need?",
         lead=lead(work, sized, table, more),
-        answer=answer(sized),
+        answer=answer(sized, more),
         figures={
             **work_figures(work),
             "servers_least": chosen,
@@ -139,11 +139,12 @@ def work_figures(work: Work) -> dict[str, object]:
     }
 
 
-def answer(sized: Sequence[Sized]) -> Answer:
-    """Return whether every target can be kept."""
+def answer(sized: Sequence[Sized], more: More) -> Answer:
+    """Return whether every target can be kept, also through the loss that was asked about."""
     if not sized:
         return Answer.NONE
-    return Answer.NO if any(one.impossible for one in sized) else Answer.YES
+    fails = more.headroom is not None and more.headroom.servers is None
+    return Answer.NO if fails or any(one.impossible for one in sized) else Answer.YES
 
 
 def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures], more: More) -> str:
@@ -160,7 +161,8 @@ def lead(work: Work, sized: Sequence[Sized], table: Sequence[Figures], more: Mor
         for one in sized
     ]
     if more.headroom is not None:
-        parts.append(f"{more.headroom.servers} with headroom ({more.headroom.loss})")
+        number = more.headroom.servers or "no number"
+        parts.append(f"{number} with headroom ({more.headroom.loss})")
     return f"{what}: {'; '.join(parts)}"
 
 
@@ -210,13 +212,15 @@ def _advice(
 
     ((regret, why),) = judged(len(work), needs, what="servers", inputs=inputs)
     binding = next(one for one in sized if one.servers_least == chosen)
-    wanted = more.headroom.servers if more.headroom is not None else chosen
+    wanted = chosen
+    if more.headroom is not None and more.headroom.servers is not None:
+        wanted = more.headroom.servers
 
     def fails(share: float) -> bool:
         if wishes.loss is None:
             return too_much(work, kept, wanted, share)
         case = Case.of(work.faster(1 + share), wishes.loss, sites=wishes.sites, inputs=inputs)
-        return not all(target.holds(case.sojourns_s(wanted)) for target in kept)
+        return not case.holds(wanted, kept)
 
     flip = load_to_flip(fails)
     return (

@@ -17,7 +17,7 @@ Limits:  no fast-math, so that a seed gives the same bits on every run of one ma
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -43,11 +43,6 @@ def compiled(function: Function) -> Function:
     """Return a production function, and the functions it calls, as kernels can call them."""
     made: dict[FunctionType, Any] = {}
     return cast(Function, _compiled(cast(FunctionType, function), made))
-
-
-def sources_digest(*modules: ModuleType) -> int:
-    """Return a number that changes when a module's source does."""
-    return _digest([str(module.__file__) for module in modules])
 
 
 def _digest(files: list[str]) -> int:
