@@ -25,6 +25,10 @@ def test_half_of_a_round_trip_s_loss_falls_on_each_way() -> None:
     assert battery_step(stored, -1.0, 9.0, 9.0, way) == pytest.approx((0.0, 0.0, 0.19))
 
 
+def test_a_large_surplus_fills_the_battery_whatever_is_lost_on_the_way() -> None:
+    assert battery_step(0.0, 99.0, 9.0, 99.0, 0.9) == pytest.approx((9.0, 89.0, 0.0))
+
+
 @given(st.floats(0, 1), st.floats(-50, 50), st.floats(0, 20), st.floats(0, 20), st.floats(0.1, 1))
 def test_every_step_conserves_energy_and_stays_within_the_battery(
     fill: float, surplus: float, capacity: float, power: float, way: float

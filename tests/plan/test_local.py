@@ -10,10 +10,10 @@ from skerry.cli.main import run
 from skerry.energy.machine_use import Use
 from skerry.plan.assumptions import assumptions
 from skerry.plan.errors import NothingToPlanError
-from skerry.plan.local import compared, halves, replayed
+from skerry.plan.local import Terms, compared, halves, replayed, spent
 from skerry.plan.services import services_s
 from skerry.plan.trace import story_trace
-from skerry.schema.fleet import Fleet
+from skerry.schema.fleet import Fleet, Kind
 
 CLINIC = Path(__file__).parents[2] / "examples" / "clinic" / "fleet.yaml"
 
@@ -51,6 +51,15 @@ def test_what_hangs_on_assumptions_is_unknown(capsys: pytest.CaptureFixture[str]
     assert found["difference_wh_per_1k_low"] < 0 < found["difference_wh_per_1k_high"]  # type: ignore[operator]
     assert found["hangs_on"] == ["network_kwh_per_gb"]
     assert "advice" not in found
+
+
+def test_cooling_is_in_every_site_s_energy(fleet: Fleet) -> None:
+    """Four machines of 10 W idle at a PUE of 1.5, the cloud's one shared and without work."""
+    trace = story_trace(fleet, requests=300, seed=7)
+    pair = replayed(fleet, trace, services_s=services_s(fleet), seed=7)
+    terms = Terms(fill=0.5, network_kwh_per_gb=0.001)
+    found = spent(fleet, pair.local, terms, own=Use.DEDICATED, kinds=frozenset(Kind))
+    assert found.idle_wh == pytest.approx(4 * 10 * 1.5 * trace.span_s / 3600)
 
 
 def test_the_break_even_is_where_both_draw_the_same(fleet: Fleet) -> None:
