@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
-from skerry.plan.assumptions import assumptions
+from skerry.plan.assumptions import assumptions, shipped
 from skerry.plan.capacity import (
     Simulator,
     concurrent_max,
@@ -21,6 +21,7 @@ from skerry.plan.capacity import (
 )
 from skerry.plan.capacity_check import dispersion, formulas, scv, servers_by_formula
 from skerry.plan.capacity_errors import CapacityError, TargetError
+from skerry.plan.capacity_inputs import BOUNDS
 from skerry.plan.capacity_regret import judged
 from skerry.plan.capacity_target import Target, parse_target
 from skerry.plan.capacity_trace import Source, Work, read_work
@@ -376,3 +377,28 @@ def test_requests_that_come_at_once_are_sized_without_a_rate(
     assert "at once" in " ".join(found["notes"])
     assert run([*words, "--autoscale"]) == run([*words, "--profile", "hourly"]) == 2
     assert "no time for servers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--autoscale", "--set", "decide_every_s=0"), "decide_every_s is 0, wanted 0.1"),
+        (("--autoscale", "--set", "decide_window_s=-1"), "decide_window_s is -1"),
+        (("--headroom", "lose-node", "--set", "node_repair_s=0"), "node_repair_s is 0"),
+        (("--set", "judged_ratio=1"), "judged_ratio is 1"),
+        (("--set", "startup=1"), "is not an input of this plan"),
+    ],
+)
+def test_assumptions_that_no_simulation_can_take_are_refused(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert capacity("--target", "p99=15s", *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_assumption_of_capacity_is_bounded() -> None:
+    rows = shipped("capacity")
+    assert {row.name for row in rows} == set(BOUNDS)
+    for row in rows:
+        low, high = BOUNDS[row.name]
+        assert low <= row.low <= row.high <= high

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.capacity import Simulator, concurrent_max
 from skerry.plan.capacity_errors import CapacityError
+from skerry.plan.capacity_inputs import bounded
 from skerry.plan.capacity_target import Target
 from skerry.plan.capacity_trace import Work
 from skerry.plan.kernels_loss import waits_with_loss_s
@@ -105,7 +106,7 @@ class Case:
             raise CapacityError("with one site, losing it leaves nothing", advice)
         begins_s, repair_s = 0.0, np.inf
         if loss is not Loss.N_PLUS_1:
-            repair_s = inputs["node_repair_s" if loss is Loss.NODE else "site_repair_s"]
+            repair_s = bounded(inputs, "node_repair_s" if loss is Loss.NODE else "site_repair_s")
             begins_s = busiest_s(work, repair_s)
         return cls(
             work=work, loss=loss, sites=sites, lost_at_s=begins_s, back_at_s=begins_s + repair_s

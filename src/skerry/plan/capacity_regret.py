@@ -9,6 +9,7 @@ Units:   server costs: what one server costs over the trace.
 from collections.abc import Callable, Sequence
 
 from skerry.plan.assumptions import Assumptions
+from skerry.plan.capacity_inputs import bounded
 from skerry.plan.regret import regret
 from skerry.schema.plan_report import Regret
 
@@ -29,7 +30,7 @@ def judged(
     `needs` sizes the requests from one index up to, not including, another: one number for
     each of the `things` that are sized, None where no number does. `what` is what is counted.
     """
-    cut = round(requests * (1 - inputs["judged_ratio"]))
+    cut = round(requests * (1 - bounded(inputs, "judged_ratio")))
     if min(cut, requests - cut) < REQUESTS_MIN:
         return [(None, f"fewer than {REQUESTS_MIN} requests in a part of the trace")] * things
     on = f"the last {requests - cut} of {requests} requests"
@@ -44,7 +45,7 @@ def judged(
 
 def _regret(seen: int, unseen: int, *, what: str, on: str, inputs: Assumptions) -> Regret:
     """Return the regret of having taken what one part needs where the other needs `unseen`."""
-    short = inputs["shortfall_cost_ratio"]
+    short = bounded(inputs, "shortfall_cost_ratio")
     options = range(min(seen, unseen), max(seen, unseen) + 1)
 
     def costs(needed: int) -> dict[str, float]:

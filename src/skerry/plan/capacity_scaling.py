@@ -28,6 +28,7 @@ from skerry.base.units import SECONDS_PER_HOUR
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.capacity import Simulator, concurrent_max
 from skerry.plan.capacity_errors import CapacityError
+from skerry.plan.capacity_inputs import bounded
 from skerry.plan.capacity_target import Target
 from skerry.plan.capacity_trace import Work
 from skerry.plan.kernels_scaled import BY_RULE, wait_scaled
@@ -177,7 +178,7 @@ def profile(
                 counts[slot] += 1
                 break
             sojourn_s = tried_s
-    paid_s = scheduled_waits_s(work, hours, counts)[1] + inputs["startup_s"] * _started(
+    paid_s = scheduled_waits_s(work, hours, counts)[1] + bounded(inputs, "startup_s") * _started(
         counts[hours.slot]
     )
     fixed_s = fixed_paid_s(work, fixed)
@@ -238,8 +239,8 @@ def autoscale(
 ) -> Autoscaled:
     """Return the autoscaler at the highest use that keeps every target."""
     work = simulator.work
-    startup_s = inputs["startup_s"]
-    every_s, window_s = inputs["decide_every_s"], inputs["decide_window_s"]
+    startup_s = bounded(inputs, "startup_s")
+    every_s, window_s = bounded(inputs, "decide_every_s"), bounded(inputs, "decide_window_s")
     fixed_h = fixed_paid_s(work, fixed) / SECONDS_PER_HOUR
     high = 2 * concurrent_max(work)
     wait_s = np.empty(len(work))
@@ -253,7 +254,7 @@ def autoscale(
             startup_s,
             window_s,
             used,
-            inputs["scale_down_after_s"],
+            bounded(inputs, "scale_down_after_s"),
             min(high, max(1, round(work.load_erlang / used))),
             1,
             high,
