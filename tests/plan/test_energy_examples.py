@@ -1,0 +1,32 @@
+"""The examples on batching, cooling and local energy run as they are written."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from skerry.cli.main import run
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "plan"
+
+
+@pytest.mark.parametrize(
+    ("question", "starts"),
+    [
+        ("batching", ["yes: batches up to 300 keep to 30 ms", "yes: batches up to 7 keep"]),
+        ("cooling", ["air with aisles apart: PUE 1.24", "no: impossible: the feed of 5.5 kW"]),
+        ("local", ["no: local draws", "unknown: it hangs on network_kwh_per_gb"]),
+    ],
+)
+def test_an_example_answers_what_its_page_says(
+    question: str,
+    starts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(EXAMPLES / question)
+    lines = Path("README.md").read_text().splitlines()
+    commands = [line.removeprefix("$ skerry ") for line in lines if line.startswith("$ skerry ")]
+    for words, start in zip(commands, starts, strict=True):
+        assert run(shlex.split(words)) == 0
+        assert capsys.readouterr().out.startswith(start)
