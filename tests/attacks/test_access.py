@@ -539,15 +539,15 @@ async def test_a29_nobody_does_alone_what_takes_two(office: Office, action: Acti
     assert len(office.done) == 1
 
 
-A29B = pytest.mark.attack(
-    row="A29b",
+A29C = pytest.mark.attack(
+    row="A29c",
     title="an insider lets the change that they applied go on to the next ring",
     refused="SELF_APPROVAL",
     off={"skerry.trust.access_gate.is_first": lambda caller, first: False},
 )
 
 
-@A29B
+@A29C
 def test_a29_a_ring_waits_for_another_person_than_who_applied(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,7 +565,7 @@ def test_a29_a_ring_waits_for_another_person_than_who_applied(
     assert fleet.approved == ["bo"]
 
 
-@A29B
+@A29C
 @pytest.mark.anyio
 async def test_a29_who_applied_a_change_does_not_approve_its_rings(office: Office) -> None:
     ann, bo = office.who("ann"), office.who("bo")

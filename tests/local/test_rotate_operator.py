@@ -131,6 +131,29 @@ def test_stolen_keys_are_trusted_by_no_server_and_nothing_kept_is_lost(
         assert set(trusted) == operator_keys(fleet.kit(name).operator_jwt)
 
 
+def test_a_server_that_does_not_know_the_next_key_holds_it_up_until_it_may_start_anew(
+    fleet: HollowFleet, nodes: list[HollowNode]
+) -> None:
+    keys = operator(fleet)
+    del keys._keys.operator_signers[1:]  # as after more changes than a server was told of
+    keys._top_up()
+    keys._save()
+    standing = fleet.operator_change().go_on()
+    assert (standing.step, standing.unknowing) == ("begin", PLACES)
+    assert keys.change is None
+    with HollowLoad(fleet, nodes) as load:
+        flowing(load)
+        fleet.processes["us"].stop()
+        try:
+            operator(fleet).begin(restart=True)
+            assert fleet.operator_change().go_on().waiting == ("us",)
+        finally:
+            fleet.processes["us"].start()
+        assert fleet.operator_change().go_on().step == "done"  # it was said once, and is kept
+        flowing(load)
+    until(lambda: load.missing() == 0, "every record")
+
+
 def test_a_kit_that_cannot_be_used_changes_nothing(
     fleet: HollowFleet, nodes: list[HollowNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,13 +59,13 @@ class OperatorChange:
                 return Standing("begin", away)
             if unknowing and not (restart or stolen):
                 return Standing("begin", unknowing, unknowing)
-            operator.begin(stolen=stolen)
-        waiting = self._deliver(operator, restart=restart or stolen)
+            operator.begin(restart=restart, stolen=stolen)
+        waiting = self._deliver(operator, restart=restart)
         if waiting:
             return Standing(_step(operator), waiting)
         if not operator.leaving:
             operator.leave(now_unix_s=int(self.clock.unix_s()))
-            waiting = self._deliver(operator, restart=False)
+            waiting = self._deliver(operator, restart=restart)
             if waiting:
                 return Standing(_step(operator), waiting)
         operator.end()
@@ -109,7 +109,7 @@ class OperatorChange:
         grant = NatsGrant(
             kit=kit,
             revoked=operator.left(name) if operator.leaving else (),
-            restart=restart and operator.signer not in standing.trusted,
+            restart=(restart or operator.restarts) and operator.signer not in standing.trusted,
         )
         place.ask("POST", PATH, NatsStanding, grant, timeout_s=TAKE_S_MAX)
 

@@ -54,6 +54,8 @@ class Change(msgspec.Struct, kw_only=True):
     """Public keys of the account signers that leave, by `<role>:<server>`."""
     logins: dict[str, list[str]]
     """Public keys of the logins that leave, by the server that they log in to."""
+    restart: bool = False
+    """Whether servers that do not know the new operator key start anew for it."""
     leaving: bool = False
     taken: list[str] = []
 
@@ -325,11 +327,16 @@ class NatsOperator:
         """Whether a change is under way whose second step has begun."""
         return self._keys.change is not None and self._keys.change.leaving
 
+    @property
+    def restarts(self) -> bool:
+        """Whether servers start anew for the change under way, where they have to."""
+        return self._under_way().restart
+
     def has_taken(self, server: str) -> bool:
         """Tell whether a server has taken the step under way."""
         return server in self._under_way().taken
 
-    def begin(self, *, stolen: bool = False) -> None:
+    def begin(self, *, restart: bool = False, stolen: bool = False) -> None:
         """Begin to change every key but those of nodes; `stolen` trusts none that are known."""
         keys = self._keys
         if stolen:
@@ -350,7 +357,7 @@ class NatsOperator:
             account = {Role.LEAF: CENTRAL, SYSTEM: f"{SYSTEM}:{server}"}.get(role, server)
             logins.setdefault(account, []).append(public_of(seed))
         keys.logins = {name: new_seed(nkeys.PREFIX_BYTE_USER) for name in keys.logins}
-        keys.change = Change(signers=signers, logins=logins)
+        keys.change = Change(signers=signers, logins=logins, restart=restart or stolen)
         self._save()
 
     def took(self, server: str) -> None:
