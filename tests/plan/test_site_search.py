@@ -102,7 +102,7 @@ def holds(problem: Problem, siting: Siting, best: float) -> None:
     assert siting.bound <= siting.objective
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(problems())
 def test_bounds_never_cross_the_optimum_and_small_problems_are_solved(problem: Problem) -> None:
     best = optimum(problem)
@@ -122,6 +122,18 @@ def test_bounds_never_cross_the_optimum_and_small_problems_are_solved(problem: P
         assert solved.siting is not None
         holds(problem, solved.siting, best)
         assert solved.siting.objective == pytest.approx(best, rel=1e-6, abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(), st.integers(0, DEMANDS - 1), st.sampled_from([1.5, 2.0, 4.0]))
+def test_more_load_never_costs_less(problem: Problem, which: int, times: float) -> None:
+    factor = np.ones(DEMANDS)
+    factor[which] = times
+    more = replace(problem, demand=problem.demand * factor, cost=problem.cost * factor)
+    before, after = (solve(one, seconds=20, tell=silent).siting for one in (problem, more))
+    if after is not None:
+        assert before is not None
+        assert after.objective >= before.objective - 1e-6 * max(1.0, before.objective)
 
 
 @settings(max_examples=60, deadline=None)
@@ -153,7 +165,7 @@ def test_a_cover_is_never_above_the_least(sites: list[tuple[int, int]], need: in
         assert (worth * chosen).sum() == pytest.approx(least)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(problems())
 def test_what_is_left_out_as_useless_never_holds_the_optimum(problem: Problem) -> None:
     search = Search(problem, seconds=20, tell=silent)

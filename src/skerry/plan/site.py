@@ -30,7 +30,7 @@ from skerry.plan.site_no_plan import QUESTION, infeasible, none_found
 from skerry.plan.site_obstacles import obstacles
 from skerry.plan.site_problem import Siting
 from skerry.plan.site_recovery import Recovery, recoveries
-from skerry.plan.site_runner_up import RunnerUp, runner_up
+from skerry.plan.site_runner_up import SOLVED_PAIRS_MAX, RunnerUp, runner_up
 from skerry.plan.site_solve import Tell, solve
 from skerry.schema.plan_report import Advice, Answer, PlanReport, Regret, Section, Table
 
@@ -52,7 +52,8 @@ def plan_site(
     found = obstacles(case.problem, {} if rules is None else rules.forbids, binds)
     if found:
         return infeasible(case, found)
-    weights = [MAIN_S, SECOND_S, MONTHS_S if case.months else 0.0]
+    anew = SECOND_S if case.problem.cost.size <= SOLVED_PAIRS_MAX else SECOND_S / 10
+    weights = [MAIN_S, anew, MONTHS_S if case.months else 0.0]
     parts = iter(_parts(seconds, tell, weights))
     limit_s, say = next(parts)
     solved = solve(case.problem, seconds=limit_s, tell=say)
