@@ -297,3 +297,17 @@ def test_the_whole_language_model_trace(shared: Path) -> None:
     # 24.6 answers over 64 streams, times the peak, over 0.6: one server, and one that is spare.
     assert demand.peak_ratio * tokens_s * demand.requests_per_s / 64 / 0.6 < 1
     assert costs(demand, one_draw(table)).nodes.tolist() == [2]
+
+
+def test_measured_work_takes_the_place_of_a_logs_durations(tmp_path: Path) -> None:
+    """Durations of 2 s hold waits; the run says that 8 ms of them are work."""
+    from skerry.schema.run_figures import RunFigures
+
+    path = log(tmp_path, [float(at) for at in range(3000)], took_s=2.0)
+    before = worth(path)
+    after = worth(path, run=RunFigures(at_unix_s=0, service_ms={"m": 8.0}))
+    ours, theirs = after.figures["own_usd_per_month"], before.figures["own_usd_per_month"]
+    assert isinstance(ours, float)
+    assert isinstance(theirs, float)
+    assert ours < theirs
+    assert any("take the place" in note for note in after.notes)

@@ -9,7 +9,7 @@ Shapes:  every array is (requests,), sorted by time.
 Errors:  ColumnError, LogError, WorthError.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +68,20 @@ def read_usage(
         raise WorthError(str(path), "a packed table", f"unpack it first: gunzip -k {path.name}")
     log = read_log(path, took_unit=took_unit, path_prefix=path_prefix, tell=tell)
     return Usage(path=str(path), recognised=log.recognised, requests=log, notes=log.notes)
+
+
+def without_durations(usage: Usage) -> Usage:
+    """Return a log's usage without its durations, where measured work takes their place.
+
+    Durations of a log hold waits; a trace's are work, and each request's own: they stay.
+    """
+    if usage.requests is None or usage.times_are_service:
+        return usage
+    unknown = np.full(len(usage.requests), np.nan)
+    note = "the run's service times take the place of the log's durations"
+    return replace(
+        usage, requests=replace(usage.requests, took_s=unknown), notes=(*usage.notes, note)
+    )
 
 
 def _is_lines(path: Path) -> bool:

@@ -26,7 +26,7 @@ from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.demand import Demand, demand_of, halves_of
 from skerry.plan.predict import prediction_errors
 from skerry.plan.regret import regret
-from skerry.plan.usage import Usage, read_usage
+from skerry.plan.usage import Usage, read_usage, without_durations
 from skerry.plan.worth_costs import Costs, costs
 from skerry.plan.worth_ranges import (
     LOADS,
@@ -130,7 +130,7 @@ def worth(
         tell=tell,
     )
     if run is not None and run.service_ms:
-        table = _measured(table, run)
+        table, usage = _measured(table, run), without_durations(usage)
     found = weigh(usage, table, seed=seed)
     goals = _goals(found, table, seed, clock())
     errors = prediction_errors(goals, run.goals) if run else {}
