@@ -9,9 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NOT_LOCKED = {"torch", "onnxscript", "tpm2-pytss"}
+NOT_LOCKED = {"torch", "onnxscript", "tpm2-pytss", "ray"}
 """PyTorch is several hundred MB and in no target of the Makefile: its own extra, unlocked.
-tpm2-pytss is built from source against a system library: `requirements-tpm.lock` has it alone."""
+tpm2-pytss is built from source against a system library: `requirements-tpm.lock` has it alone.
+Ray is large and for sweeps over many machines: `requirements-sweeps.lock` has it."""
+
+
+OTHER_LOCKS = {"tpm2-pytss": "requirements-tpm.lock", "ray": "requirements-sweeps.lock"}
 
 
 def normal(name: str) -> str:
@@ -47,6 +51,11 @@ def test_everything_the_project_asks_for_is_locked() -> None:
         asked |= names(lines)
     assert asked - NOT_LOCKED - locked == set()
     assert not locked & NOT_LOCKED
+    for package, name in OTHER_LOCKS.items():
+        text = (ROOT / name).read_text()
+        assert re.search(rf"^{package}==\S+ \\$", text, re.MULTILINE), name
+        assert "--hash=sha256:" in text
+        assert not re.search(r"://|--(extra-)?index-url|--find-links|file:", text)
 
 
 def test_the_notices_list_what_is_locked() -> None:
