@@ -95,9 +95,10 @@ def test_a_sweep_takes_files_beside_it(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_ray_gives_the_same_figures_as_local(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray", reason="needs ray")
-    words = ("--scenario", "calm", "--scenario", "bad-year", "--hours", "48")
+    words = ("--scenario", "calm", "--scenario", "bad-year", "--hours", "48", "--seeds", "1")
     here, there = (figures(capsys, *words, "--engine", engine) for engine in ("local", "ray"))
     assert here["scenarios"] == there["scenarios"]
     assert there["engine"] == "ray"

@@ -9,6 +9,7 @@ Errors:  EngineError, where Ray is not installed or a part ends without a result
 """
 
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -56,6 +57,12 @@ def _part(tell: Tell, done: int, total: int, what: str, share: float) -> None:
     tell((done + share) / total, what)
 
 
+def _unpacked(packed: bytes, seed: int) -> Outcome:
+    """Simulate a case that came as bytes: arrays that Ray itself brings are read-only, and
+    the kernels would be compiled anew for them."""
+    return simulate(pickle.loads(packed), seed)  # noqa: S301 - packed by `_with_ray`
+
+
 def _with_ray(
     cases: Sequence[Case], seeds: Sequence[int], address: str | None, tell: Tell
 ) -> list[list[Outcome]]:
@@ -70,10 +77,10 @@ def _with_ray(
             address=address, include_dashboard=False, logging_level="ERROR", log_to_driver=False
         )
     try:
-        one: Any = ray.remote(simulate)
+        one: Any = ray.remote(_unpacked)
         tasks = []
         for case in cases:
-            shared = ray.put(replace(case, threads=1))
+            shared = ray.put(pickle.dumps(replace(case, threads=1)))
             tasks += [one.remote(shared, seed) for seed in seeds]
         waiting = list(tasks)
         while waiting:

@@ -42,6 +42,8 @@ BEGINS: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """A Monday; where no signal dates the hours."""
 CLOCKS: Final = 15
 """Clocks run from 12 hours behind to 14 ahead of UTC: a place's is kept as a number above 0."""
+SUN_DEG: Final = (2.0, 5.0)
+"""Latitude and longitude that share one sun: 10 minutes off at most, and 2 % of a yield."""
 _DAY_FACTOR_MAX: Final = 10.0
 
 
@@ -136,8 +138,8 @@ def world_of(
         for region in range(fleet.regions):
             room = fleet.sites + region
             solar[region] = _sun(
-                float(np.rint(fleet.latitude_deg[room])),
-                float(np.rint(fleet.longitude_deg[room])),
+                float(np.rint(fleet.latitude_deg[room] / SUN_DEG[0]) * SUN_DEG[0]),
+                float(np.rint(fleet.longitude_deg[room] / SUN_DEG[1]) * SUN_DEG[1]),
                 assumed["solar_tilt_deg"],
                 begins.timestamp(),
                 hours,
