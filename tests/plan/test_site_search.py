@@ -178,7 +178,8 @@ def test_what_is_left_out_as_useless_never_holds_the_optimum(problem: Problem) -
 @settings(max_examples=40, deadline=None)
 @given(problems(), st.integers(1, DEMANDS))
 def test_a_plan_for_groups_is_a_plan_for_all(problem: Problem, groups: int) -> None:
-    small = grouped(problem, groups, forbidden_cost(problem))
+    small, parts = grouped(problem, groups, forbidden_cost(problem))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(DEMANDS))
     assert small.demand.sum() == pytest.approx(problem.demand.sum())
     assert optimum(replace(problem, split=True)) <= optimum(small) + 1e-6
 

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from skerry.plan.site_kernels import cover, knapsacks, served
+from skerry.plan.site_kernels import Whole, cover, knapsacks, served
 from skerry.plan.site_problem import Flags, Floats, Problem
 
 ROUNDING: Final = 1e-9
@@ -27,6 +27,7 @@ STALLS_MAX: Final = 20
 SHRINK: Final = 0.7
 SMOOTH: Final = 0.6
 THETA_FIRST: Final = 0.5
+THETA_NEAR: Final = 0.15
 THETA_MIN: Final = 1e-3
 
 
@@ -81,6 +82,17 @@ class Bound:
         per_unit = problem.fixed / np.maximum(self._capacity, 1e-300)
         whole = self._cost + per_unit[:, None] * problem.demand[None, :]
         return np.asarray(whole.min(axis=0))
+
+    def start_from(self, coarse: "Bound", parts: list[Whole]) -> None:
+        """Begin at the prices of a bound over groups of these demands, shared out.
+
+        A group's price over its first price is its members' too.
+        """
+        rises = coarse.best_price / np.maximum(coarse._first_prices(), 1e-300)
+        for part, rise in zip(parts, rises, strict=True):
+            self._price[part] *= rise
+        self.best_price = self._price.copy()
+        self._theta = THETA_NEAR
 
     def ceiling(self) -> float:
         """Return a cost that aims the first steps, before any plan is known."""

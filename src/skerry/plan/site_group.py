@@ -18,19 +18,18 @@ from skerry.plan.site_problem import Floats, Problem
 from skerry.plan.site_whole import Whole
 
 
-def grouped(problem: Problem, groups: int, big: float) -> Problem:
-    """Return the problem over at most `groups` groups of demands, which may be split."""
+def grouped(problem: Problem, groups: int, big: float) -> tuple[Problem, list[Whole]]:
+    """Return the problem over at most `groups` groups of demands, which may be split.
+
+    The groups come with it, as the indices of their demands.
+    """
     cost = np.where(np.isfinite(problem.cost), problem.cost, big)
     unit = cost / np.maximum(problem.demand, 1e-9 * max(1.0, float(problem.demand.max())))
     parts = _parts(unit, groups)
     demand = np.array([problem.demand[part].sum() for part in parts])
     together = np.column_stack([cost[:, part].sum(axis=1) for part in parts])
-    return replace(
-        problem,
-        demand=demand,
-        cost=np.where(together < big, together, np.inf),
-        split=True,
-    )
+    cost = np.where(together < big, together, np.inf)
+    return replace(problem, demand=demand, cost=cost, split=True), parts
 
 
 def _parts(unit: Floats, groups: int) -> list[Whole]:

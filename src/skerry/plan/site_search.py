@@ -81,14 +81,16 @@ class Search:
 
     def _start_coarse(self) -> None:
         """Price the sites that suit the same problem with its demands in groups."""
-        coarse = grouped(self._problem, COARSE_DEMANDS, self._sets.big)
+        coarse, parts = grouped(self._problem, COARSE_DEMANDS, self._sets.big)
 
         def tell(done: float, what: str) -> None:
             self._tell(COARSE_SHARE * done, what)
 
-        rough = Search(coarse, seconds=COARSE_SHARE * self._seconds, tell=tell).find()
+        search = Search(coarse, seconds=COARSE_SHARE * self._seconds, tell=tell)
+        rough = search.find()
         if rough is not None:
             self._sets.price(rough.open)
+            self._bound.start_from(search._bound, parts)
 
     def _raise_bound(self) -> list[Flags]:
         """Raise the bound until it settles or has had its time; return the sets it opened."""
