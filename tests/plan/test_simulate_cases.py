@@ -18,7 +18,7 @@ from skerry.energy.battery import battery_step
 from skerry.energy.power_curve import draw_w
 from skerry.fleet.desired import policy_of
 from skerry.fleet.load import load_fleet
-from skerry.plan import simulate_hours, simulate_requests, simulate_storm
+from skerry.plan import kernels_simulate, simulate_hours, simulate_requests, simulate_storm
 from skerry.plan.assumptions import assumptions
 from skerry.plan.finance import bill
 from skerry.plan.fleet_arrays import LAN_S, FleetArrays, arrays_of
@@ -224,9 +224,9 @@ def test_kernels_decide_as_production_does(
     chance: float,
 ) -> None:
     asked = (queue, QUEUE_LEN_MAX, running, run_s, 1, left_s, shedding)
-    assert simulate_requests._admit(*asked) == admission.admit(*asked)
+    assert kernels_simulate._admit(*asked) == admission.admit(*asked)
     judged = (True, 1, decide.CLOSED, expected_s, left_s)
-    assert simulate_requests._fit(*judged) == decide.fit(*judged)
+    assert kernels_simulate._fit(*judged) == decide.fit(*judged)
     assert simulate_storm._pause_s(run_s, chance) == backoff.pause_s(run_s, chance)
     assert simulate_storm._longer_s(run_s, 5.0) == backoff.longer_s(run_s, 5.0)
     watts = (run_s, 8.0, 45.0, 1.4)
