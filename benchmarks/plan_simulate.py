@@ -29,9 +29,10 @@ from skerry.fleet.load import load_fleet
 from skerry.plan.assumptions import assumptions
 from skerry.plan.fleet_arrays import FleetArrays, arrays_of
 from skerry.plan.fleet_grow import grown
+from skerry.plan.kernels_hours import SiteColumn
 from skerry.plan.services import services_s
 from skerry.plan.simulate import case_of
-from skerry.plan.simulate_hours import SiteColumn, simulate_hours
+from skerry.plan.simulate_hours import simulate_hours
 from skerry.plan.simulate_outages import changes_of, drawn
 from skerry.plan.simulate_requests import simulate_requests, slices_of
 from skerry.plan.simulate_scenario import scenario_named

@@ -18,7 +18,7 @@ from skerry.energy.battery import battery_step
 from skerry.energy.power_curve import draw_w
 from skerry.fleet.desired import policy_of
 from skerry.fleet.load import load_fleet
-from skerry.plan import kernels_simulate, simulate_hours, simulate_requests, simulate_storm
+from skerry.plan import kernels_hours, kernels_simulate, simulate_requests, simulate_storm
 from skerry.plan.assumptions import assumptions
 from skerry.plan.finance import bill
 from skerry.plan.fleet_arrays import LAN_S, FleetArrays, arrays_of
@@ -230,9 +230,9 @@ def test_kernels_decide_as_production_does(
     assert simulate_storm._pause_s(run_s, chance) == backoff.pause_s(run_s, chance)
     assert simulate_storm._longer_s(run_s, 5.0) == backoff.longer_s(run_s, 5.0)
     watts = (run_s, 8.0, 45.0, 1.4)
-    assert simulate_hours._draw_w(*watts) == pytest.approx(draw_w(*watts), rel=1e-12)
+    assert kernels_hours._draw_w(*watts) == pytest.approx(draw_w(*watts), rel=1e-12)
     stored = (run_s, left_s, 5.0, 1.0, 0.95)
-    assert simulate_hours._battery_step(*stored) == pytest.approx(battery_step(*stored), rel=1e-12)
+    assert kernels_hours._battery_step(*stored) == pytest.approx(battery_step(*stored), rel=1e-12)
 
 
 @settings(max_examples=20, deadline=None)

@@ -18,9 +18,10 @@ from skerry.base.units import SECONDS_PER_HOUR, WH_PER_KWH
 from skerry.energy.carbon import per_1k
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.fleet_arrays import FleetArrays, Floats
+from skerry.plan.kernels_hours import Column, SiteColumn
 from skerry.plan.signals import Signal
 from skerry.plan.simulate_errors import ScenarioError
-from skerry.plan.simulate_hours import Column, SiteColumn, Year, simulate_hours
+from skerry.plan.simulate_hours import Year, simulate_hours
 from skerry.plan.simulate_outages import changes_of, drawn
 from skerry.plan.simulate_requests import Answers, simulate_requests, slices_of
 from skerry.plan.simulate_scenario import Happening, happenings, spells_of, storms_of
