@@ -151,6 +151,7 @@ def test_a_bad_scenario_is_named_with_its_key(
 
 def test_an_unknown_scenario_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean: storm" in refused(capsys, 3, "--scenario", "strom")
+    assert "`calm` is there twice" in refused(capsys, 3, "--scenario", "calm", "--scenario", "calm")
     assert "No such file" in refused(capsys, 3, "--scenario", "nowhere.yaml")
 
 

@@ -22,6 +22,7 @@ from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.signals import read_signal
 from skerry.plan.simulate import case_of
+from skerry.plan.simulate_errors import ScenarioError
 from skerry.plan.simulate_report import growth_note, report_of, sweep_report
 from skerry.plan.simulate_scenario import read_document, scenario_named
 from skerry.plan.simulate_sweep import Engine, run_all
@@ -73,6 +74,11 @@ def simulated(question: Question, tell: Tell = quiet) -> PlanReport:
         names, beside = sweep.scenarios, question.sweep_path.parent
         seeds = range(sweep.first_seed, sweep.first_seed + sweep.seeds)
     scenarios = [scenario_named(name, beside=beside) for name in names]
+    called = [one.name for one in scenarios]
+    twice = [name for place, name in enumerate(called) if name in called[:place]]
+    if twice or not called:
+        what = f"`{twice[0]}` is there twice" if twice else "no scenario"
+        raise ScenarioError(str(question.sweep_path or "--scenario"), "", what)
     notes = []
     path = question.fleet_path
     if path is None and question.sites is not None and not FLEET_FILE.exists():
