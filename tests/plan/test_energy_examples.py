@@ -1,4 +1,4 @@
-"""The examples on batching, cooling and local energy run as they are written."""
+"""The examples on energy and carbon run as they are written, and each makes its page."""
 
 import shlex
 from pathlib import Path
@@ -30,3 +30,19 @@ def test_an_example_answers_what_its_page_says(
     for words, start in zip(commands, starts, strict=True):
         assert run(shlex.split(words)) == 0
         assert capsys.readouterr().out.startswith(start)
+
+
+QUESTIONS = ("shift", "carbon", "energy", "consolidate", "batching", "cooling", "local")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_example_makes_its_page(
+    question: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(EXAMPLES / question)
+    lines = Path("README.md").read_text().splitlines()
+    for number, line in enumerate(line for line in lines if line.startswith("$ skerry ")):
+        page = tmp_path / f"{number}.html"
+        words = shlex.split(line.removeprefix("$ skerry "))
+        assert run([*words, "--report", str(page)]) == 0
+        assert "</html>" in page.read_text()

@@ -102,7 +102,9 @@ def test_files_of_regions_are_checked(tmp_path: Path, capsys: pytest.CaptureFixt
     zones.write_text("region,zone\na,DE\nb,FR\nc,XX\n")
     pairs.write_text("sending_region,receiving_region,milliseconds\na,b,10\nb,a,11\n")
     words = ["--signal", str(SIGNAL), "--latency", str(pairs), "--region-zones", str(zones)]
-    found = move(capsys, *words, "--limits-ms", "5,20")
+    page = tmp_path / "page.html"
+    found = move(capsys, *words, "--limits-ms", "5,20", "--report", str(page))
+    assert "Who hosts within 20 ms" in page.read_text()
     assert found["saving_ratio_by_limit"][0] == pytest.approx(0)  # type: ignore[index]
     assert any("left out" in note and "c" in note for note in found["notes"])  # type: ignore[attr-defined]
     pairs.write_text("sending_region,receiving_region,milliseconds\na,b,10\na,b,11\n")

@@ -106,7 +106,12 @@ def near_report(
                         title="Regions, cleanest first",
                         heads=("region", "zone", "mean g/kWh", "used %"),
                         rows=tuple(
-                            (near.regions[at], near.zones[at], float(whole[at]), 100 * hosts[at])
+                            (
+                                near.regions[at],
+                                near.zones[at],
+                                float(whole[at]),
+                                100 * float(hosts[at]),
+                            )
                             for at in np.argsort(whole).tolist()
                         ),
                     ),
