@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import simpy
 
-from skerry.plan.capacity_target import figures
-from skerry.plan.kernels_batch import run_batched
-from skerry.plan.kernels_fifo import Series, waits_s
-from skerry.plan.kernels_overflow import overflow
+from skerry.plan.capacity.kernels_batch import run_batched
+from skerry.plan.capacity.kernels_fifo import Series, waits_s
+from skerry.plan.capacity.kernels_overflow import overflow
+from skerry.plan.capacity.target import figures
 
 ROUNDS = 3
 SERVERS = (4, 10, 30, 64, 500)

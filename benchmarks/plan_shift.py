@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from measured import tell
 
-from skerry.plan.shift import cell, table
-from skerry.plan.shift_kernel import starts_of
-from skerry.plan.signals import Series, Signal, read_signal
+from skerry.plan.energy.shift import cell, table
+from skerry.plan.energy.shift_kernel import starts_of
+from skerry.plan.energy.signals import Series, Signal, read_signal
 
 ZONES, HOURS = 61, 8760
 PEER_SLACKS = (24, 168)

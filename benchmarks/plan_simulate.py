@@ -27,17 +27,17 @@ from skerry.energy.power_curve import draw_w
 from skerry.energy.site_energy import BEND_STATED
 from skerry.fleet.load import load_fleet
 from skerry.plan.assumptions import assumptions
-from skerry.plan.fleet_arrays import FleetArrays, arrays_of
-from skerry.plan.fleet_grow import grown
-from skerry.plan.kernels_hours import SiteColumn
 from skerry.plan.services import services_s
-from skerry.plan.simulate import case_of
-from skerry.plan.simulate_hours import simulate_hours
-from skerry.plan.simulate_outages import changes_of, drawn
-from skerry.plan.simulate_requests import simulate_requests, slices_of
-from skerry.plan.simulate_scenario import scenario_named
-from skerry.plan.simulate_verb import Question, simulated
-from skerry.plan.simulate_world import World, rates_at, shipped_weights, world_of
+from skerry.plan.simulate.fleet_arrays import FleetArrays, arrays_of
+from skerry.plan.simulate.fleet_grow import grown
+from skerry.plan.simulate.hours import simulate_hours
+from skerry.plan.simulate.kernels_hours import SiteColumn
+from skerry.plan.simulate.outages import changes_of, drawn
+from skerry.plan.simulate.requests import simulate_requests, slices_of
+from skerry.plan.simulate.run import case_of
+from skerry.plan.simulate.scenario import scenario_named
+from skerry.plan.simulate.verb import Question, simulated
+from skerry.plan.simulate.world import World, rates_at, shipped_weights, world_of
 
 HERE = Path(__file__).parent
 PEER_SITES, PEER_HOURS = 200, 200

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from measured import tell
 
-from skerry.plan.orlib import read_cap, read_pmed
-from skerry.plan.site_check import check_problem
-from skerry.plan.site_exact import solve_exact
-from skerry.plan.site_problem import Problem, Siting, objective_of
-from skerry.plan.site_solve import solve
+from skerry.plan.site.check import check_problem
+from skerry.plan.site.exact import solve_exact
+from skerry.plan.site.orlib import read_cap, read_pmed
+from skerry.plan.site.problem import Problem, Siting, objective_of
+from skerry.plan.site.solve import solve
 
 PEER_PAIRS_MAX = 200_000
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skerry.plan.access_log import LINE_BYTES_MAX, Requests, read_log
-from skerry.plan.worth_errors import LogError
+from skerry.plan.worth.access_log import LINE_BYTES_MAX, Requests, read_log
+from skerry.plan.worth.errors import LogError
 
 COMMON = '10.0.0.9 - frank [02/Mar/2026:13:55:36 +0100] "GET /v2/models HTTP/1.1" 200 512'
 AT_S = 1772456136.0

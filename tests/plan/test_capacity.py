@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from skerry.cli.main import run
 from skerry.plan.assumptions import assumptions, shipped
-from skerry.plan.capacity import (
+from skerry.plan.capacity.check import dispersion, formulas, scv, servers_by_formula
+from skerry.plan.capacity.errors import CapacityError, TargetError
+from skerry.plan.capacity.expression import Expression
+from skerry.plan.capacity.inputs import BOUNDS
+from skerry.plan.capacity.least import (
     Simulator,
     concurrent_max,
     load_to_flip,
@@ -19,14 +23,10 @@ from skerry.plan.capacity import (
     size,
     too_much,
 )
-from skerry.plan.capacity_check import dispersion, formulas, scv, servers_by_formula
-from skerry.plan.capacity_errors import CapacityError, TargetError
-from skerry.plan.capacity_inputs import BOUNDS
-from skerry.plan.capacity_regret import judged
-from skerry.plan.capacity_target import Target, parse_target
-from skerry.plan.capacity_trace import Source, Work, read_work
+from skerry.plan.capacity.regret import judged
+from skerry.plan.capacity.target import Target, parse_target
+from skerry.plan.capacity.trace import Source, Work, read_work
 from skerry.plan.errors import ColumnError
-from skerry.plan.expression import Expression
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "capacity" / "requests.csv"
 SERVICE = "0.05+0.0002*context_tokens+0.02*generated_tokens"

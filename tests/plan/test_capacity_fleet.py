@@ -11,8 +11,8 @@ from skerry.cli.main import run
 from skerry.fleet.load import load_fleet
 from skerry.plan import replay as plain
 from skerry.plan.assumptions import assumptions
-from skerry.plan.capacity_errors import CapacityError
-from skerry.plan.capacity_fleet import (
+from skerry.plan.capacity.errors import CapacityError
+from skerry.plan.capacity.fleet import (
     Question,
     part,
     size_tiers,
@@ -21,8 +21,8 @@ from skerry.plan.capacity_fleet import (
     value_s,
     with_nodes,
 )
-from skerry.plan.capacity_fleet_report import changes, fleet_report
-from skerry.plan.capacity_target import parse_target
+from skerry.plan.capacity.fleet_report import changes, fleet_report
+from skerry.plan.capacity.target import parse_target
 from skerry.plan.replay import Replayed
 from skerry.plan.trace import Trace
 from skerry.schema.fleet import Fleet

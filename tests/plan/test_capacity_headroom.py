@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.plan.assumptions import assumptions
-from skerry.plan.capacity import Simulator, size
-from skerry.plan.capacity_errors import CapacityError
-from skerry.plan.capacity_headroom import Headroom, Loss, busiest_s, headroom
-from skerry.plan.capacity_target import parse_target
-from skerry.plan.capacity_trace import Source, Work, read_work
-from skerry.plan.expression import Expression
-from skerry.plan.kernels_fifo import Series, waits_s
-from skerry.plan.kernels_loss import waits_with_loss_s
+from skerry.plan.capacity.errors import CapacityError
+from skerry.plan.capacity.expression import Expression
+from skerry.plan.capacity.headroom import Headroom, Loss, busiest_s, headroom
+from skerry.plan.capacity.kernels_fifo import Series, waits_s
+from skerry.plan.capacity.kernels_loss import waits_with_loss_s
+from skerry.plan.capacity.least import Simulator, size
+from skerry.plan.capacity.target import parse_target
+from skerry.plan.capacity.trace import Source, Work, read_work
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "capacity" / "requests.csv"
 SERVICE = "0.05+0.0002*context_tokens+0.02*generated_tokens"

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.plan.assumptions import assumptions
-from skerry.plan.capacity import Simulator, size
-from skerry.plan.capacity_errors import CapacityError
-from skerry.plan.capacity_scaling import (
+from skerry.plan.capacity.errors import CapacityError
+from skerry.plan.capacity.kernels_fifo import waits_s
+from skerry.plan.capacity.kernels_scaled import BY_RULE, Ints, Series, wait_scaled, wanted_servers
+from skerry.plan.capacity.least import Simulator, size
+from skerry.plan.capacity.scaling import (
     SPARE_RATIO,
     Profile,
     autoscale,
@@ -19,10 +21,8 @@ from skerry.plan.capacity_scaling import (
     profile,
     scheduled_waits_s,
 )
-from skerry.plan.capacity_target import parse_target
-from skerry.plan.capacity_trace import Work
-from skerry.plan.kernels_fifo import waits_s
-from skerry.plan.kernels_scaled import BY_RULE, Ints, Series, wait_scaled, wanted_servers
+from skerry.plan.capacity.target import parse_target
+from skerry.plan.capacity.trace import Work
 
 MIDNIGHT = 1_704_067_200.0  # 2024-01-01T00:00:00Z
 TARGET = parse_target("p95=30s")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skerry.cli.main import run
-from skerry.plan.embodied import read_products, spread
+from skerry.plan.energy.embodied import read_products, spread
 from skerry.plan.errors import ColumnError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "carbon"

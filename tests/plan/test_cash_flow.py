@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.plan.cash_flow import (
+from skerry.plan.finance.cash_flow import (
     CashFlow,
     CashFlowError,
     Row,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from skerry.plan.cloud_bill import CloudBill, Kind, format_of, read_bill
 from skerry.plan.columns import names_of
 from skerry.plan.errors import ColumnError
-from skerry.plan.worth_errors import WorthError
+from skerry.plan.worth.cloud_bill import CloudBill, Kind, format_of, read_bill
+from skerry.plan.worth.errors import WorthError
 
 AWS = (
     "lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,lineItem/ProductCode,"

@@ -11,10 +11,10 @@ import pytest
 from skerry.cli.main import run
 from skerry.fleet.load import load_fleet
 from skerry.plan.assumptions import assumptions
-from skerry.plan.compare import Row, compare, flip_of, ranked, runner_up, usual
-from skerry.plan.compare_report import compare_report
 from skerry.plan.services import services_s
-from skerry.plan.tier_trial import Level, answers, halves, place_from
+from skerry.plan.tiers.compare import Row, compare, flip_of, ranked, runner_up, usual
+from skerry.plan.tiers.compare_report import compare_report
+from skerry.plan.tiers.trial import Level, answers, halves, place_from
 from skerry.plan.trace import Trace, story_trace
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.fleet_edit import with_values

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from skerry.cli.main import run
-from skerry.plan.capacity_trace import Work
-from skerry.plan.consolidate import days_of
+from skerry.plan.capacity.trace import Work
+from skerry.plan.energy.consolidate import days_of
 
 TRACE = Path(__file__).parents[2] / "examples" / "plan" / "consolidate" / "trace.csv"
 BOX = ["--machines", "4", "--idle-w", "40", "--busy-w", "140"]

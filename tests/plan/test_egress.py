@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.plan.egress import EgressError, egress_steps, egress_usd
+from skerry.plan.finance.egress import EgressError, egress_steps, egress_usd
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from skerry.cli.main import run
 from skerry.energy.battery import Battery, battery_step
-from skerry.plan.energy import Series, balance, read_profile
-from skerry.plan.energy import _step as compiled_step
+from skerry.plan.energy.balance import Series, balance, read_profile
+from skerry.plan.energy.balance import _step as compiled_step
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "energy"
 PROFILE = EXAMPLE / "solar.csv"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.plan.capacity_errors import ExpressionError
-from skerry.plan.expression import Expression
+from skerry.plan.capacity.errors import ExpressionError
+from skerry.plan.capacity.expression import Expression
 
 ROWS = {"a": np.array([1.0, 2.0, 5.5]), "b": np.array([0.5, 4.0, -2.0])}
 numbers = st.integers(0, 1000) | st.floats(0.001, 1000)

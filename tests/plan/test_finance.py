@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.energy.site_cost import SECONDS_PER_MONTH
-from skerry.plan.finance import bill, cost_usd_per_1k
+from skerry.plan.bill import bill, cost_usd_per_1k
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.goal import Level
 

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.plan.assumptions import Assumptions, assumptions
-from skerry.plan.cash_flow import RowKind, level_payment
-from skerry.plan.finance_demand import STEPS, Demand
-from skerry.plan.finance_terms import Financing, Terms
-from skerry.plan.finance_tiers import FLEET, Case, case_of
+from skerry.plan.finance.cash_flow import RowKind, level_payment
+from skerry.plan.finance.demand import STEPS, Demand
+from skerry.plan.finance.terms import Financing, Terms
+from skerry.plan.finance.tiers import FLEET, Case, case_of
 from skerry.schema.fleet import Fleet, Machine
 
 FLEET_FIXTURE = settings(

@@ -10,7 +10,7 @@ import pytest
 
 from skerry.cli.main import run
 from skerry.plan.assumptions import assumptions
-from skerry.plan.finance_bounds import check_bounds
+from skerry.plan.finance.bounds import check_bounds
 from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
 from skerry.schema.run_figures import RunFigures
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skerry.energy.site_cost import SECONDS_PER_MONTH
 from skerry.plan.assumptions import assumptions
-from skerry.plan.cash_flow import (
+from skerry.plan.finance.cash_flow import (
     Amount,
     CashFlow,
     Row,
@@ -20,11 +20,11 @@ from skerry.plan.cash_flow import (
     npv_usd,
     once,
 )
-from skerry.plan.finance_found import found
-from skerry.plan.finance_ranges import drawn, pert, quantiles, swings
-from skerry.plan.finance_terms import Terms
-from skerry.plan.finance_tiers import FLEET, Cost
-from skerry.plan.finance_views import (
+from skerry.plan.finance.found import found
+from skerry.plan.finance.ranges import drawn, pert, quantiles, swings
+from skerry.plan.finance.terms import Terms
+from skerry.plan.finance.tiers import FLEET, Cost
+from skerry.plan.finance.views import (
     better,
     break_even_hours_ratio,
     break_even_requests,
@@ -37,7 +37,7 @@ from skerry.plan.finance_views import (
     payback_months,
     refresh_usd_per_month,
 )
-from skerry.plan.finance_work import Work
+from skerry.plan.finance.work import Work
 from skerry.schema.assumption import Assumption
 from skerry.schema.fleet import Fleet, Machine
 from skerry.schema.goal import Level

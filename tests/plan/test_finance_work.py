@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from skerry.energy.site_cost import SECONDS_PER_MONTH
 from skerry.fleet.links import link_between
-from skerry.plan import queueing
 from skerry.plan.assumptions import Assumptions, assumptions
-from skerry.plan.finance_demand import STEPS, Demand, demand_of
-from skerry.plan.finance_work import Work, erlang_c, places_of, work_of
+from skerry.plan.capacity import queueing
+from skerry.plan.finance.demand import STEPS, Demand, demand_of
+from skerry.plan.finance.work import Work, erlang_c, places_of, work_of
 from skerry.plan.trace import story_trace
 from skerry.schema.fleet import Fleet
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
-from skerry.plan.batching import read_curve
-from skerry.plan.capacity_batch import Batching
-from skerry.plan.capacity_target import Target
-from skerry.plan.kernels_batch import Series, run_batched
-from skerry.plan.kernels_fifo import waits_s
+from skerry.plan.capacity.batch import Batching
+from skerry.plan.capacity.kernels_batch import Series, run_batched
+from skerry.plan.capacity.kernels_fifo import waits_s
+from skerry.plan.capacity.target import Target
+from skerry.plan.energy.batching import read_curve
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "capacity" / "requests.csv"
 

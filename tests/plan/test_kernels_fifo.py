@@ -9,7 +9,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skerry.plan.kernels_fifo import Series, wait_heap, wait_row, waits_s
+from skerry.plan.capacity.kernels_fifo import Series, wait_heap, wait_row, waits_s
 
 gaps = st.lists(st.sampled_from([0.0, 0.0, 0.25, 1.0, 3.0]), min_size=1, max_size=60)
 

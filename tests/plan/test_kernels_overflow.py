@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
-from skerry.plan.capacity_errors import TierTableError
-from skerry.plan.capacity_target import Target
-from skerry.plan.capacity_tiers import Ints, Tiers, read_tiers, size_tier
-from skerry.plan.capacity_tiers import run as run_tiers
-from skerry.plan.capacity_trace import Work
+from skerry.plan.capacity.errors import TierTableError
+from skerry.plan.capacity.kernels_fifo import Series, waits_s
+from skerry.plan.capacity.target import Target
+from skerry.plan.capacity.tiers import Ints, Tiers, read_tiers, size_tier
+from skerry.plan.capacity.tiers import run as run_tiers
+from skerry.plan.capacity.trace import Work
 from skerry.plan.errors import ColumnError
-from skerry.plan.kernels_fifo import Series, waits_s
 
 TABLE = (
     "tier,sites,servers,round_trip_ms,wait_max_ms\nedge,10,2,1,0\nregion,2,3,20,50\ncloud,1,9,80,\n"

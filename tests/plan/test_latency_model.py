@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from skerry.cli.main import run
 from skerry.fleet.links import distance_km
 from skerry.plan.assumptions import assumptions
-from skerry.plan.latency_model import (
+from skerry.plan.latency.model import (
     fibre_ms,
     fibre_ratio_percentiles,
     fit_line,

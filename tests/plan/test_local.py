@@ -9,8 +9,8 @@ import pytest
 from skerry.cli.main import run
 from skerry.energy.machine_use import Use
 from skerry.plan.assumptions import assumptions
+from skerry.plan.energy.local import Terms, compared, halves, replayed, spent
 from skerry.plan.errors import NothingToPlanError
-from skerry.plan.local import Terms, compared, halves, replayed, spent
 from skerry.plan.services import services_s
 from skerry.plan.trace import story_trace
 from skerry.schema.fleet import Fleet, Kind

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
-from skerry.plan.move import (
+from skerry.plan.energy.move import (
     Matrix,
     MoveCosts,
     along,

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
-from skerry.plan.move_near import Matrix, Near, broken, mean_g, place_near
-from skerry.plan.signals import Series
+from skerry.plan.energy.move_near import Matrix, Near, broken, mean_g, place_near
+from skerry.plan.energy.signals import Series
 
 SIGNAL = Path(__file__).parents[2] / "examples" / "plan" / "shift" / "signal.csv"
 

@@ -18,7 +18,8 @@ from skerry.fleet.load import load_fleet
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.errors import ColumnError
 from skerry.plan.from_run import read_run
-from skerry.plan.place import (
+from skerry.plan.services import services_s
+from skerry.plan.tiers.place import (
     Candidate,
     Decision,
     Tried,
@@ -27,11 +28,10 @@ from skerry.plan.place import (
     next_best,
     try_all,
 )
-from skerry.plan.place_advice import advice_on
-from skerry.plan.place_facts import Facts, ModelFacts, read_facts
-from skerry.plan.place_flip import flip_of
-from skerry.plan.services import services_s
-from skerry.plan.tier_trial import Level
+from skerry.plan.tiers.place_advice import advice_on
+from skerry.plan.tiers.place_facts import Facts, ModelFacts, read_facts
+from skerry.plan.tiers.place_flip import flip_of
+from skerry.plan.tiers.trial import Level
 from skerry.plan.trace import Trace, read_trace
 from skerry.schema.fleet import Fleet
 from skerry.schema.fleet_edit import with_values

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.plan.kernels_fifo import waits_s
-from skerry.plan.queueing import (
+from skerry.plan.capacity.kernels_fifo import waits_s
+from skerry.plan.capacity.queueing import (
     erlang_b,
     erlang_c,
     servers_least,

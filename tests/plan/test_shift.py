@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.main import run
-from skerry.plan.shift import JOB_HOURS, SLACK_HOURS, ShiftError, cell, table
-from skerry.plan.shift_kernel import (
+from skerry.plan.energy.shift import JOB_HOURS, SLACK_HOURS, ShiftError, cell, table
+from skerry.plan.energy.shift_kernel import (
     at_once,
     in_one_piece,
     picked_freely,
@@ -19,7 +19,7 @@ from skerry.plan.shift_kernel import (
     starts_of,
     while_above,
 )
-from skerry.plan.signals import Series, Signal, noisy, read_signal
+from skerry.plan.energy.signals import Series, Signal, noisy, read_signal
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "shift" / "signal.csv"
 HEAD = "hour_utc,DE\n"

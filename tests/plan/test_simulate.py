@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from skerry.fleet.desired import policy_of
 from skerry.plan.assumptions import assumptions
-from skerry.plan.fleet_arrays import FleetArrays, arrays_of
-from skerry.plan.fleet_grow import grown
-from skerry.plan.kernels_hours import Column
-from skerry.plan.simulate import Case, case_of, simulate
-from skerry.plan.simulate_hours import Year, simulate_hours
-from skerry.plan.simulate_outages import changes_of, drawn
-from skerry.plan.simulate_requests import Answers, simulate_requests, slices_of
-from skerry.plan.simulate_world import World, rates_at, shipped_weights, world_of
+from skerry.plan.simulate.fleet_arrays import FleetArrays, arrays_of
+from skerry.plan.simulate.fleet_grow import grown
+from skerry.plan.simulate.hours import Year, simulate_hours
+from skerry.plan.simulate.kernels_hours import Column
+from skerry.plan.simulate.outages import changes_of, drawn
+from skerry.plan.simulate.requests import Answers, simulate_requests, slices_of
+from skerry.plan.simulate.run import Case, case_of, simulate
+from skerry.plan.simulate.world import World, rates_at, shipped_weights, world_of
 from skerry.schema.fleet import Fleet
 from skerry.schema.policy import Residency, Stays
 from skerry.schema.simulation import Scenario

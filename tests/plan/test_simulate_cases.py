@@ -18,13 +18,16 @@ from skerry.energy.battery import battery_step
 from skerry.energy.power_curve import draw_w
 from skerry.fleet.desired import policy_of
 from skerry.fleet.load import load_fleet
-from skerry.plan import kernels_hours, kernels_simulate, simulate_requests, simulate_storm
 from skerry.plan.assumptions import assumptions
-from skerry.plan.finance import bill
-from skerry.plan.fleet_arrays import LAN_S, FleetArrays, arrays_of
+from skerry.plan.bill import bill
 from skerry.plan.replay import QUEUE_LEN_MAX, replay
-from skerry.plan.simulate import case_of, simulate
-from skerry.plan.simulate_world import normal, shipped_weights
+from skerry.plan.simulate import kernels_hours
+from skerry.plan.simulate import kernels_requests as kernels_simulate
+from skerry.plan.simulate import requests as simulate_requests
+from skerry.plan.simulate import storm as simulate_storm
+from skerry.plan.simulate.fleet_arrays import LAN_S, FleetArrays, arrays_of
+from skerry.plan.simulate.run import case_of, simulate
+from skerry.plan.simulate.world import normal, shipped_weights
 from skerry.plan.trace import story_trace
 from skerry.route import decide
 from skerry.route.journey import DEADLINE_S

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skerry.cli.main import run
-from skerry.plan.simulate_scenario import read_document, scenario_named, shipped_scenarios
+from skerry.plan.simulate.scenario import read_document, scenario_named, shipped_scenarios
 from skerry.schema.simulation import Scenario
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "clinic" / "fleet.yaml"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from skerry.plan.assumptions import Assumptions, assumptions
-from skerry.plan.site_case import Case, read_case
-from skerry.plan.site_check import check_instance
-from skerry.plan.site_instance import Instance
-from skerry.plan.site_recovery import recoveries
-from skerry.plan.site_solve import solve
+from skerry.plan.site.case import Case, read_case
+from skerry.plan.site.check import check_instance
+from skerry.plan.site.instance import Instance
+from skerry.plan.site.recovery import recoveries
+from skerry.plan.site.solve import solve
 
 Json = dict[str, Any]
 PLACES: Json = {

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from skerry.plan.site_bound import Bound, forbidden_cost
-from skerry.plan.site_check import check_problem
-from skerry.plan.site_group import grouped
-from skerry.plan.site_kernels import cover, interchange, transport
-from skerry.plan.site_problem import Problem, Siting
-from skerry.plan.site_search import Search
-from skerry.plan.site_solve import solve
+from skerry.plan.site.bound import Bound, forbidden_cost
+from skerry.plan.site.check import check_problem
+from skerry.plan.site.group import grouped
+from skerry.plan.site.kernels import cover, interchange, transport
+from skerry.plan.site.problem import Problem, Siting
+from skerry.plan.site.search import Search
+from skerry.plan.site.solve import solve
 
 SITES, DEMANDS = 4, 5
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.plan.spares import demand_mean, k_of_n, stock_for
-from skerry.plan.supply_errors import SupplyError
+from skerry.plan.supply.errors import SupplyError
+from skerry.plan.supply.spares import demand_mean, k_of_n, stock_for
 
 
 def poisson_cdf(stock: int, mean: float) -> float:

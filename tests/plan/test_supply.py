@@ -12,12 +12,12 @@ from skerry.base.errors import Exit
 from skerry.cli.main import run
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.errors import ColumnError
-from skerry.plan.lifecycle import calendar
-from skerry.plan.recovery import back_hours, lose_each
-from skerry.plan.supply import Facts, read_facts
-from skerry.plan.supply_contracts import exit_cost, months_to_earn_back, promise
-from skerry.plan.supply_facts import CreditStep
-from skerry.plan.supply_risk import Score, changes, country_shares, score_parts, score_vendors
+from skerry.plan.supply.contracts import exit_cost, months_to_earn_back, promise
+from skerry.plan.supply.facts import CreditStep
+from skerry.plan.supply.lifecycle import calendar
+from skerry.plan.supply.recovery import back_hours, lose_each
+from skerry.plan.supply.report import Facts, read_facts
+from skerry.plan.supply.risk import Score, changes, country_shares, score_parts, score_vendors
 from skerry.plan.trace import story_trace
 from skerry.schema.fleet import Fleet
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.base.errors import SkerryError
-from skerry.plan.usage import read_usage
+from skerry.plan.worth.usage import read_usage
 
 LINE = '10.0.0.9 - - [02/Mar/2026:13:55:36 +0100] "GET / HTTP/1.1" 200 512'
 BILL = "cost,usage_start_time,service.description,sku.description,currency"

@@ -13,12 +13,12 @@ from skerry.cli.main import run
 from skerry.fleet.load import load_fleet
 from skerry.fleet.tables import machine_types
 from skerry.plan.assumptions import Assumptions, assumptions
-from skerry.plan.cloud_bill import Kind
-from skerry.plan.demand import Demand, demand_of
-from skerry.plan.usage import Usage, read_usage
-from skerry.plan.worth import TABLE, weigh, worth
-from skerry.plan.worth_costs import Inputs, costs
-from skerry.plan.worth_ranges import how_to_measure
+from skerry.plan.worth.answer import TABLE, weigh, worth
+from skerry.plan.worth.cloud_bill import Kind
+from skerry.plan.worth.costs import Inputs, costs
+from skerry.plan.worth.demand import Demand, demand_of
+from skerry.plan.worth.ranges import how_to_measure
+from skerry.plan.worth.usage import Usage, read_usage
 from skerry.schema.goal import GoalName
 from skerry.schema.plan_report import Answer, PlanReport
 

@@ -58,7 +58,7 @@ def command(
 ) -> None:
     """Find the batch limit that spends least energy and keeps tokens in time."""
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.batching import batching_report, read_curve
+    from skerry.plan.energy.batching import batching_report, read_curve
     from skerry.plan.from_run import measured, read_run
     from skerry.schema.goal import GoalName
 

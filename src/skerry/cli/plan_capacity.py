@@ -147,12 +147,12 @@ def command(
     """
     from skerry.cli.progress import progress
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.capacity import parse_range
-    from skerry.plan.capacity_ask import Asked, ask
-    from skerry.plan.capacity_headroom import Loss
-    from skerry.plan.capacity_more import Wishes
-    from skerry.plan.capacity_target import parse_target
-    from skerry.plan.capacity_trace import Source
+    from skerry.plan.capacity.ask import Asked, ask
+    from skerry.plan.capacity.headroom import Loss
+    from skerry.plan.capacity.least import parse_range
+    from skerry.plan.capacity.more import Wishes
+    from skerry.plan.capacity.target import parse_target
+    from skerry.plan.capacity.trace import Source
     from skerry.plan.from_run import read_run
 
     asked = Asked(

@@ -127,7 +127,7 @@ def command(
     page_path: Path | None,
 ) -> None:
     """Print a load's emissions: scope 2 twice, scope 3 category 3, embodied, SCI."""
-    from skerry.plan.carbon_inputs import CarbonInputs, carbon
+    from skerry.plan.energy.carbon_inputs import CarbonInputs, carbon
 
     if sum(one is not None for one in (signal_path, place, mix)) != 1:
         raise UsageError("give one of --signal, --place and --mix")

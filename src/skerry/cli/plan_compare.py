@@ -38,7 +38,7 @@ def command(
     range. `--write` places the models on the advised tier.
     """
     from skerry.cli.progress import progress
-    from skerry.plan.compare_report import compare_report
+    from skerry.plan.tiers.compare_report import compare_report
 
     fleet, trace, run = fleet_and_trace(fleet_path, trace_path, run_path, requests, seed)
     with progress("comparing") as tell:

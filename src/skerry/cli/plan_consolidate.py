@@ -64,10 +64,10 @@ def command(
     from skerry.energy.site_energy import BEND_STATED
     from skerry.fleet.load import load_fleet
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.capacity_trace import Source, read_work
-    from skerry.plan.consolidate import days_of
-    from skerry.plan.consolidate_report import consolidate_report
-    from skerry.plan.expression import Expression
+    from skerry.plan.capacity.expression import Expression
+    from skerry.plan.capacity.trace import Source, read_work
+    from skerry.plan.energy.consolidate import days_of
+    from skerry.plan.energy.consolidate_report import consolidate_report
 
     if tier is not None:
         tiers = load_fleet(fleet_path).tiers

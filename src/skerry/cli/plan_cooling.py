@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Compare ways of cooling a site: PUE by load and weather, cost, room in the feed."""
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.cooling import made_up_hours, read_hours
-    from skerry.plan.cooling_report import cooling_report
+    from skerry.plan.energy.cooling import made_up_hours, read_hours
+    from skerry.plan.energy.cooling_report import cooling_report
 
     if (weather_path is None) == (mean_c is None):
         raise UsageError("give --weather, or --mean-c for made-up air")

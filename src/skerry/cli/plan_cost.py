@@ -107,9 +107,9 @@ def command(
     """
     from skerry.fleet.load import load_fleet
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.finance_months import read_months
-    from skerry.plan.finance_report import Load, cost_report
-    from skerry.plan.finance_terms import Financing, Terms
+    from skerry.plan.finance.months import read_months
+    from skerry.plan.finance.report import Load, cost_report
+    from skerry.plan.finance.terms import Financing, Terms
     from skerry.plan.from_run import read_run
     from skerry.plan.trace import read_trace
 

@@ -70,8 +70,8 @@ def command(
 
     from skerry.energy.battery import Battery
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.energy import Profile, read_profile, read_weather
-    from skerry.plan.energy_report import energy_report
+    from skerry.plan.energy.balance import Profile, read_profile, read_weather
+    from skerry.plan.energy.balance_report import energy_report
 
     if (profile_path is None) == (place is None):
         raise UsageError("give --pv-profile or --place")

@@ -51,8 +51,8 @@ def command(
     Measurements that light forbids are listed, by coordinates and by the file's distances.
     """
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.latency_pairs import read_pairs
-    from skerry.plan.latency_report import latency_report
+    from skerry.plan.latency.pairs import read_pairs
+    from skerry.plan.latency.report import latency_report
 
     inputs = assumptions("latency", path=assume_path, settings=settings)
     pairs = read_pairs(pairs_path, cities_path, measured=measured, needed=False)

@@ -62,8 +62,8 @@ def command(
     from skerry.energy.machine_use import Use
     from skerry.fleet.load import load_fleet
     from skerry.plan.assumptions import assumptions
+    from skerry.plan.energy.local_report import local_report
     from skerry.plan.from_run import measured, read_run
-    from skerry.plan.local_report import local_report
     from skerry.plan.services import services_s
     from skerry.plan.trace import read_trace, story_trace
     from skerry.schema.goal import GoalName

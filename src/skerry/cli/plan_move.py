@@ -84,14 +84,14 @@ def command(
     With --latency and --region-zones, loads stay within a round trip of home instead.
     """
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.move_report import move_report
-    from skerry.plan.signals import read_signal
+    from skerry.plan.energy.move_report import move_report
+    from skerry.plan.energy.signals import read_signal
 
     if (zones is None) == (pairs_path is None) or (pairs_path is None) != (zones_path is None):
         raise UsageError("give --zones, or --latency and --region-zones")
     if pairs_path is not None and zones_path is not None:
-        from skerry.plan.move_near import read_near
-        from skerry.plan.move_near_report import near_report
+        from skerry.plan.energy.move_near import read_near
+        from skerry.plan.energy.move_near_report import near_report
 
         whole = read_signal(signal_path, time_zone=time_zone, unit=unit)
         if not 0 <= idle < 1:

@@ -44,7 +44,7 @@ def command(
     `--write` sets every model's `place`. Exits 1 where a model belongs nowhere.
     """
     from skerry.cli.progress import progress
-    from skerry.plan.place_report import place_report
+    from skerry.plan.tiers.place_report import place_report
 
     fleet, trace, run = fleet_and_trace(fleet_path, trace_path, run_path, requests, seed)
     with progress("placing") as tell:

@@ -57,8 +57,8 @@ def command(
     page_path: Path | None,
 ) -> None:
     """Tell what a job saves that waits for cleaner hours, or that nothing is gained."""
-    from skerry.plan import shift_report
-    from skerry.plan.signals import read_signal
+    from skerry.plan.energy import shift_report
+    from skerry.plan.energy.signals import read_signal
 
     if all_cells == (job_h is not None or slack_h is not None):
         raise UsageError("give --job-hours and --slack-hours, or --all")

@@ -9,7 +9,7 @@ import click
 from skerry.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from skerry.plan.signals import Forecasts, Signal
+    from skerry.plan.energy.signals import Forecasts, Signal
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 UNITS = ("g/kWh", "kg/kWh", "kg/MWh", "lb/MWh")
@@ -113,7 +113,7 @@ def forecasts_for(
     if path is not None and error_ratio is not None:
         raise UsageError("give --forecast or --forecast-error, not both")
     if path is not None:
-        from skerry.plan.signals import read_signal
+        from skerry.plan.energy.signals import read_signal
 
         forecast = read_signal(path, zones=signal.zones, time_zone=zone, unit=unit)
         if (forecast.start_unix_s, forecast.hours) != (signal.start_unix_s, signal.hours):
@@ -123,7 +123,7 @@ def forecasts_for(
             )
         return forecast.factor, str(path)
     if error_ratio is not None:
-        from skerry.plan.signals import noisy
+        from skerry.plan.energy.signals import noisy
 
         text = f"made-up ({error_ratio:.4g} of the mean, seed {seed})"
         return noisy(signal.factor, error_ratio=error_ratio, seed=seed), text

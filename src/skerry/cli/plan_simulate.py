@@ -114,7 +114,7 @@ def command(
     The same seed gives the same figures, whatever the number of threads or the engine.
     """
     from skerry.cli.progress import progress
-    from skerry.plan.simulate_verb import Question, simulated
+    from skerry.plan.simulate.verb import Question, simulated
 
     question = Question(
         fleet_path=fleet_path,

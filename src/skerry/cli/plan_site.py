@@ -76,8 +76,8 @@ def command(
     from skerry.plan.assumptions import assumptions
     from skerry.plan.from_run import read_run
     from skerry.plan.predict import prediction_errors
-    from skerry.plan.site import plan_site
-    from skerry.plan.site_case import read_case
+    from skerry.plan.site.answer import plan_site
+    from skerry.plan.site.case import read_case
 
     if write and tier is None:
         raise UsageError("--write needs to know what the sites become", "give --tier NAME")

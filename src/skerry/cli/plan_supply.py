@@ -101,7 +101,7 @@ def command(
     from skerry.base.clock import SystemClock
     from skerry.fleet.load import load_fleet
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.supply import Objectives, read_facts, supply_report
+    from skerry.plan.supply.report import Objectives, read_facts, supply_report
     from skerry.plan.trace import read_trace, story_trace
 
     facts = read_facts(parts_path, vendors_path, before_parts, before_vendors)

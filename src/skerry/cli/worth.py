@@ -49,7 +49,7 @@ def command(
     """
     from skerry.cli.progress import progress
     from skerry.plan.from_run import read_run
-    from skerry.plan.worth import worth
+    from skerry.plan.worth.answer import worth
 
     run = read_run(run_path) if run_path else None
     with progress("weighing") as tell:

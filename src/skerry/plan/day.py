@@ -6,7 +6,7 @@ The verb `skerry plan` without a subcommand; its figures come from `plan.predict
 from collections.abc import Mapping, Sequence
 
 from skerry.base.units import SECONDS_PER_HOUR
-from skerry.plan.finance import Bill
+from skerry.plan.bill import Bill
 from skerry.plan.predict import Prediction, meets
 from skerry.schema.fleet import Fleet
 from skerry.schema.goal import GoalName

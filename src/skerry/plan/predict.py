@@ -16,7 +16,7 @@ import numpy as np
 from skerry.energy.carbon import per_1k
 from skerry.fleet.desired import policy_of
 from skerry.plan import replay as plain
-from skerry.plan.finance import Bill, bill, cost_usd_per_1k
+from skerry.plan.bill import Bill, bill, cost_usd_per_1k
 from skerry.plan.replay import Replayed
 from skerry.plan.services import services_s
 from skerry.plan.trace import Trace

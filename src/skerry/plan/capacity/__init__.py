@@ -1,0 +1,1 @@
+"""How many servers a trace needs: simulated queues, with formulas beside them."""

@@ -1,0 +1,1 @@
+"""What a round trip between two places takes: a fit to measurements, never below light."""

@@ -1,0 +1,1 @@
+"""What may not arrive: vendors, parts, spares, exits, the hardware calendar, recovery."""

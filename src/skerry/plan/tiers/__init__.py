@@ -1,0 +1,1 @@
+"""Tiers side by side, and which model belongs on which of them."""
