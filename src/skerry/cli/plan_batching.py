@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from skerry.cli.numbers import PUE_MAX, Finite
 from skerry.cli.plan_show import assumption_options, plan_options, show
 
 
@@ -13,22 +14,22 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
 @click.option(
     "--inter-token-ms",
     "limit_ms",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0, 1e6, above=True),
     required=True,
     help="The longest time between two tokens of an answer.",
 )
 @click.option(
     "--tokens-per-request",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0, 1e7, above=True),
     default=250.0,
     show_default=True,
 )
 @click.option(
     "--requests-per-s",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0, 1e9, above=True),
     help="The load: a batch is only as full as it fills it.  [default: full batches]",
 )
-@click.option("--pue", type=click.FloatRange(1), default=1.0, show_default=True)
+@click.option("--pue", type=Finite(1, PUE_MAX), default=1.0, show_default=True)
 @click.option(
     "--curve",
     "curve_path",

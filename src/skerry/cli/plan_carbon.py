@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import PUE_MAX, Finite
 from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
 from skerry.cli.plan_signal import UNITS, Amounts
 
@@ -49,7 +50,7 @@ SOURCES = (
     type=Amounts(("tdp_w", "utilisation", "vcpus", "vcpus_total")),
     help="A share of a processor as the load: tdp_w=100,utilisation=0.5,vcpus=1,vcpus_total=8.",
 )
-@click.option("--load-kw", type=click.FloatRange(0), help="A constant load.  [default: 1]")
+@click.option("--load-kw", type=Finite(), help="A constant load.  [default: 1]")
 @click.option(
     "--load",
     "load_path",
@@ -58,7 +59,7 @@ SOURCES = (
 )
 @click.option(
     "--pue",
-    type=click.FloatRange(1),
+    type=Finite(1, PUE_MAX),
     default=1.0,
     show_default=True,
     help="Times the load; leave 1 where the load is what the meter of the site reads.",
@@ -69,7 +70,7 @@ SOURCES = (
     type=click.Path(path_type=Path),
     help="Contracts for electricity: instrument, kwh or share, g_per_kwh; kind.",
 )
-@click.option("--residual-g-per-kwh", type=click.FloatRange(0), help="The residual mix.")
+@click.option("--residual-g-per-kwh", type=Finite(), help="The residual mix.")
 @click.option("--servers", type=click.IntRange(0), help="Machines whose embodied carbon counts.")
 @click.option(
     "--products",
@@ -83,10 +84,8 @@ SOURCES = (
     type=Amounts(("memory_gb", "ssd_tb", "gpus", "racks")),
     help="What each server is made of, and racks for all: memory_gb=256,ssd_tb=4,gpus=1,racks=0.2.",
 )
-@click.option("--requests", type=click.FloatRange(0, min_open=True), help="Inferences in the span.")
-@click.option(
-    "--traffic-gb", type=click.FloatRange(0), default=0.0, help="Sent over networks in the span."
-)
+@click.option("--requests", type=Finite(above=True), help="Inferences in the span.")
+@click.option("--traffic-gb", type=Finite(), default=0.0, help="Sent over networks in the span.")
 @click.option(
     "--from-run",
     "run_path",

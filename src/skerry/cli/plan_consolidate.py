@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import PUE_MAX, Finite, Share
 from skerry.cli.plan_show import assumption_options, plan_options, show
-from skerry.cli.plan_signal import Ratio
 
 
 @click.command("consolidate")
@@ -31,12 +31,12 @@ from skerry.cli.plan_signal import Ratio
 )
 @click.option("--tier", help="Take machines, their draw and the PUE from this tier of the fleet.")
 @click.option("--machines", type=click.IntRange(1), help="How many there are.")
-@click.option("--idle-w", type=click.FloatRange(0), help="Draw of a machine that waits.")
-@click.option("--busy-w", type=click.FloatRange(0), help="Draw of a machine that is busy.")
-@click.option("--pue", type=click.FloatRange(1), help="[default: 1]")
+@click.option("--idle-w", type=Finite(), help="Draw of a machine that waits.")
+@click.option("--busy-w", type=Finite(), help="Draw of a machine that is busy.")
+@click.option("--pue", type=Finite(1, PUE_MAX), help="[default: 1]")
 @click.option("--keep", type=click.IntRange(1), default=1, show_default=True, help="Never fewer.")
 @click.option("--step-min", type=click.IntRange(1, 1440), default=60, show_default=True)
-@click.option("--threshold", type=Ratio(), default="1%", show_default=True)
+@click.option("--threshold", type=Share(high=10.0), default="1%", show_default=True)
 @assumption_options
 @plan_options
 def command(

@@ -5,26 +5,25 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Finite
 from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
 
 BUILT = ("air", "containment", "chip")
 
 
 @click.command("cooling")
-@click.option(
-    "--it-kw", type=click.FloatRange(0, min_open=True), required=True, help="Mean load of machines."
-)
-@click.option("--rated-kw", type=click.FloatRange(0, min_open=True), help="[default: --it-kw]")
+@click.option("--it-kw", type=Finite(above=True), required=True, help="Mean load of machines.")
+@click.option("--rated-kw", type=Finite(above=True), help="[default: --it-kw]")
 @click.option(
     "--weather",
     "weather_path",
     type=click.Path(path_type=Path),
     help="hour_utc, air_c; a column it_kw replaces the constant load.",
 )
-@click.option("--mean-c", type=click.FloatRange(-60, 50), help="Made-up air: its mean.")
-@click.option("--day-swing-c", type=click.FloatRange(0, 25), default=5.0, show_default=True)
-@click.option("--year-swing-c", type=click.FloatRange(-30, 30), default=9.0, show_default=True)
-@click.option("--feed-kw", type=click.FloatRange(0, min_open=True), help="What the feed can give.")
+@click.option("--mean-c", type=Finite(-60, 50), help="Made-up air: its mean.")
+@click.option("--day-swing-c", type=Finite(0, 25), default=5.0, show_default=True)
+@click.option("--year-swing-c", type=Finite(-30, 30), default=9.0, show_default=True)
+@click.option("--feed-kw", type=Finite(above=True), help="What the feed can give.")
 @click.option("--built", type=click.Choice(BUILT), help="It stands already: its plant is free.")
 @click.option("--tier", help="With --write: the tier of the fleet file that gets the PUE.")
 @write_option

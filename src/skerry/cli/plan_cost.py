@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Finite
 from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
 from skerry.cli.progress import progress
 
@@ -13,7 +14,7 @@ from skerry.cli.progress import progress
 @write_option
 @click.option(
     "--requests-per-month",
-    type=click.FloatRange(min=0, min_open=True, max=1e12),
+    type=Finite(above=True),
     help="How much is asked; the day's shape is the story's unless a trace is given.",
 )
 @click.option(

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Finite, Share
 from skerry.cli.plan_show import assumption_options, plan_options, show
-from skerry.cli.plan_signal import Ratio
 
 
 @click.command("energy")
@@ -19,8 +19,12 @@ from skerry.cli.plan_signal import Ratio
 )
 @click.option("--pv-column", help="The place, where the profile has several.")
 @click.option("--place", metavar="LAT,LON", help="Compute the solar output here, in place of one.")
-@click.option("--tilt", "tilt_deg", type=float, default=30.0, show_default=True, help="Degrees.")
-@click.option("--azimuth", "azimuth_deg", type=float, help="180 is south.  [default: the equator]")
+@click.option(
+    "--tilt", "tilt_deg", type=Finite(0, 90), default=30.0, show_default=True, help="Degrees."
+)
+@click.option(
+    "--azimuth", "azimuth_deg", type=Finite(0, 360), help="180 is south.  [default: the equator]"
+)
 @click.option("--year", type=click.IntRange(1970, 2100), default=2024, show_default=True)
 @click.option(
     "--weather",
@@ -28,19 +32,19 @@ from skerry.cli.plan_signal import Ratio
     type=click.Path(path_type=Path),
     help="With --place: hour_utc, ghi_w_m2, air_c, wind_m_s.  [default: a clear sky]",
 )
-@click.option("--load-kw", type=click.FloatRange(0), default=1.0, show_default=True)
-@click.option("--pv-kwp", type=click.FloatRange(0), default=1.0, show_default=True)
-@click.option("--battery-kwh", type=click.FloatRange(0), default=0.0, show_default=True)
-@click.option("--battery-kw", type=click.FloatRange(0), help="The most it takes or gives.")
+@click.option("--load-kw", type=Finite(), default=1.0, show_default=True)
+@click.option("--pv-kwp", type=Finite(), default=1.0, show_default=True)
+@click.option("--battery-kwh", type=Finite(), default=0.0, show_default=True)
+@click.option("--battery-kw", type=Finite(), help="The most it takes or gives.")
 @click.option(
     "--battery-efficiency",
-    type=Ratio(),
+    type=Share(),
     default="100%",
     show_default=True,
     help="What comes back of what went in.",
 )
-@click.option("--battery-start", type=Ratio(), default="0%", show_default=True, help="How full.")
-@click.option("--feed-kw", type=click.FloatRange(0), help="What the grid's feed can give.")
+@click.option("--battery-start", type=Share(), default="0%", show_default=True, help="How full.")
+@click.option("--feed-kw", type=Finite(), help="What the grid's feed can give.")
 @assumption_options
 @plan_options
 def command(

@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Finite, Share
 from skerry.cli.plan_show import assumption_options, plan_options, show
-from skerry.cli.plan_signal import Ratio, forecast_options, forecasts_for, signal_options
+from skerry.cli.plan_signal import forecast_options, forecasts_for, signal_options
 
 
 @click.command("move")
@@ -28,22 +29,24 @@ from skerry.cli.plan_signal import Ratio, forecast_options, forecasts_for, signa
     "--limits-ms", default="50,100,150,200", show_default=True, help="With --latency: limits."
 )
 @click.option(
-    "--idle", type=Ratio(), default="50%", show_default=True, help="With --latency: free room."
+    "--idle",
+    type=Share(below=True),
+    default="50%",
+    show_default=True,
+    help="With --latency: free room.",
 )
 @click.option(
     "--load-kw",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(above=True),
     default=1.0,
     show_default=True,
     help="The load in each zone.",
 )
-@click.option(
-    "--state-gb", type=click.FloatRange(0), help="Sent per move; the same as --set move_state_gb=."
-)
+@click.option("--state-gb", type=Finite(), help="Sent per move; the same as --set move_state_gb=.")
 @click.option(
     "--traffic-gb-per-hour",
     "traffic_gb_per_h",
-    type=click.FloatRange(0),
+    type=Finite(),
     default=0.0,
     show_default=True,
     help="Sent every hour between a load that is away and its users.",
@@ -51,7 +54,7 @@ from skerry.cli.plan_signal import Ratio, forecast_options, forecasts_for, signa
 @forecast_options
 @click.option(
     "--threshold",
-    type=Ratio(),
+    type=Share(high=10.0),
     default="1%",
     show_default=True,
     help="A saving below this share is no gain.",
@@ -94,8 +97,6 @@ def command(
         from skerry.plan.energy.move_near_report import near_report
 
         whole = read_signal(signal_path, time_zone=time_zone, unit=unit)
-        if not 0 <= idle < 1:
-            raise UsageError(f"--idle {idle:g} leaves no load", "give a share below 100 %")
         report = near_report(
             whole,
             read_near(pairs_path, zones_path, known=whole.zones),

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Finite, Share
 from skerry.cli.plan_show import plan_options, show, write_option
-from skerry.cli.plan_signal import Ratio, forecast_options, forecasts_for, signal_options
+from skerry.cli.plan_signal import forecast_options, forecasts_for, signal_options
 from skerry.cli.progress import progress
 
 CARBON_SIGNAL = "grid.carbon_g_per_kwh"
@@ -22,12 +23,12 @@ CARBON_SIGNAL = "grid.carbon_g_per_kwh"
 @forecast_options
 @click.option(
     "--threshold",
-    type=Ratio(),
+    type=Share(high=10.0),
     default="1%",
     show_default=True,
     help="A saving below this share is no gain.",
 )
-@click.option("--load-kw", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--load-kw", type=Finite(above=True), default=1.0, show_default=True)
 @click.option(
     "--ready-hour",
     type=click.IntRange(0, 23),

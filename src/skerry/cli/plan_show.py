@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from skerry import __version__
+from skerry.cli.out_file import PageFile, unwritable
 from skerry.cli.output import json_option, print_json, print_table, say
 from skerry.schema.plan_report import Answer, Bars, Cell, Lines, PlanReport, Stack, Table, Tornado
 
@@ -29,7 +30,7 @@ def plan_options(command: Command) -> Command:
     page = click.option(
         "--report",
         "page_path",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=PageFile(),
         help="Write the whole report to this HTML page.",
     )
     return page(json_option(command))
@@ -100,10 +101,9 @@ def show(
 
 def write_page(report: PlanReport, path: Path) -> None:
     """Write a report's page, whole or not at all."""
-    from skerry.base.files import write_atomic
     from skerry.proof.plan_page import plan_html
 
-    write_atomic(path, plan_html(_stamped(report)).encode())
+    _put(path, plan_html(_stamped(report)).encode())
 
 
 def _stamped(report: PlanReport) -> PlanReport:
@@ -137,7 +137,6 @@ def _write(path: Path, changes: Mapping[str, str]) -> list[str]:
 
     Raises `EditError` for a place it has not, `FleetFileError` where the result is no fleet.
     """
-    from skerry.base.files import write_atomic
     from skerry.fleet.load import load_fleet
     from skerry.schema.fleet_edit import EditError, with_values
 
@@ -149,14 +148,24 @@ def _write(path: Path, changes: Mapping[str, str]) -> list[str]:
     after = with_values(before, changes)
     trial = path.with_name(f".{path.stem}.changed{path.suffix}")
     try:
-        write_atomic(trial, after.encode())
+        _put(trial, after.encode())
         load_fleet(trial)
     finally:
         trial.unlink(missing_ok=True)
     if after != before:
-        write_atomic(path, after.encode())
+        _put(path, after.encode())
     lines = unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; what stops it is named with the file."""
+    from skerry.base import files
+
+    try:
+        files.write_atomic(path, data)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def _print(report: PlanReport) -> None:

@@ -7,33 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Share
 
 if TYPE_CHECKING:
     from skerry.plan.energy.signals import Forecasts, Signal
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 UNITS = ("g/kWh", "kg/kWh", "kg/MWh", "lb/MWh")
-
-
-class Ratio(click.ParamType[float]):
-    """A share: `5%` or `0.05`."""
-
-    name = "share"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return the fraction."""
-        if isinstance(value, float):
-            return value
-        text = str(value).strip()
-        try:
-            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            number = -1.0
-        if not 0 <= number <= 10:
-            self.fail(f"{text!r} is no share such as 5% or 0.05", param, ctx)
-        return number
 
 
 class Amounts(click.ParamType[dict[str, float]]):
@@ -93,7 +73,7 @@ def forecast_options(command: Command) -> Command:
     error = click.option(
         "--forecast-error",
         "error_ratio",
-        type=Ratio(),
+        type=Share(high=10.0),
         help="Choose on a signal with this normal error, such as 5%; it repeats by --seed.",
     )
     seed = click.option("--seed", type=click.IntRange(0), default=7, show_default=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Finite
 from skerry.cli.plan_show import assumption_options, plan_options, show, write_option
 
 
@@ -26,13 +27,13 @@ from skerry.cli.plan_show import assumption_options, plan_options, show, write_o
 )
 @click.option(
     "--capacity",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(above=True),
     help="The number for the word 'capacity' of OR-Library's large files.",
 )
 @click.option("--split", is_flag=True, help="Let several sites share one demand.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 86_400),
+    type=Finite(1, 86_400),
     default=60.0,
     show_default=True,
     help="How long to search; a proven optimum ends it sooner.",

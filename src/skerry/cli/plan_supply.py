@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from skerry.base.errors import UsageError
+from skerry.cli.numbers import Finite, Share
 from skerry.cli.plan_show import assumption_options, plan_options, show
 from skerry.cli.progress import progress
 
@@ -36,7 +37,7 @@ _REDUNDANCY = re.compile(r"(\d{1,5})of(\d{1,5})@([\d.]{1,20})")
 )
 @click.option(
     "--service-level",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Share(above=True, below=True),
     default=0.95,
     show_default=True,
     help="How often a spare must be at hand.",
@@ -44,7 +45,7 @@ _REDUNDANCY = re.compile(r"(\d{1,5})of(\d{1,5})@([\d.]{1,20})")
 @click.option(
     "--loss-per-hour",
     "loss_usd_per_hour",
-    type=click.FloatRange(0),
+    type=Finite(),
     default=500.0,
     show_default=True,
     help="What an hour without a vendor costs you, in USD.",
@@ -52,7 +53,7 @@ _REDUNDANCY = re.compile(r"(\d{1,5})of(\d{1,5})@([\d.]{1,20})")
 @click.option(
     "--answered",
     "answered_ratio",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     default=0.9,
     show_default=True,
     help="Objective: the share of a lost place's own requests that is still answered.",
@@ -60,7 +61,7 @@ _REDUNDANCY = re.compile(r"(\d{1,5})of(\d{1,5})@([\d.]{1,20})")
 @click.option(
     "--back-within",
     "back_hours",
-    type=click.FloatRange(0),
+    type=Finite(),
     default=24.0,
     show_default=True,
     help="Objective: hours until a lost place is back.",

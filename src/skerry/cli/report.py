@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skerry.cli.out_file import PageFile
 from skerry.cli.output import json_option, print_json, print_table, say
 from skerry.cli.report_plan import PAGES, page_of
 
@@ -33,7 +34,7 @@ for name in PAGES:
 @click.option(
     "--out",
     "page_path",
-    type=click.Path(path_type=Path),
+    type=PageFile(),
     default=Path("story.html"),
     show_default=True,
     help="Where the page goes.",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from skerry.cli.out_file import PageFile
 from skerry.cli.plan import VERBS
 from skerry.cli.plan import command as plan
 
@@ -29,7 +30,7 @@ def page_of(report: str) -> click.Command:
     assert isinstance(found, click.Command)  # noqa: S101 - a slip in the table of verbs
     out = click.Option(
         ["--out", "page_path"],
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=PageFile(),
         default=Path(f"{report}.html"),
         show_default=True,
         help="Where the page goes.",
