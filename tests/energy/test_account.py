@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.energy.account import (
@@ -80,6 +80,7 @@ contracts = st.lists(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(amounts, contracts, st.none() | st.floats(0, 2000))
 def test_market_lines_add_up_to_the_use_and_contracts_never_exceed_it(
     used: float, given_contracts: list[Contract], residual: float | None
