@@ -151,6 +151,21 @@ async def test_the_server_is_asked_after_the_last_thing_said_to_it(
         assert 0 <= said.find(b"UNSUB") < said.rfind(b"PING")
 
 
+async def test_a_client_that_closed_without_a_word_is_replaced(server: str) -> None:
+    """NATS alone: its client can end without calling back."""
+    async with AsyncExitStack() as stack:
+        bus = await nats_bus(server, stack)
+        assert bus._link is not None
+        await bus._link.client._close(2, do_cbs=False)
+        assert not bus.connected
+        with pytest.raises(BusUnreachableError, match="not connected"):
+            await bus.publish("a", b"")
+        with anyio.fail_after(5):
+            while not bus.connected:
+                await anyio.sleep(0.02)
+        assert bus.lives == 2
+
+
 async def test_a_kept_message_counts_once_and_comes_until_it_is_acknowledged(buses: Any) -> None:
     bus, other = await buses(), await buses()
     name = await stream(bus, "KEEP")

@@ -42,6 +42,7 @@ with without_aiohttp.blocked():
     from nats.aio.subscription import Subscription as NatsSubscription
     from nats.js import api
 
+_LOOK_S = 1.0  # how often a connection is looked at that nobody said was lost
 _DISCARD_S = 0.3  # after a refused login, TLS never finishes closing
 _REFUSED = re.compile(r"permissions violation for (\w+) to \"([^\"]+)\"", re.IGNORECASE)
 _DOMAIN_API = re.compile(r"^\$js\.[^.]+\.api\.")
@@ -101,6 +102,15 @@ class _Link:
             if _as_refused(asked) == _as_refused(subject) and not future.done():
                 future.set_exception(error)
                 self.waiting.pop(token, None)
+
+    @property
+    def gone(self) -> bool:
+        """Whether this connection is over, whatever nats-py said of it.
+
+        Where the peer left while something waited to be sent, the client closes without
+        calling back.
+        """
+        return self.lost.is_set() or bool(self.client.is_closed)
 
     def drop(self, where: str) -> None:
         """Tell everyone who waits that no answer will come on this connection."""
@@ -188,7 +198,7 @@ class NatsBus:
     @property
     def connected(self) -> bool:
         """Whether there is a connection at this moment."""
-        return self._link is not None and not self._link.lost.is_set()
+        return self._link is not None and not self._link.gone
 
     @property
     def lives(self) -> int:
@@ -263,7 +273,7 @@ class NatsBus:
         while not self._closing:
             link = self._link
             if link is not None:
-                await link.lost.wait()
+                await self._end_of(link)
             async with self._turn:
                 if self._link is not link:
                     continue  # replaced while we waited
@@ -276,11 +286,20 @@ class NatsBus:
             await asyncio.sleep(backoff.pause_s(wait_s, self._rng.random()))
             wait_s = backoff.longer_s(wait_s, backoff.LOGIN_S_MAX)
 
+    async def _end_of(self, link: _Link) -> None:
+        """Wait until a connection is over: told at once, or seen within a second."""
+        while not link.gone:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(link.lost.wait(), _LOOK_S)
+        link.drop(self._where)
+        if self._link is link:
+            self._up.clear()
+
     async def replace_credentials(self) -> None:
         """Open a connection with the credentials as they are now, move over, drain the old one."""
         async with self._turn:
             old = self._take_over(await self._open())
-        if old is None or old.lost.is_set():
+        if old is None or old.gone:
             return
         until_s = time.monotonic() + self._timeout_s
         while (old.waiting or old.pulls) and time.monotonic() < until_s:
@@ -301,7 +320,7 @@ class NatsBus:
         link, self._link = self._link, None
         self._up.clear()
         if link is not None:
-            if not link.lost.is_set():
+            if not link.gone:
                 try:
                     await asyncio.wait_for(_settled(link.client, 2), 2)
                 except (nats.errors.Error, OSError, TimeoutError):
@@ -339,7 +358,7 @@ class NatsBus:
 
     def _now(self, what: str) -> _Link:
         link = self._link
-        if link is None or link.lost.is_set():
+        if link is None or link.gone:
             raise BusUnreachableError(what, self._where, "not connected")
         return link
 
@@ -391,7 +410,7 @@ class NatsBus:
         async with self._turn:
             self._standing.append(standing)
             link = self._link
-            if link is not None and not link.lost.is_set():
+            if link is not None and not link.gone:
                 try:
                     await self._listen(link, standing)
                     await _settled(link.client, self._timeout_s)
@@ -419,7 +438,7 @@ class NatsBus:
             if standing in self._standing:
                 self._standing.remove(standing)
             link = self._link
-            if standing.live is not None and link is not None and not link.lost.is_set():
+            if standing.live is not None and link is not None and not link.gone:
                 await _unsubscribe(standing.live)
                 # Until the server knows, it goes on sending to somebody who no longer listens.
                 with suppress(nats.errors.Error, OSError, TimeoutError):
@@ -538,7 +557,7 @@ class NatsBus:
             raise BusUnreachableError(stream, self._where, str(error)) from error
         finally:
             link.pulls.pop(token, None)
-            if listening is not None and not link.lost.is_set():
+            if listening is not None and not link.gone:
                 await _unsubscribe(listening)
         return found
 
