@@ -15,6 +15,7 @@ from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
 from skerry.schema.run_figures import RunFigures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+DAY = EXAMPLES / "plan" / "day" / "requests.csv"
 CLINIC = EXAMPLES / "clinic" / "fleet.yaml"
 QUICK = ("--draws", "100")
 MONTHS = "month,requests,cloud_usd\n2026-11,2e6,130\n2026-12,3e6,190\n2027-01,4e6,260\n"
@@ -333,3 +334,27 @@ def test_the_example_chooses_on_six_months_and_regrets_what_its_readme_says(
     assert advice["choice"] == "cloud"
     assert f"it wins if {advice['flip']}" in text
     assert f"{advice['regret']['ratio']:.1%} (best there: {advice['regret']['best']})" in text
+
+
+def test_the_share_in_time_is_the_replays_where_the_formula_has_none_in_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By its mean way the cloud is late every time; by replay three answers in ten are not."""
+    found = cost(capsys, "--trace", str(DAY))
+    assert found["in_time_ratio_by_formula"]["cloud"] == 0
+    for tier, ratio in found["in_time_ratio_by_replay"].items():
+        assert found["in_time_ratio"][tier] == pytest.approx(ratio, abs=1e-9)
+    assert found["usd_per_1k"]["cloud"] > 0
+
+
+def test_a_break_even_that_is_none_is_null_with_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The closet costs less per answer in time at every load; 100 is only where a search starts."""
+    words = ("plan", "cost", "-f", str(CLINIC), *QUICK, "--trace", str(DAY))
+    found = cost(capsys, "--trace", str(DAY))
+    assert found["break_even_requests_per_month"] == {"closet": None, "room": None}
+    assert found["break_even_reason"]["closet"] == "at any load it costs less than cloud"
+    assert found["break_even_reason"]["room"] == "none: it costs more than cloud at any load"
+    assert run([*words]) == 0
+    assert "at any load" in capsys.readouterr().out

@@ -21,13 +21,14 @@ from skerry.plan.finance.cash_flow import (
     once,
 )
 from skerry.plan.finance.found import found
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.ranges import drawn, pert, quantiles, swings
 from skerry.plan.finance.terms import Terms
 from skerry.plan.finance.tiers import FLEET, Cost
 from skerry.plan.finance.views import (
     better,
+    break_even,
     break_even_hours_ratio,
-    break_even_requests,
     fitting_ms,
     flip_input,
     flip_requests,
@@ -88,7 +89,7 @@ def test_the_same_machine_through_every_row_has_the_same_break_even(fleet: Fleet
 
 def test_break_even_is_where_the_order_turns_and_stays(fleet: Fleet) -> None:
     one = case(fleet)
-    load = break_even_requests(one, "closet", "cloud", INPUTS, rate_per_year=0.05)
+    load = break_even(one, "closet", "cloud", INPUTS, rate_per_year=0.05).requests_per_month
     assert load is not None
     around = np.array([load * 0.999, load * 1.001, load * 2, load * 5])
     order = better(one, "closet", "cloud", INPUTS, around, 0.05)
@@ -109,7 +110,9 @@ def test_a_tier_that_never_wins_has_no_break_even(fleet: Fleet) -> None:
     for name in ("rent_price_ratio", "software_usd_per_machine_year", "answer_bytes"):
         free = free.with_value(name, 0.0)
     one = case(fleet)
-    assert break_even_requests(one, "closet", "cloud", free, rate_per_year=0.05) is None
+    even = break_even(one, "closet", "cloud", free, rate_per_year=0.05)
+    assert even.requests_per_month is None
+    assert even.reason == "none: it costs more than cloud at any load"
     assert hours_ratio(one, "closet", "cloud", free, rate_per_year=0.05) is None
 
 
@@ -260,3 +263,15 @@ def test_the_same_seed_finds_the_same_and_quantiles_ascend(fleet: Fleet) -> None
     for values in one.worth_at_capital.values():
         assert list(values) == sorted(values, reverse=True)
     assert len(one.strongest[FLEET]) == 10
+
+
+@given(*(st.floats(0, 1) for _ in range(3)))
+def test_a_replay_corrects_the_formula_within_bounds(
+    formula: float, replay: float, other: float
+) -> None:
+    """At the load replayed the share is the replay's; elsewhere it is a share, never beyond."""
+    check = Check(formula_ratio=formula, replay_ratio=replay, replay_ms_p95=1.0)
+    at, there = check.corrected(np.array([formula, other]))
+    assert at == pytest.approx(replay, abs=1e-9)
+    assert 0 <= there <= 1
+    assert (there - other) * (replay - formula) >= -1e-12

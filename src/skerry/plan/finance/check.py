@@ -1,15 +1,15 @@
 """How many answers a tier gives in time when the trace itself is replayed on it.
 
-The formula in `finance_work` takes traffic for smooth within each step; a replay does
+The formula in `finance.work` takes traffic for smooth within each step; a replay does
 not. Where the trace's own load fits the machines of the fleet file, the replay's share
-takes the place of the formula's, and the report shows both.
+takes the place of the formula's (`finance.in_time`), and the report shows both.
 
 Units:   milliseconds; shares are fractions of the requests sent.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ import numpy as np
 from skerry.base.units import MS_PER_SECOND
 from skerry.plan.finance.cash_flow import Series, Value
 from skerry.plan.finance.demand import demand_of
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.tiers import Case
 from skerry.plan.finance.work import is_by_request
 from skerry.plan.replay import replay
@@ -27,15 +28,6 @@ from skerry.schema.fleet import Fleet
 REPLAY_MAX: Final = 100_000
 SAME_LOAD: Final = 0.05
 """A trace is replayed where its own load is within this share of the load asked about."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One tier's share of answers in time, by both ways."""
-
-    formula_ratio: float
-    replay_ratio: float
-    replay_ms_p95: float
 
 
 def checks_of(
@@ -80,12 +72,7 @@ def checks_of(
 
 def corrected(case: Case, checks: Mapping[str, Check]) -> Case:
     """Return a case whose answers in time are those of the replay, at the load replayed."""
-    factors = {
-        name: check.replay_ratio / check.formula_ratio
-        for name, check in checks.items()
-        if check.formula_ratio > 0
-    }
-    return replace(case, in_time_factor=factors)
+    return replace(case, checks=checks)
 
 
 def replayed_ms(

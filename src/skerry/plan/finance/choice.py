@@ -14,7 +14,7 @@ import numpy as np
 
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.finance.cash_flow import Value
-from skerry.plan.finance.check import Check
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.months import Months, regret_of
 from skerry.plan.finance.tiers import Case, Cost
 from skerry.plan.finance.views import fitting_ms, flip_input, flip_requests

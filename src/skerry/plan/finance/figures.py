@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from skerry.base.units import MS_PER_SECOND
-from skerry.plan.finance.check import Check
 from skerry.plan.finance.found import Found, Range, one
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.tiers import FLEET
 from skerry.plan.finance.views import CAPITAL_RATES
 
@@ -32,7 +32,9 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
         **_ranges("npv_usd", facts.against.npv_usd),
         "capex_usd": {name: one(cost.flow.split_usd()[0]) for name, cost in base.items()},
         "opex_usd": {name: one(cost.flow.split_usd()[1]) for name, cost in base.items()},
-        "break_even_requests_per_month": dict(facts.against.break_even_requests),
+        "break_even_requests_per_month": {
+            name: even.requests_per_month for name, even in facts.against.break_even.items()
+        },
         "break_even_hours_ratio": dict(facts.against.break_even_hours),
         "payback_months": dict(facts.against.payback_months),
         "in_time_ratio": {name: one(cost.in_time_ratio()) for name, cost in base.items()},
@@ -58,6 +60,9 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
         "distribution": "PERT",
         "cloud_tier": facts.against.cloud,
         **{name: {tier: _known(v) for tier, v in values.items()} for name, values in by.items()},
+        "break_even_reason": {
+            name: even.reason for name, even in facts.against.break_even.items() if even.reason
+        },
         "rows": [
             {
                 "tier": name,

@@ -13,14 +13,15 @@ import numpy as np
 
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.finance.cash_flow import Series, Value
-from skerry.plan.finance.check import Check
 from skerry.plan.finance.choice import Choice, choose
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.months import Months
 from skerry.plan.finance.ranges import drawn, quantiles, swings
 from skerry.plan.finance.tiers import FLEET, Case, Cost
 from skerry.plan.finance.views import (
     CAPITAL_RATES,
-    break_even_requests,
+    BreakEven,
+    break_even,
     by_load,
     hours_ratio,
     npv_against,
@@ -54,7 +55,7 @@ class Against:
 
     cloud: str | None = None
     npv_usd: Mapping[str, Range] = field(default_factory=dict)
-    break_even_requests: Mapping[str, float | None] = field(default_factory=dict)
+    break_even: Mapping[str, BreakEven] = field(default_factory=dict)
     break_even_hours: Mapping[str, float | None] = field(default_factory=dict)
     paid_usd: Mapping[str, Series] = field(default_factory=dict)
     """What is paid up to each month, the cloud's for the same requests beside it."""
@@ -164,9 +165,7 @@ def _against(
             for name, cost in many.items()
             if name != cloud
         },
-        break_even_requests={
-            n: break_even_requests(case, n, cloud, inputs, rate_per_year=rate) for n in own
-        },
+        break_even={n: break_even(case, n, cloud, inputs, rate_per_year=rate) for n in own},
         break_even_hours={n: hours_ratio(case, n, cloud, inputs, rate_per_year=rate) for n in own},
         paid_usd={n: np.cumsum(base[n].flow.usd()) for n in (*own, cloud)},
         payback_months={n: payback_months(base[n], base[cloud]) for n in own},

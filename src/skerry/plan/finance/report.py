@@ -24,11 +24,12 @@ from skerry.plan.assumptions import Assumptions
 from skerry.plan.errors import PlanError
 from skerry.plan.finance.bounds import check_bounds
 from skerry.plan.finance.cash_flow import CashFlowError
-from skerry.plan.finance.check import Check, checks_of, corrected
+from skerry.plan.finance.check import checks_of, corrected
 from skerry.plan.finance.demand import demand_of
 from skerry.plan.finance.figures import figures
 from skerry.plan.finance.found import Found, Tell, found, one
 from skerry.plan.finance.goals import goals_of
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.months import Months
 from skerry.plan.finance.sections import sections
 from skerry.plan.finance.terms import Terms

@@ -9,10 +9,15 @@ from typing import Final
 import numpy as np
 
 from skerry.plan.finance.cash_flow import RowKind
-from skerry.plan.finance.check import Check
 from skerry.plan.finance.found import Found, Range, one
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.tiers import FLEET
-from skerry.plan.finance.views import CAPITAL_RATES, REFRESH_HORIZON_MONTHS, REFRESH_MONTHS
+from skerry.plan.finance.views import (
+    CAPITAL_RATES,
+    REFRESH_HORIZON_MONTHS,
+    REFRESH_MONTHS,
+    BreakEven,
+)
 from skerry.schema.plan_report import Bars, Cell, Lines, Section, Stack, Table, Tornado
 
 _PER_1K: Final = "USD per 1k"
@@ -95,14 +100,15 @@ def _against(facts: Found) -> tuple[Table | Lines, ...]:
                     name,
                     *values,
                     facts.against.payback_months.get(name),
-                    facts.against.break_even_requests.get(name),
+                    _break_even(facts.against.break_even.get(name)),
                     facts.against.break_even_hours.get(name),
                 )
                 for name, values in facts.against.npv_usd.items()
             ),
             note="NPV: what is won today by paying this in place of the cloud, for the same "
-            "requests. From the break-even on, an own tier costs less per 1,000; a machine "
-            "rented for more than the share of hours costs more than an own one.",
+            "requests, late answers too. From the break-even on, an own tier costs less per 1,000 "
+            "in time; a machine rented for more than the share of hours costs more than an own "
+            "one.",
         ),
         Lines(
             title="Paid so far, not discounted",
@@ -291,7 +297,7 @@ def _checked(checks: Mapping[str, Check]) -> Section:
     return Section(
         title="Answers in time, by replay and by formula",
         text="The trace is replayed through the decisions of production on each tier alone; the "
-        "replay's share counts. Erlang's formula stands in at other loads, scaled to it.",
+        "replay's share counts. At other loads Erlang's formula stands in, corrected by as much.",
         blocks=(
             Table(
                 title="Share in time",
@@ -303,6 +309,11 @@ def _checked(checks: Mapping[str, Check]) -> Section:
             ),
         ),
     )
+
+
+def _break_even(even: BreakEven | None) -> Cell:
+    """Return the load, else why there is none; None for the fleet."""
+    return None if even is None else even.requests_per_month or even.reason
 
 
 def _finite(value: float) -> float | None:

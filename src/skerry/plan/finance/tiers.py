@@ -20,6 +20,7 @@ from skerry.base.units import WH_PER_KWH
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.finance.cash_flow import CashFlow, Row, Series, Value
 from skerry.plan.finance.demand import Demand
+from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.rows import REQUESTS_PER_1K, rows_of
 from skerry.plan.finance.terms import Terms
 from skerry.plan.finance.work import Places, Work, is_rented, places_of, work_of
@@ -83,8 +84,8 @@ class Case:
     """Tier to where it serves all whom it reaches; those that reach nobody are left out."""
     standing: Mapping[str, Places]
     """Every tier with machines: with its own people, or standing by."""
-    in_time_factor: Mapping[str, float] = field(default_factory=dict)
-    """Tier to what a replay found in time over what the formula did; 1 where none was made."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """Tier to what a replay found in time; those not replayed keep the formula's share."""
     in_time_least: float = IN_TIME_LEAST
     """Share of its answers in time with which a tier meets the target."""
     energy_factor: float = 1.0
@@ -149,10 +150,14 @@ class Case:
     def _work(self, places: Places, inputs: Mapping[str, Value]) -> Work:
         """Return a month's work, with what a replay and a run have found put in."""
         work = work_of(places, inputs, target_s=self.target_s)
-        factor = self.in_time_factor.get(places.tier.name, 1.0)
+        check = self.checks.get(places.tier.name)
+        in_time = work.in_time
+        if check is not None:
+            ratio = in_time / np.maximum(work.requests, 1e-12)
+            in_time = check.corrected(ratio) * work.requests
         return replace(
             work,
-            in_time=np.minimum(work.in_time * factor, work.requests),
+            in_time=in_time,
             it_kwh=work.it_kwh * self.energy_factor,
             overhead_kwh=work.overhead_kwh * self.energy_factor,
         )

@@ -1,6 +1,6 @@
 """Views on the rows: break-even, lease against buy, refresh, used machines, capital, load.
 
-Each takes a case and inputs and asks `finance_tiers` again with one thing changed, so no
+Each takes a case and inputs and asks `finance.tiers` again with one thing changed, so no
 view can disagree with the rows.
 
 Units:   USD, USD per 1,000 requests in time, requests a month; ratios are fractions.
@@ -45,6 +45,14 @@ class Offer:
     opex_usd: Value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEven:
+    """The load from which a tier costs less than the cloud, or why there is no such load."""
+
+    requests_per_month: float | None = None
+    reason: str = ""
+
+
 def npv_against(cost: Cost, cloud: Cost, rate_per_year: Value) -> Value:
     """Return what is won today by a tier in place of the cloud, for the same requests.
 
@@ -68,29 +76,34 @@ def payback_months(cost: Cost, cloud: Cost) -> int | None:
     return int(behind[-1]) + 1 if len(behind) else 0
 
 
-def break_even_requests(
+def break_even(
     case: Case, tier: str, cloud: str, inputs: Mapping[str, Value], *, rate_per_year: float
-) -> float | None:
+) -> BreakEven:
     """Return the least requests a month from which a tier costs less per 1,000 than the cloud.
 
     Both serve the same load, and the tier stays cheaper up to the load that its feeds carry.
-    Searched from 100 to 10**10 requests a month; None where it is dearer at the end of that.
+    Searched from 100 to 10**10 requests a month.
     """
     low, high = LOAD_MIN, LOAD_MAX
-    for _ in range(_ROUNDS):
+    for step in range(_ROUNDS):
         loads = np.geomspace(low, high, _GRID)
         ours, theirs = (_at_loads(case, name, inputs, loads) for name in (tier, cloud))
         fits = np.flatnonzero(np.asarray(ours.work.feed_used_ratio)[..., 0] <= 1)
         if not len(fits):
-            return None
-        dear = ours.usd_per_1k(rate_per_year) >= np.asarray(theirs.usd_per_1k(rate_per_year))
+            return BreakEven(reason="none: its feeds carry no load")
+        rival = np.asarray(theirs.usd_per_1k(rate_per_year))
+        dear = ours.usd_per_1k(rate_per_year) >= rival
         last = np.flatnonzero(dear[: fits[-1] + 1])
-        if not len(last):
-            return low
-        if last[-1] == fits[-1]:
-            return None if high == LOAD_MAX else high
+        if step == 0 and not len(last):
+            never = "" if np.isfinite(rival).any() else ", which answers nothing in time"
+            return BreakEven(reason=f"at any load it costs less than {cloud}{never}")
+        if step == 0 and last[-1] == fits[-1]:
+            where = "at any load" if dear[: fits[-1] + 1].all() else "at the most its feeds carry"
+            return BreakEven(reason=f"none: it costs more than {cloud} {where}")
+        if not len(last) or last[-1] == fits[-1]:  # it turns within rounding of an end
+            return BreakEven(requests_per_month=high if len(last) else low)
         low, high = float(loads[last[-1]]), float(loads[last[-1] + 1])
-    return high
+    return BreakEven(requests_per_month=high)
 
 
 def flip_requests(
@@ -113,7 +126,7 @@ def fitting_ms(case: Case, tier: str, inputs: Mapping[str, Value]) -> float | No
     low_s, high_s = 0.0, _LATENCY_S_MAX
     for step in range(_BISECTIONS + 1):
         limit_s = high_s if step == 0 else (low_s + high_s) / 2
-        at = replace(case, target_s=limit_s, in_time_factor={})
+        at = replace(case, target_s=limit_s, checks={})
         if float(np.asarray(at.cost(tier, inputs).in_time_ratio())) < case.in_time_least:
             if step == 0:
                 return None
