@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,24 @@ def test_a_small_load_fills_no_batch_and_says_so(capsys: pytest.CaptureFixture[s
 def test_a_large_load_takes_more_accelerators(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--gpu", "H100", "--inter-token-ms", "26.1", "--requests-per-s", "100"]
     assert batching(capsys, *words)["accelerators"] == 3
+
+
+@pytest.mark.parametrize("limit_ms", ["26.1", "8"])
+def test_the_next_best_is_another_batch_and_wins_where_it_is_said_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit_ms: str
+) -> None:
+    curve = tmp_path / "curve.csv"
+    rows = "npu,1,2,5.3333\nnpu,4,1,20.2222\nnpu,8,0.9,30\n"
+    curve.write_text(f"gpu,batch_limit,j_per_token,inter_token_ms\n{rows}")
+    words = ["--gpu", "npu", "--curve", str(curve), "--inter-token-ms"]
+    found: Any = batching(capsys, *words, limit_ms)
+    advice = found["advice"][0]
+    turned_ms = next(word for word in advice["flip"].split() if word[0].isdigit())
+    step_ms = 0.001 if "or more" in advice["flip"] else -0.001
+    there: Any = batching(capsys, *words, str(float(turned_ms) + step_ms))
+    assert there["advice"][0]["choice"] == advice["runner_up"] != advice["choice"]
+    short: Any = batching(capsys, *words, str(float(turned_ms) - step_ms))
+    assert short["advice"][0]["choice"] != advice["runner_up"]
 
 
 def test_a_limit_that_no_batch_keeps_is_impossible(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,6 +144,22 @@ def test_the_flip_flips_when_it_is_applied_to_the_file(
     assert ranked(after)[0].name == runner_up(rows) != ranked(rows)[0].name
 
 
+@pytest.mark.parametrize("onprem_usd", [150.0, 0.0])
+def test_a_price_a_cent_nearer_than_the_flip_does_not_flip(
+    tmp_path: Path, clinic: Fleet, trace: Trace, onprem_usd: float
+) -> None:
+    setting = f"onprem_usd_per_month={onprem_usd}"
+    rows = tuple(rows_of(clinic, trace, setting).values())
+    flip = flip_of(clinic, rows)
+    assert flip is not None
+    ((path, text),) = flip.values.items()
+    tier = path.split(".")[1]
+    usd = float(text.removesuffix(" USD"))
+    nearer = usd + (0.01 if usd < clinic.tiers[tier].usd_per_month else -0.01)
+    after = rows_of(flipped(tmp_path, {path: f"{nearer:.2f} USD"}), trace, setting)
+    assert ranked(tuple(after.values()))[0].name == ranked(rows)[0].name
+
+
 def test_where_one_tier_alone_may_the_flip_frees_the_next(
     tmp_path: Path, clinic: Fleet, trace: Trace
 ) -> None:

@@ -4,6 +4,7 @@ Units:   ms between tokens, joules per token at the accelerator, Wh per request 
 Errors:  ColumnError for a curve's file; BatchError for a curve; BatchChoiceError for a name.
 """
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,7 @@ from skerry.schema.goal import Figure, GoalName, GoalRecord, Level
 from skerry.schema.plan_report import Advice, Answer, Lines, PlanReport, Section, Table
 
 REQUESTS_PER_1K: Final = 1000
+US_PER_MS: Final = 1000
 SHIPPED: Final = "batching.csv"
 
 
@@ -149,7 +151,7 @@ def batching_report(
         batch = curve.settles_at(tokens_per_s / accelerators, best)
     saving = 1 - curve.j_at(batch) / float(curve.j_per_token[0])
     slower = curve.ms_at(batch) / float(curve.inter_token_ms[0])
-    runner_up = _runner_up(curve, best)
+    runner_up, flip = _runner_up(curve, best)
     predicted = wh_per_request(batch) * REQUESTS_PER_1K
     notes = ["between measured sizes the figures are interpolated"]
     if tokens_per_s is not None and batch <= curve.batch[0]:
@@ -188,7 +190,7 @@ def batching_report(
                 choice=f"a batch limit of {best}",
                 reason=f"the largest whose tokens take at most {limit_ms:g} ms",
                 runner_up=f"a batch limit of {runner_up}",
-                flip=f"the limit on a token falls below {curve.ms_at(best):.3g} ms",
+                flip=flip,
                 no_regret="the curve is one measurement, without a series of time to hold back",
             ),
         ),
@@ -198,10 +200,18 @@ def batching_report(
     )
 
 
-def _runner_up(curve: BatchCurve, best: int) -> int:
-    """Return the next smaller measured size."""
+def _runner_up(curve: BatchCurve, best: int) -> tuple[int, str]:
+    """Return the next smaller measured size, else the next larger one, and the limit it needs.
+
+    A limit is written in microseconds, rounded to the side on which it holds.
+    """
     smaller = [int(batch) for batch in curve.batch if batch < best]
-    return smaller[-1] if smaller else best
+    if smaller:
+        below_ms = math.floor(curve.ms_at(smaller[-1] + 1) * US_PER_MS) / US_PER_MS
+        return smaller[-1], f"the limit on a token falls below {below_ms:g} ms"
+    larger = min(int(batch) for batch in curve.batch if batch > best)
+    least_ms = math.ceil(curve.ms_at(larger) * US_PER_MS) / US_PER_MS
+    return larger, f"the limit on a token is {least_ms:g} ms or more"
 
 
 def _goal(wh_per_1k: float, source: str, at_unix_s: float) -> GoalRecord:

@@ -63,21 +63,25 @@ def price_changes(
 ) -> Iterator[Change]:
     """Give prices of tiers at which a gap closes: the other's cost less that of the chosen one.
 
-    A gap is linear in every price, so two values of it tell where it is 0. Small steps beyond
-    come first, as prices are rounded and what else is chosen may move with them.
+    A gap is linear in every price, so two values of it tell where it is 0. The first written
+    price past that comes first, then the next, as a tie may not flip, then steps beyond, as
+    what else is chosen may move with a price.
     """
     now = gap(fleet)
     for tier in tiers:
         profile = fleet.tiers[tier]
-        for make, price, probe in (
-            (rent, profile.usd_per_month, _RENT_PROBE_USD),
-            (energy_price, profile.energy_usd_per_kwh, _ENERGY_PROBE_USD),
+        for make, price, probe, digit in (
+            (rent, profile.usd_per_month, _RENT_PROBE_USD, 0.01),
+            (energy_price, profile.energy_usd_per_kwh, _ENERGY_PROBE_USD, 0.0001),
         ):
             slope = (gap(make(fleet, tier, price + probe).apply(fleet)) - now) / probe
             if not math.isfinite(now) or not math.isfinite(slope) or slope == 0:
                 continue
-            for step in _STEPS:
-                there = price - now / slope * step
+            move = -now / slope
+            past = price + move
+            first = (math.ceil if move > 0 else math.floor)(past / digit) * digit
+            second = first + math.copysign(digit, move)
+            for there in (first, second, *(price + move * step for step in _STEPS)):
                 if 0 <= there <= _PRICE_USD_MAX:
                     yield make(fleet, tier, there)
 
