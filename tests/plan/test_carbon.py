@@ -188,6 +188,7 @@ def test_the_examples_run_as_written(
         ("instrument,kwh,g_per_kwh\nppa,,0\n", ":2: column kwh: neither of kwh and share"),
         ("instrument,kind,g_per_kwh\na,residual,1\nb,residual,2\n", ":3: column kind: a second"),
         ("instrument,kwh\nppa,1\n", "g_per_kwh"),
+        ("instrument,kwh,g_per_kwh\na,1,0\nb,1,0\na,1,9\n", ":4: column instrument: 'a' again"),
     ],
 )
 def test_bad_instruments_are_named(

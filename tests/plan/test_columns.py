@@ -127,3 +127,33 @@ def test_no_bytes_bring_anything_but_a_column_error(
     path.write_bytes(content)
     with contextlib.suppress(ColumnError):
         read_columns(path, {"v": Number(), "t": Time(), "n": Text()})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.csv", "v,w,v\n1,2,3\n"),
+        ("rows.csv", '"v", v\n1,2\n'),
+        ("rows.json", '[{"v": 1, "v": 2}]'),
+        ("rows.json", '{"v": [1], "v": [2]}'),
+    ],
+)
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    for ask in (lambda: names_of(path), lambda: read_columns(path, {"v": Number()})):
+        with pytest.raises(ColumnError) as raised:
+            ask()
+        assert f"{name}:1: column v: a second time, wanted each name once" in str(raised.value)
+
+
+def test_a_folder_is_told_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.mkdir()
+    with pytest.raises(ColumnError, match=r"rows\.csv: a folder, wanted a \.csv"):
+        names_of(path)
+
+
+def test_a_time_without_an_offset_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(ColumnError, match=r"--time-zone"):
+        read_columns(csv_file(tmp_path, "at\n2026-01-01T00:00:00\n"), {"at": Time()})

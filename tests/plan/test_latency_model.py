@@ -158,6 +158,10 @@ def test_coordinates_and_distances_do_without_names(
         ("distance_km,avg_ms\n1000,0.02\n2000,0.04\n", "wanted milliseconds"),
         ("src_city,avg_ms\nOslo,10\n", "distance_km"),
         ("distance_km\n", "no row"),
+        (
+            "src_city,dst_city,distance_km,avg_ms\nA,B,1000,20\nB,A,1000,20\nA,B,1000,30\n",
+            ":4: column dst_city: 'A' to 'B' again",
+        ),
         ("", "empty file"),
     ],
 )
@@ -169,6 +173,22 @@ def test_bad_pairs_are_named(
     cities = ["--cities", str(EXAMPLE / "cities.csv")] if "dst_city" in text else []
     assert run(["plan", "latency", "--pairs", str(path), *cities]) == 3
     assert said in capsys.readouterr().err
+
+
+def test_a_column_of_measurements_that_is_named_must_be_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, pings = tmp_path / "pairs.csv", tmp_path / "pings.csv"
+    path.write_text("distance_km\n100\n2000\n")
+    pings.write_text("distance_km,rtt\n100,10\n2000,40\n")
+    words = ["plan", "latency", "--pairs", str(path), "--measured"]
+    assert run([*words, "foo"]) == 3
+    said = capsys.readouterr().err
+    assert "error[E0904]" in said
+    assert "pairs.csv:1: column foo: the file has distance_km" in said
+    assert run([*words, "rtt", "--fit", str(pings)]) == 0
+    assert run([*words, "foo", "--fit", str(pings)]) == 3
+    assert "pings.csv:1: column foo: the file has distance_km, rtt" in capsys.readouterr().err
 
 
 def test_a_fit_over_one_distance_is_refused(

@@ -217,6 +217,40 @@ def test_a_bad_fact_is_named(tmp_path: Path, file: str, old: str, new: str, said
     assert said in str(raised.value)
 
 
+def test_arithmetic_needs_no_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    asked = ["plan", "supply", "--redundancy", "11of12@0.995", "--redundancy", "1of2@0.9"]
+    assert run([*asked, "--json", "--report", str(page)]) == Exit.DONE
+    rows = json.loads(capsys.readouterr().out)["redundancy"]
+    together = 0.995**12 + 12 * 0.995**11 * 0.005
+    assert rows[0]["availability_ratio"] == pytest.approx(together)
+    assert rows[1]["availability_ratio"] == pytest.approx(0.99)
+    assert "11 of 12" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "give --parts and --vendors, or --redundancy"),
+        (["--parts", "p.csv", "--redundancy", "1of2@0.9"], "--parts and --vendors go together"),
+        (["--vendors", "v.csv"], "--parts and --vendors go together"),
+        (
+            ["--redundancy", "1of2@0.9", "-f", "fleet.yaml"],
+            "--file needs --parts and --vendors",
+        ),
+        (
+            ["--redundancy", "1of2@0.9", "--before-parts", "p.csv"],
+            "--before-parts needs --parts and --vendors",
+        ),
+    ],
+)
+def test_files_that_belong_together_are_asked_for(
+    more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["plan", "supply", *more]) == Exit.WRONG_USE
+    assert said in capsys.readouterr().err
+
+
 def test_arithmetic_that_cannot_be_read_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(words("--redundancy", "two of three")) == Exit.WRONG_USE
     assert "2of3@0.995" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`skerry plan`: predict every goal before anything is bought or changed."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,7 @@ def command(
     from skerry.cli.words import name_text
     from skerry.fleet.load import load_fleet
     from skerry.plan.day import day_report
-    from skerry.plan.from_run import read_run
+    from skerry.plan.from_run import read_run, run_notes
     from skerry.plan.predict import predict, prediction_errors
     from skerry.plan.services import guessed
     from skerry.plan.trace import read_trace, story_trace
@@ -117,6 +118,7 @@ def command(
         seeds=seeds,
         service_ms=run.service_ms if run else None,
     )
+    plan = replace(plan, notes=(*plan.notes, *run_notes(run, fleet)))
     errors = prediction_errors(plan.goals, run.goals) if run else {}
     took_s = time.monotonic() - started_s
     unknown = guessed(fleet, run.service_ms if run else None)

@@ -29,10 +29,8 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
 )
 @click.option(
     "--measured",
-    default="avg_ms",
-    show_default=True,
     metavar="COLUMN",
-    help="The column of measured round trips, in ms.",
+    help="The column of measured round trips, in ms.  [default: avg_ms]",
 )
 @assumption_options
 @plan_options
@@ -40,7 +38,7 @@ def command(
     pairs_path: Path,
     fit_path: Path | None,
     cities_path: Path | None,
-    measured: str,
+    measured: str | None,
     settings: tuple[str, ...],
     assume_path: Path | None,
     page_path: Path | None,
@@ -55,8 +53,10 @@ def command(
     from skerry.plan.latency.report import latency_report
 
     inputs = assumptions("latency", path=assume_path, settings=settings)
-    pairs = read_pairs(pairs_path, cities_path, measured=measured, needed=False)
+    column = measured or "avg_ms"
+    named = measured is not None and fit_path is None
+    pairs = read_pairs(pairs_path, cities_path, measured=column, needed=named)
     fit = None
     if fit_path is not None:
-        fit = read_pairs(fit_path, cities_path, measured=measured, needed=True)
+        fit = read_pairs(fit_path, cities_path, measured=column, needed=True, spread=True)
     show(latency_report(pairs, fit, inputs), as_json=as_json, page_path=page_path)

@@ -63,7 +63,7 @@ def command(
     from skerry.fleet.load import load_fleet
     from skerry.plan.assumptions import assumptions
     from skerry.plan.energy.local_report import local_report
-    from skerry.plan.from_run import measured, read_run
+    from skerry.plan.from_run import measured, read_run, run_notes
     from skerry.plan.services import services_s
     from skerry.plan.trace import read_trace, story_trace
     from skerry.schema.goal import GoalName
@@ -81,5 +81,6 @@ def command(
         own=Use(own),
         at_unix_s=time.time(),
         measured_wh_per_1k=measured(run, GoalName.ENERGY_WH_PER_1K) if run else None,
+        notes=run_notes(run, fleet),
     )
     show(report, as_json=as_json, page_path=page_path)

@@ -16,8 +16,8 @@ _REDUNDANCY = re.compile(r"(\d{1,5})of(\d{1,5})@([\d.]{1,20})")
 
 
 @click.command("supply")
-@click.option("--parts", "parts_path", type=_PATH, required=True, help="What is in use.")
-@click.option("--vendors", "vendors_path", type=_PATH, required=True, help="Who is paid for it.")
+@click.option("--parts", "parts_path", type=_PATH, help="What is in use.")
+@click.option("--vendors", "vendors_path", type=_PATH, help="Who is paid for it.")
 @click.option("--before-parts", "before_parts", type=_PATH, help="The parts as they were.")
 @click.option("--before-vendors", "before_vendors", type=_PATH, help="The vendors as they were.")
 @click.option(
@@ -67,7 +67,10 @@ _REDUNDANCY = re.compile(r"(\d{1,5})of(\d{1,5})@([\d.]{1,20})")
     help="Objective: hours until a lost place is back.",
 )
 @click.option(
-    "--redundancy", multiple=True, metavar="KofN@A", help="Arithmetic alone, such as 2of3@0.995."
+    "--redundancy",
+    multiple=True,
+    metavar="KofN@A",
+    help="Arithmetic, such as 2of3@0.995; alone it needs no files.",
 )
 @click.option(
     "--on",
@@ -79,8 +82,8 @@ _REDUNDANCY = re.compile(r"(\d{1,5})of(\d{1,5})@([\d.]{1,20})")
 @assumption_options
 @plan_options
 def command(
-    parts_path: Path,
-    vendors_path: Path,
+    parts_path: Path | None,
+    vendors_path: Path | None,
     before_parts: Path | None,
     before_vendors: Path | None,
     fleet_path: Path | None,
@@ -102,9 +105,26 @@ def command(
     from skerry.base.clock import SystemClock
     from skerry.fleet.load import load_fleet
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.supply.report import Objectives, read_facts, supply_report
+    from skerry.plan.supply.report import Objectives, read_facts, redundancy_report, supply_report
     from skerry.plan.trace import read_trace, story_trace
 
+    asked = [_redundancy(text) for text in redundancy]
+    if (parts_path is None) != (vendors_path is None):
+        raise UsageError("--parts and --vendors go together")
+    if parts_path is None or vendors_path is None:
+        rest = {
+            "--file": fleet_path,
+            "--trace": trace_path,
+            "--before-parts": before_parts,
+            "--before-vendors": before_vendors,
+        }
+        for option, given in rest.items():
+            if given is not None:
+                raise UsageError(f"{option} needs --parts and --vendors")
+        if not asked:
+            raise UsageError("give --parts and --vendors, or --redundancy")
+        show(redundancy_report(asked), as_json=as_json, page_path=page_path)
+        return
     facts = read_facts(parts_path, vendors_path, before_parts, before_vendors)
     fleet = load_fleet(fleet_path) if fleet_path else None
     trace = None
@@ -128,7 +148,7 @@ def command(
             seed=seed,
             fleet=fleet,
             trace=trace,
-            redundancy=[_redundancy(text) for text in redundancy],
+            redundancy=asked,
             tell=tell,
         )
     show(report, as_json=as_json, page_path=page_path)

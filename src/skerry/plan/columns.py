@@ -11,6 +11,8 @@ Shapes:  every array is (rows,).
 Errors:  ColumnError, with file, row and column.
 """
 
+import csv
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +113,8 @@ def _frame(path: Path, columns: Sequence[str] | None) -> tuple[polars.DataFrame,
     """Return the file as it stands (CSV: every cell is text), and the row of the first record."""
     kind = path.suffix.lower()
     try:
+        if path.is_dir():
+            raise ColumnError(str(path), 0, "", "a folder", _FORMATS)
         size = path.stat().st_size
         if size > FILE_BYTES_MAX:
             raise ColumnError(str(path), 0, "", f"{size} bytes", f"at most {FILE_BYTES_MAX}")
@@ -121,16 +125,18 @@ def _frame(path: Path, columns: Sequence[str] | None) -> tuple[polars.DataFrame,
         elif kind == ".json":
             frame, first_row = _json_frame(path), 1
         elif kind == ".csv":
+            _each_once(path, _header(path))
             frame, first_row = polars.read_csv(path, infer_schema=False), 2
         else:
             raise ColumnError(str(path), 0, "", f"a {kind or 'nameless'} file", _FORMATS)
     except OSError as error:
         raise ColumnError(str(path), 0, "", error.strerror or str(error), _FORMATS) from error
-    except (polars.exceptions.PolarsError, ValueError) as error:
+    except (polars.exceptions.PolarsError, csv.Error, ValueError) as error:
         first = str(error).strip().split("\n")[0][:200]
         raise ColumnError(str(path), 0, "", first, _FORMATS) from error
     if frame.height > ROWS_MAX:
         raise ColumnError(str(path), 0, "", f"{frame.height} rows", f"at most {ROWS_MAX}")
+    _each_once(path, frame.columns)
     frame = frame.rename({name: name.strip() for name in frame.columns})
     kept = frame.columns if columns is None else [c for c in frame.columns if c in columns]
     return frame.select(kept) if kept or columns is None else frame, first_row
@@ -139,10 +145,31 @@ def _frame(path: Path, columns: Sequence[str] | None) -> tuple[polars.DataFrame,
 _FORMATS: Final = "a .csv, .parquet or .json file that can be read"
 
 
+def _each_once(path: Path, names: Sequence[str]) -> None:
+    """Refuse a name that is there twice: which of the two counts is nobody's to guess."""
+    seen: set[str] = set()
+    for name in map(str.strip, names):
+        if name in seen:
+            raise ColumnError(str(path), 1, name, "a second time", "each name once")
+        seen.add(name)
+
+
+def _header(path: Path) -> list[str]:
+    """Return the first row of a CSV file; polars renames a name that it has seen."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return next(csv.reader(file), [])
+
+
 def _json_frame(path: Path) -> polars.DataFrame:
     import msgspec
 
-    document: Any = msgspec.json.decode(path.read_bytes())
+    text = path.read_bytes()
+    document: Any = msgspec.json.decode(text)
+
+    def once(pairs: list[tuple[str, object]]) -> None:
+        _each_once(path, [name for name, _ in pairs])
+
+    json.loads(text, object_pairs_hook=once)  # msgspec takes the last of two in silence
     if isinstance(document, list) and all(isinstance(row, dict) for row in document):
         return polars.DataFrame(document, infer_schema_length=None, strict=False)
     if isinstance(document, dict) and all(isinstance(col, list) for col in document.values()):
@@ -197,7 +224,7 @@ def _times(read: Columns, name: str, series: polars.Series, kind: Time) -> NDArr
             raise read.error(row, name, _shown(cell), wanted) from None
         if at.tzinfo is None:
             if zone is None:
-                wanted = "an offset such as Z or +01:00, or the zone of the whole column"
+                wanted = "an offset such as Z or +01:00, or its zone (--time-zone or --zone)"
                 raise read.error(row, name, f"{_shown(cell)} without an offset", wanted)
             at = _in_zone(read, row, name, at, zone)
         values[row] = at.timestamp()

@@ -10,6 +10,7 @@ import msgspec
 
 from skerry.base.units import BYTES_PER_MIB
 from skerry.plan.errors import RunFileError
+from skerry.schema.fleet import Fleet
 from skerry.schema.goal import GoalName
 from skerry.schema.run_figures import RUN_FIGURES_SCHEMA, RunFigures
 
@@ -34,6 +35,22 @@ def read_run(path: Path) -> RunFigures:
         if not 0 < value < math.inf:
             raise RunFileError(str(path), f"service_ms of {model} is {value:g}, wanted above 0")
     return run
+
+
+def run_notes(run: RunFigures | None, fleet: Fleet) -> tuple[str, ...]:
+    """Say which measured models the fleet has not, and which of its own were not measured."""
+    if run is None or not run.service_ms:
+        return ()
+    own = [model.name for model in fleet.models]
+    strangers = [model for model in run.service_ms if model not in own]
+    missing = [model for model in own if model not in run.service_ms]
+    notes = []
+    if strangers:
+        notes.append(f"measured, but no model of this fleet, so ignored: {', '.join(strangers)}")
+    if missing:
+        names = ", ".join(missing)
+        notes.append(f"the run has no service time of {names}; what is stated stands in")
+    return tuple(notes)
 
 
 def measured(run: RunFigures, name: GoalName) -> float | None:

@@ -20,6 +20,7 @@ from skerry.plan.capacity.fleet import (
 from skerry.plan.capacity.least import load_to_flip
 from skerry.plan.capacity.regret import judged
 from skerry.plan.capacity.target import Target, counted
+from skerry.plan.from_run import run_notes
 from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.trace import read_trace
@@ -127,6 +128,7 @@ def fleet_report(
                 f"no service time is known for {name}; the router's own guess stands in"
                 for name in unknown
             ),
+            *run_notes(run, question.fleet),
         ),
     )
 

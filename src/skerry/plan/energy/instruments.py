@@ -43,6 +43,7 @@ def read_instruments(path: Path, *, used_kwh: float) -> Instruments:
     kwh, share = read.numbers.get("kwh", none), read.numbers.get("share", none)
     kinds = read.texts.get("kind", [CONTRACT] * len(read))
     contracts: list[Contract] = []
+    seen: set[str] = set()
     residual: float | None = None
     for row, name in enumerate(read.texts["instrument"]):
         factor = float(read.numbers["g_per_kwh"][row])
@@ -55,6 +56,9 @@ def read_instruments(path: Path, *, used_kwh: float) -> Instruments:
         if has_kwh == has_share:
             found = "both" if has_kwh else "neither"
             raise read.error(row, "kwh", f"{found} of kwh and share", "one of the two")
+        if name in seen:
+            raise read.error(row, "instrument", f"{name!r} again", "a name used once")
+        seen.add(name)
         energy = float(kwh[row]) if has_kwh else float(share[row]) * used_kwh
         contracts.append(Contract(name=name, kwh=energy, g_per_kwh=factor))
     return Instruments(contracts=tuple(contracts), residual_g_per_kwh=residual)

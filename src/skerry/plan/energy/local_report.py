@@ -25,6 +25,7 @@ def local_report(
     own: Use,
     at_unix_s: float,
     measured_wh_per_1k: float | None = None,
+    notes: Sequence[str] = (),
 ) -> PlanReport:
     """Answer for a fleet; one trace per seed, or one trace for all of them."""
     pairs = [
@@ -85,6 +86,7 @@ def local_report(
         ),
         assumptions=inputs.used(),
         notes=(
+            *notes,
             f"machines on the spot are {_own(own)}; the cloud's are shared",
             "ranges are over every replay and every end of how full the cloud is and of what "
             "a byte on its way takes",

@@ -34,6 +34,7 @@ from skerry.plan.finance.months import Months
 from skerry.plan.finance.sections import sections
 from skerry.plan.finance.terms import Terms
 from skerry.plan.finance.tiers import FLEET, Case, case_of
+from skerry.plan.from_run import run_notes
 from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.trace import Trace, story_trace
@@ -249,6 +250,7 @@ def _notes(
         f"no service time is known for {model}; the router's own guess stands in"
         for model in guessed(case.fleet, run.service_ms if run else None)
     )
+    notes.extend(run_notes(run, case.fleet))
     asked = case.demand.requests_per_month
     notes.extend(
         f"{name} reaches {places.demand.requests_per_month / asked:.0%} of the requests"

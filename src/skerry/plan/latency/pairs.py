@@ -80,8 +80,13 @@ def faults(pairs: Pairs) -> list[Faults]:
     ]
 
 
-def read_pairs(path: Path, cities_path: Path | None, *, measured: str, needed: bool) -> Pairs:
-    """Read a file of pairs; `measured` names the column of round trips, which may be `needed`."""
+def read_pairs(
+    path: Path, cities_path: Path | None, *, measured: str, needed: bool, spread: bool = False
+) -> Pairs:
+    """Read a file of pairs; `measured` names the column of round trips, which may be `needed`.
+
+    With `spread` two distances are needed, as a fit needs them.
+    """
     names = names_of(path)
     named = all(name in names for name in _NAMES)
     placed = all(name in names for name in _POINTS)
@@ -94,6 +99,8 @@ def read_pairs(path: Path, cities_path: Path | None, *, measured: str, needed: b
         wanted[measured] = _MS
     optional = {"distance_km": Number(low=0, high=20_040), measured: _MS, "min_ms": _MS}
     rows = read_columns(path, wanted, optional=optional)
+    if named:
+        _each_once(rows)
     blank = tuple(str(row + 1) for row in range(len(rows)))
     pairs = Pairs(
         path=str(path),
@@ -104,11 +111,20 @@ def read_pairs(path: Path, cities_path: Path | None, *, measured: str, needed: b
         measured_ms=rows.numbers.get(measured),
         least_ms=rows.numbers.get("min_ms", rows.numbers.get(measured)),
     )
-    _believe(rows, pairs, measured, needed=needed)
+    _believe(rows, pairs, measured, spread=spread)
     return pairs
 
 
-def _believe(rows: Columns, pairs: Pairs, measured: str, *, needed: bool) -> None:
+def _each_once(rows: Columns) -> None:
+    """Refuse a pair that is there twice in one direction."""
+    seen: set[tuple[str, str]] = set()
+    for row, pair in enumerate(zip(*(rows.texts[name] for name in _NAMES), strict=True)):
+        if pair in seen:
+            raise rows.error(row, _NAMES[1], f"{pair[0]!r} to {pair[1]!r} again", "a pair once")
+        seen.add(pair)
+
+
+def _believe(rows: Columns, pairs: Pairs, measured: str, *, spread: bool) -> None:
     """Refuse seconds for milliseconds, and a fit over one distance."""
     if pairs.measured_ms is not None:
         wrong = pairs.measured_ms < vacuum_ms(pairs.distance_km)
@@ -117,7 +133,7 @@ def _believe(rows: Columns, pairs: Pairs, measured: str, *, needed: bool) -> Non
             found = f"{pairs.measured_ms[row]:g} ms over {pairs.distance_km[row]:,.0f} km"
             wanted = "milliseconds: most rows are faster than light"
             raise rows.error(row, measured, found, wanted)
-    if needed and np.ptp(pairs.distance_km) == 0:
+    if spread and np.ptp(pairs.distance_km) == 0:
         raise rows.error(0, "distance_km", "the same distance in all rows", "two at least")
 
 

@@ -16,7 +16,7 @@ import msgspec
 from skerry.fleet.load import load_fleet
 from skerry.plan.assumptions import assumptions
 from skerry.plan.energy.signals import read_signal
-from skerry.plan.from_run import read_run
+from skerry.plan.from_run import read_run, run_notes
 from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.simulate.errors import ScenarioError
@@ -104,6 +104,7 @@ def simulated(question: Question, tell: Tell = quiet) -> PlanReport:
         f"no service time is known for {name}; the router's own guess stands in"
         for name in guessed(file, measured_ms)
     ]
+    notes += run_notes(run, file)
     signal = read_signal(question.signal_path) if question.signal_path else None
     cases = [
         case_of(

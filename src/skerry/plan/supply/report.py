@@ -135,6 +135,21 @@ def supply_report(
     )
 
 
+def redundancy_report(redundancy: Sequence[tuple[int, int, float]]) -> PlanReport:
+    """Answer by arithmetic alone, without facts about parts and vendors."""
+    rows = [_k_of_n_row("as asked", k, n, a) for k, n, a in redundancy]
+    return PlanReport(
+        verb="supply",
+        question="How likely is it that enough units are up?",
+        lead="; ".join(
+            f"{row['needed']} of {row['units']} are up {row['availability_ratio']:.6%} of the time"
+            for row in rows
+        ),
+        figures={"redundancy": rows},
+        sections=(redundancy_section(rows),),
+    )
+
+
 def _advice(facts: Facts, scores: Sequence[Score], given: Assumptions, now_unix_s: float) -> Advice:
     """Say what to secure first, and what would make it second."""
     worst = scores[0]

@@ -10,6 +10,7 @@ from skerry.base.errors import UsageError
 from skerry.energy.carbon import per_1k
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.errors import NothingToPlanError
+from skerry.plan.from_run import run_notes
 from skerry.plan.predict import prediction_errors
 from skerry.plan.regret import regret
 from skerry.plan.services import guessed, services_s
@@ -71,6 +72,7 @@ def compare_report(
                 f"no service time is known for {one}; the router's guess stands in"
                 for one in unknown
             ),
+            *run_notes(run, fleet),
             *_usual_notes(rows),
         ),
     )

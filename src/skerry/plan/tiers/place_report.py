@@ -11,6 +11,7 @@ import msgspec
 from skerry.energy.carbon import per_1k
 from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.errors import NothingToPlanError
+from skerry.plan.from_run import run_notes
 from skerry.plan.predict import prediction_errors
 from skerry.plan.services import guessed, services_s
 from skerry.plan.tiers.compare_cells import known
@@ -74,7 +75,10 @@ def place_report(
         prediction_error_ratio={name.value: error for name, error in errors.items()},
         sections=_sections(fleet, decision, advice, table),
         assumptions=table.used(),
-        notes=tuple(_notes(fleet, decision, facts, guessed(fleet, measured))),
+        notes=(
+            *_notes(fleet, decision, facts, guessed(fleet, measured)),
+            *run_notes(run, fleet),
+        ),
     )
 
 
