@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skerry.cli.main import run
 from skerry.energy.battery import Battery, battery_step
-from skerry.plan.energy.balance import Series, balance, read_profile
+from skerry.plan.energy.balance import Series, balance, read_profiles
 from skerry.plan.energy.balance import _step as compiled_step
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan" / "energy"
@@ -79,7 +79,7 @@ def test_the_compiled_step_is_the_plain_one(
 def test_the_solar_set_has_the_means_that_were_computed_before(
     city: str, mean: float, shared: Path
 ) -> None:
-    profile = read_profile(shared / "solar-profile" / "solar_5min.csv", column=city)
+    [profile] = read_profiles(shared / "solar-profile" / "solar_5min.csv", column=city)
     assert profile.output.mean() == pytest.approx(mean, abs=1e-4)
 
 
@@ -88,7 +88,7 @@ def test_without_a_battery_every_figure_is_plain_arithmetic(
 ) -> None:
     words = ["--pv-profile", str(PROFILE), "--pv-column", "Berlin", "--pv-kwp", "3"]
     found = energy(capsys, *words)
-    sun = 3 * read_profile(PROFILE, column="Berlin").output / 12
+    sun = 3 * read_profiles(PROFILE, column="Berlin")[0].output / 12
     assert found["pv_kwh"] == pytest.approx(sun.sum())
     assert found["import_kwh"] == pytest.approx(np.maximum(1 / 12 - sun, 0).sum())
     assert found["export_kwh"] == pytest.approx(np.maximum(sun - 1 / 12, 0).sum())
@@ -111,6 +111,35 @@ def test_losses_cost_what_the_note_says(capsys: pytest.CaptureFixture[str]) -> N
     assert ideal["import_kwh_with_losses"] == pytest.approx(real["import_kwh"])
     assert real["import_kwh"] > ideal["import_kwh"]  # type: ignore[operator]
     assert real["battery_lost_kwh"] > 0  # type: ignore[operator]
+
+
+def test_a_profile_of_several_places_is_answered_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    sizes = ["--load-kw", "1", "--pv-kwp", "3", "--battery-kwh", "4"]
+    words = ["--pv-profile", str(PROFILE), *sizes]
+    found = energy(capsys, *words, "--report", str(page))
+    assert "import_kwh" not in found  # no figure at the top says which place it is of
+    places: list[dict[str, object]] = found["places"]  # type: ignore[assignment]
+    assert [one["place"] for one in places] == ["Berlin", "Mumbai"]
+    for one in places:
+        alone = energy(capsys, *words, "--pv-column", str(one["place"]))
+        assert {name: alone[name] for name in one if name != "place"} == {
+            name: value for name, value in one.items() if name != "place"
+        }
+    assert "Mumbai" in page.read_text()
+    assert run(["plan", "energy", *words]) == 0
+    assert "Berlin" in capsys.readouterr().out
+
+
+def test_the_solar_set_is_answered_for_its_five_places(
+    shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = str(shared / "solar-profile" / "solar_5min.csv")
+    sizes = ["--load-kw", "1", "--pv-kwp", "3", "--battery-kwh", "4"]
+    found = energy(capsys, "--pv-profile", profile, *sizes)
+    assert len(found["places"]) == 5  # type: ignore[arg-type]
 
 
 def test_a_feed_that_is_too_small_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,8 +180,10 @@ def test_weather_drives_the_chain(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("time,X\n0,0.1\n300,85\n", ":3: column X: '85'"),
         ("time,X\n0,-0.1\n300,0\n", ":2: column X: '-0.1'"),
         ("time,X\n0,0.1\n", ":2: column time: one row"),
-        ("time,X,Y\n0,0,0\n300,0,0\n", "2 places (X, Y), wanted one of them"),
-        ("X\n0.1\n", "column time"),
+        ("time,X,Y\n0,0,0\n300,0,-1\n", ":3: column Y: '-1'"),
+        ("time\n0\n300\n", "no place, wanted a column of kW per kW peak"),
+        ("X\n0.1\n", "column time: the file has X, wanted this column"),
+        ("X,Y\n0.1,0.2\n", "column time: the file has X, Y, wanted this column"),
     ],
 )
 def test_a_bad_profile_is_named_by_row_and_column(

@@ -17,7 +17,7 @@ from skerry.cli.plan_show import assumption_options, plan_options, show
     type=click.Path(path_type=Path),
     help="Solar output: time (s), then a column of kW per kW peak for each place.",
 )
-@click.option("--pv-column", help="The place, where the profile has several.")
+@click.option("--pv-column", help="The one place to look at, where the profile has several.")
 @click.option("--place", metavar="LAT,LON", help="Compute the solar output here, in place of one.")
 @click.option(
     "--tilt", "tilt_deg", type=Finite(0, 90), default=30.0, show_default=True, help="Degrees."
@@ -74,8 +74,8 @@ def command(
 
     from skerry.energy.battery import Battery
     from skerry.plan.assumptions import assumptions
-    from skerry.plan.energy.balance import Profile, read_profile, read_weather
-    from skerry.plan.energy.balance_report import energy_report
+    from skerry.plan.energy.balance import Profile, read_profiles, read_weather
+    from skerry.plan.energy.balance_report import energy_report, places_report
 
     if (profile_path is None) == (place is None):
         raise UsageError("give --pv-profile or --place")
@@ -83,7 +83,7 @@ def command(
         raise UsageError("--weather needs --place")
     notes: tuple[str, ...] = ()
     if profile_path is not None:
-        profile = read_profile(profile_path, column=pv_column)
+        profiles = read_profiles(profile_path, column=pv_column)
     else:
         from skerry.energy.solar import Array, solar_kw_per_kwp
 
@@ -104,21 +104,27 @@ def command(
             source = f"computed, clear sky of {year} at {place}, tilt {tilt_deg:g}"
             notes = ("a clear sky all year: an upper bound that no place reaches",)
         output = solar_kw_per_kwp(array, times, weather)
-        profile = Profile(source=source, step_h=1.0, output=output)
-    report = energy_report(
-        profile,
-        np.full(len(profile.output), load_kw),
-        pv_kwp=pv_kwp,
-        battery=Battery(
-            capacity_kwh=battery_kwh,
-            power_kw=math.inf if battery_kw is None else battery_kw,
-            efficiency_ratio=battery_efficiency,
-            start_ratio=battery_start,
-        ),
-        inputs=assumptions("energy", path=assume_path, settings=settings),
-        feed_kw=feed_kw,
-        notes=notes,
+        profiles = [Profile(source=source, place=place or "", step_h=1.0, output=output)]
+    battery = Battery(
+        capacity_kwh=battery_kwh,
+        power_kw=math.inf if battery_kw is None else battery_kw,
+        efficiency_ratio=battery_efficiency,
+        start_ratio=battery_start,
     )
+    inputs = assumptions("energy", path=assume_path, settings=settings)
+    found = {
+        one.place: energy_report(
+            one,
+            np.full(len(one.output), load_kw),
+            pv_kwp=pv_kwp,
+            battery=battery,
+            inputs=inputs,
+            feed_kw=feed_kw,
+            notes=notes,
+        )
+        for one in profiles
+    }
+    report = places_report(found) if len(found) > 1 else next(iter(found.values()))
     show(report, as_json=as_json, page_path=page_path)
 
 

@@ -33,6 +33,7 @@ class Profile:
     """A solar output in kW per kW peak, at fixed steps."""
 
     source: str
+    place: str
     step_h: float
     output: Series
 
@@ -104,17 +105,16 @@ def _run(
     return stored_kwh, exported, imported, (into_kwh, out_kwh)
 
 
-def read_profile(path: Path, *, column: str | None) -> Profile:
-    """Read a solar profile: `time` in seconds, one column of kW per kW peak per place."""
-    known = [name for name in names_of(path) if name != "time"]
-    if column is None:
-        if len(known) != 1:
-            names = ", ".join(known)[:120] or "none"
-            raise ColumnError(str(path), 1, "", f"{len(known)} places ({names})", "one of them")
-        column = known[0]
-    read = read_columns(
-        path, {"time": Number(ascending=True), column: Number(low=0, high=OUTPUT_MAX)}
-    )
+def read_profiles(path: Path, *, column: str | None) -> list[Profile]:
+    """Read a solar profile: `time` in seconds, one column of kW per kW peak per place.
+
+    Gives the place that `column` names, or all of them in the file's order.
+    """
+    places = [name for name in names_of(path) if name != "time"] if column is None else [column]
+    output = Number(low=0, high=OUTPUT_MAX)
+    read = read_columns(path, {"time": Number(ascending=True), **dict.fromkeys(places, output)})
+    if not places:
+        raise ColumnError(str(path), 1, "", "no place", "a column of kW per kW peak beside time")
     times = read.numbers["time"]
     if len(times) < 2:
         raise read.error(0, "time", "one row", "two or more, as their distance is the step")
@@ -124,11 +124,15 @@ def read_profile(path: Path, *, column: str | None) -> Profile:
         row = int(wrong.argmax()) + 1
         found = f"{steps[row - 1]:g} s after the row before"
         raise read.error(row, "time", found, f"one row every {steps[0]:g} s, without gaps")
-    return Profile(
-        source=f"{path}, {column}",
-        step_h=float(steps[0]) / SECONDS_PER_HOUR,
-        output=read.numbers[column],
-    )
+    return [
+        Profile(
+            source=f"{path}, {place}",
+            place=place,
+            step_h=float(steps[0]) / SECONDS_PER_HOUR,
+            output=read.numbers[place],
+        )
+        for place in places
+    ]
 
 
 def read_weather(path: Path) -> tuple[Series, Weather]:

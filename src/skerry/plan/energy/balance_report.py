@@ -1,9 +1,10 @@
 """The report of `skerry plan energy`: import, export, self-consumption, autarky."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from skerry.energy.battery import Battery
@@ -67,6 +68,48 @@ def energy_report(
         ),
         assumptions=inputs.used(),
         notes=(*flags, *notes),
+    )
+
+
+def places_report(found: Mapping[str, PlanReport]) -> PlanReport:
+    """Put the reports of several places side by side, all of one site and one file."""
+    rows: list[tuple[Cell, ...]] = []
+    places: list[dict[str, object]] = []
+    autarky: list[tuple[str, float | None]] = []
+    for place, one in found.items():
+        figures = one.figures
+        places.append({"place": place, **figures})
+        share = msgspec.convert(figures["autarky_ratio"], float | None)
+        autarky.append((place, None if share is None else 100 * share))
+        rows.append(
+            (
+                place,
+                float(str(figures["import_kwh"])),
+                float(str(figures["export_kwh"])),
+                _percent(share),
+                _percent(msgspec.convert(figures["self_consumption_ratio"], float | None)),
+                float(str(figures["pv_kwh"])),
+            )
+        )
+    heads = ("place", "imported kWh", "exported kWh", "autarky", "self-consumption", "solar kWh")
+    least, most = (pick(rows, key=lambda row: float(str(row[1]))) for pick in (min, max))
+    return msgspec.structs.replace(
+        next(iter(found.values())),
+        lead=(
+            f"{len(found)} places: from {least[1]:,.1f} kWh imported in {least[0]} to "
+            f"{most[1]:,.1f} kWh in {most[0]}; --pv-column looks at one"
+        ),
+        figures={"places": places},
+        sections=(
+            Section(
+                title="Places",
+                blocks=(
+                    Table(title="The same site in each place", heads=heads, rows=tuple(rows)),
+                    Bars(title="Autarky by place", unit="%", rows=tuple(autarky)),
+                ),
+            ),
+        ),
+        notes=tuple(f"{place}: {note}" for place, each in found.items() for note in each.notes),
     )
 
 
