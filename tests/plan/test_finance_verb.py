@@ -46,7 +46,7 @@ def test_every_tier_has_its_cost_with_a_range_its_rows_and_its_break_even(
         assert sum(parts) == pytest.approx(found["usd_per_month"][tier])
         in_time = found["requests_per_month"] * found["in_time_ratio"][tier]
         per_1k = found["usd_per_month"][tier] / in_time * 1000
-        assert per_1k == pytest.approx(found["usd_per_1k"][tier])
+        assert per_1k == pytest.approx(found["usd_per_1k_at_inputs"][tier])
         whole = found["capex_usd"][tier] + found["opex_usd"][tier]
         assert whole == pytest.approx(found["tco_usd"][tier])
     assert set(found["break_even_requests_per_month"]) == {"closet", "room"}
@@ -63,7 +63,7 @@ def test_the_same_case_at_three_costs_of_capital(capsys: pytest.CaptureFixture[s
     at = [found[f"usd_per_1k_at_capital_{rate}_percent"]["closet"] for rate in (0, 5, 10)]
     assert at == sorted(at)
     free = cost(capsys, "--requests-per-month", "300000", "--set", "cost_of_capital_per_year=0")
-    assert free["usd_per_1k"]["closet"] == pytest.approx(at[0])
+    assert free["usd_per_1k_at_inputs"]["closet"] == pytest.approx(at[0])
 
 
 def test_the_same_seed_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +109,7 @@ def test_the_choice_is_made_on_the_first_months_and_judged_on_the_rest(
     assert regret["chosen_cost"] == 1800
     assert regret["ratio"] > 3
     assert regret["unseen"] == f"2026-03 to 2026-04 of {path}"
-    assert found["usd_per_1k"]["cloud"] == pytest.approx(0.09)
+    assert found["usd_per_1k_at_inputs"]["cloud"] == pytest.approx(0.09)
     assert found["requests_per_month"] == 1e6
     cost_goal = found["goals"][0]
     assert cost_goal["baseline"]["value"] == pytest.approx(found["usd_per_1k_p50"]["cloud"])
@@ -358,3 +358,44 @@ def test_a_break_even_that_is_none_is_null_with_its_reason(
     assert found["break_even_reason"]["room"] == "none: it costs more than cloud at any load"
     assert run([*words]) == 0
     assert "at any load" in capsys.readouterr().out
+
+
+def test_the_obvious_key_is_the_figure_of_the_lead(capsys: pytest.CaptureFixture[str]) -> None:
+    found = cost(capsys, "--trace", str(DAY))
+    assert found["usd_per_1k"] == found["usd_per_1k_p50"]
+    assert f"{found['usd_per_1k']['closet']:.3g} USD per 1,000" in found["lead"]
+
+
+def test_where_one_tier_meets_the_goal_the_goal_that_turns_the_choice_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    advice = cost(capsys, "--trace", str(DAY))["advice"][0]
+    assert advice["runner_up"] == "cloud"
+    assert advice["flip"] == "the goal latency_p95 is 102 ms or more"
+    for goal, chosen in (("101 ms", "closet"), ("102 ms", "cloud")):
+        path = edited(tmp_path, ("latency_p95: 50 ms", f"latency_p95: {goal}"))
+        again = cost(capsys, "--trace", str(DAY), "-f", path)
+        assert again["advice"][0]["choice"] == chosen
+
+
+def test_where_no_goal_turns_the_choice_the_reason_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dear = ("--set", "rent_price_ratio=1.5..4..5")
+    advice = cost(capsys, "--trace", str(DAY), *dear)["advice"][0]
+    assert advice["choice"] == "closet"
+    assert "flip" not in advice or not advice["flip"]
+    assert "nor does a looser goal turn the choice" in advice["reason"]
+
+
+def test_which_bill_a_cost_is_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two verbs price the same answers by two bills; each names its own and the other."""
+    for words, other in (
+        (["plan", "cost", *QUICK, "--requests-per-month", "300000"], "skerry plan compare"),
+        (["plan"], "skerry plan cost"),
+        (["plan", "compare"], "skerry plan cost"),
+        (["plan", "place"], "skerry plan cost"),
+    ):
+        assert run([*words, "-f", str(CLINIC), "--json"]) == 0
+        notes = json.loads(capsys.readouterr().out)["notes"]
+        assert any("stated PUE, no cost of capital" in one and other in one for one in notes)

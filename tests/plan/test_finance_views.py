@@ -270,7 +270,7 @@ def test_a_replay_corrects_the_formula_within_bounds(
     formula: float, replay: float, other: float
 ) -> None:
     """At the load replayed the share is the replay's; elsewhere it is a share, never beyond."""
-    check = Check(formula_ratio=formula, replay_ratio=replay, replay_ms_p95=1.0)
+    check = Check(formula_ratio=formula, replay_ratio=replay, replay_ms=np.array([1.0]))
     at, there = check.corrected(np.array([formula, other]))
     assert at == pytest.approx(replay, abs=1e-9)
     assert 0 <= there <= 1

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from skerry.plan.bill import SHORT_BILL
 from skerry.plan.errors import RunFileError
 from skerry.plan.from_run import read_run
 from skerry.plan.predict import Prediction, meets, predict, prediction_errors
@@ -66,7 +67,7 @@ def test_a_cloud_that_is_never_in_time_has_no_cost_per_answer_and_says_so(fleet:
     patient = msgspec.structs.replace(fleet, goals={**fleet.goals, GoalName.LATENCY_MS_P95: 200.0})
     found = plan(patient)
     assert named(found)[GoalName.COST_USD_PER_1K].baseline is not None
-    assert found.notes == ()
+    assert found.notes == (SHORT_BILL,)
 
 
 def test_a_range_on_both_sides_of_a_goal_is_neither_met_nor_missed() -> None:

@@ -9,6 +9,7 @@ Source:  `energy.site_cost`, on the prices that the fleet file states.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from skerry.energy.carbon import carbon_g, per_1k
 from skerry.energy.power_curve import Series
@@ -16,6 +17,11 @@ from skerry.energy.site_cost import site_cost
 from skerry.energy.site_energy import site_energy_wh
 from skerry.schema.fleet import Fleet, Kind
 from skerry.schema.goal import Level
+
+SHORT_BILL: Final = (
+    "cost and energy are the short bill: straight line, stated PUE, no cost of capital; "
+    "cash flows (PUE over load, spares, software, cost of capital): skerry plan cost"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy as np
 from skerry.energy.carbon import per_1k
 from skerry.fleet.desired import policy_of
 from skerry.plan import replay as plain
-from skerry.plan.bill import Bill, bill, cost_usd_per_1k
+from skerry.plan.bill import SHORT_BILL, Bill, bill, cost_usd_per_1k
 from skerry.plan.replay import Replayed
 from skerry.plan.services import services_s
 from skerry.plan.trace import Trace
@@ -119,7 +119,11 @@ def predict(
         cloud_latencies_ms=cloud_quantiles,
         load={site: tuple(steps.tolist()) for site, steps in run.load.items()},
         span_s=run.span_s,
-        notes=(*_notes(run, has_cloud=has_cloud), *_cost_notes(ours, cloud, used, cloud_bill)),
+        notes=(
+            *_notes(run, has_cloud=has_cloud),
+            *_cost_notes(ours, cloud, used, cloud_bill),
+            SHORT_BILL,
+        ),
     )
 
 

@@ -7,13 +7,16 @@ cost per 1,000 at the inputs' values wins.
 Units:   USD per 1,000 requests in time, requests a month, milliseconds.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from skerry.base.units import MS_PER_SECOND
 from skerry.plan.assumptions import Assumptions
 from skerry.plan.finance.cash_flow import Value
+from skerry.plan.finance.check import at_goal
 from skerry.plan.finance.in_time import Check
 from skerry.plan.finance.months import Months, regret_of
 from skerry.plan.finance.tiers import Case, Cost
@@ -28,9 +31,9 @@ class Choice:
     ranked: tuple[str, ...]
     """Tiers that can be chosen, the best first."""
     slower: tuple[str, ...]
-    """Tiers that cost less than the first of `ranked` but miss the target, cheapest first."""
+    """Tiers that miss the target, and would be the choice at one of `fits_ms`; nearest first."""
     fits_ms: Mapping[str, float]
-    """Latency that enough of a tier's answers keep: of the slower ones, of all if none is able."""
+    """Latency that enough answers keep, of each tier that misses the target; rounded up."""
     first_is_cheapest_ratio: float
     """Share of draws in which the first of `ranked` is the cheapest of them."""
     flip_requests: float | None
@@ -67,10 +70,23 @@ def choose(
     fits = {
         name: checks[name].replay_ms_p95 if name in checks else fitting_ms(case, name, inputs)
         for name in case.alone
-        if name not in ranked and (not ranked or usd(name) < usd(ranked[0]))
-        if float(np.max(base[name].work.feed_used_ratio)) <= 1
+        if name not in ranked and float(np.max(base[name].work.feed_used_ratio)) <= 1
     }
-    fits_ms = {name: limit_ms for name, limit_ms in fits.items() if limit_ms is not None}
+    fits_ms = {
+        name: _rounded_up(limit_ms)
+        for name, limit_ms in fits.items()
+        if limit_ms is not None and math.isfinite(limit_ms)
+    }
+
+    def wins(name: str) -> bool:
+        """Tell whether a tier costs less than all that can be chosen, at a goal that it keeps."""
+        at = at_goal(case, inputs, fits_ms[name] / MS_PER_SECOND)
+        ours, *others = (
+            float(np.asarray(at.cost(one, inputs).usd_per_1k(rate_per_year)))
+            for one in (name, *ranked)
+        )
+        return all(ours < other for other in others)
+
     least = [np.asarray(drawn[name]) for name in ranked]
     load: float | None = None
     turn: tuple[str, float] | None = None
@@ -80,10 +96,16 @@ def choose(
         turn = flip_input(case, first, second, inputs.used())
     return Choice(
         ranked=tuple(ranked),
-        slower=tuple(sorted(fits_ms, key=usd)) if ranked else (),
+        slower=tuple(filter(wins, sorted(fits_ms, key=fits_ms.__getitem__))) if ranked else (),
         fits_ms=fits_ms,
         first_is_cheapest_ratio=float(np.mean(least[0] <= np.min(least, axis=0))) if least else 0.0,
         flip_requests=load,
         flip_input=turn,
         regret=regret,
     )
+
+
+def _rounded_up(limit_ms: float) -> float:
+    """Round to three digits that matter, upwards, so that what keeps the limit still does."""
+    digit = 10.0 ** (math.floor(math.log10(limit_ms)) - 2)
+    return math.ceil(limit_ms / digit) * digit

@@ -23,7 +23,8 @@ def figures(facts: Found, checks: Mapping[str, Check]) -> Figures:
     base = facts.base
     target_ms = case.target_s * MS_PER_SECOND
     by: dict[str, dict[str, Any]] = {
-        "usd_per_1k": {name: one(cost.usd_per_1k(rate)) for name, cost in base.items()},
+        "usd_per_1k": {name: values[1] for name, values in facts.usd_per_1k.items()},
+        "usd_per_1k_at_inputs": {n: one(cost.usd_per_1k(rate)) for n, cost in base.items()},
         **_ranges("usd_per_1k", facts.usd_per_1k),
         "usd_per_month": {name: one(cost.monthly_usd(rate)) for name, cost in base.items()},
         "tco_usd": {name: one(cost.flow.tco_usd()) for name, cost in base.items()},

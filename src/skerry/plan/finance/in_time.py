@@ -23,7 +23,13 @@ class Check:
 
     formula_ratio: float
     replay_ratio: float
-    replay_ms_p95: float
+    replay_ms: Series
+    """What each request waits for in the replay; infinite where it is refused."""
+
+    @property
+    def replay_ms_p95(self) -> float:
+        """The latency that 95 % of requests keep in the replay."""
+        return float(np.quantile(self.replay_ms, 0.95, method="inverted_cdf"))
 
     def corrected(self, ratio: Series) -> Series:
         """Return the formula's share at any load, corrected by what the replay found."""

@@ -44,7 +44,10 @@ from skerry.schema.plan_report import Advice, PlanReport
 from skerry.schema.run_figures import RunFigures
 
 STORY_REQUESTS: Final = 20_000
-
+BILL: Final = (
+    "cost and energy are cash flows: PUE over load, spares, software, cost of capital; the short "
+    "bill (straight line, stated PUE, no cost of capital): skerry plan, skerry plan compare"
+)
 
 _THOUSAND: Final = 1000
 
@@ -164,6 +167,7 @@ def _lead(facts: Found) -> str:
         f"; {name} would cost {shown(facts.usd_per_1k[name][1])} but answers "
         f"{one(facts.base[name].in_time_ratio()):.1%} in time"
         for name in facts.choice.slower
+        if facts.usd_per_1k[name][1] < facts.usd_per_1k[first][1]
     )
     return f"{asked} {first} alone costs least{goal}, {_range(facts, first)}{late}; {fleet}"
 
@@ -188,6 +192,8 @@ def _advice(facts: Found, why_none: str) -> tuple[Advice, ...]:
     )
     if not able:
         reason += "; no other tier alone meets the latency goal"
+        if not facts.choice.slower:
+            reason += ", nor does a looser goal turn the choice"
     return (
         Advice(
             choice=first,
@@ -233,7 +239,7 @@ def _notes(
     facts: Found, shape: Trace, checks: Mapping[str, Check], run: RunFigures | None
 ) -> tuple[str, ...]:
     case = facts.case
-    notes = [f"shape of the day: {shape.source}"]
+    notes = [f"shape of the day: {shape.source}", BILL]
     if not checks and math.isfinite(case.target_s):
         notes.append("answers in time are by formula: no trace of this very load was replayed")
     if math.isinf(case.target_s):

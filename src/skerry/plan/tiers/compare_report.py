@@ -9,6 +9,7 @@ from typing import Final
 from skerry.base.errors import UsageError
 from skerry.energy.carbon import per_1k
 from skerry.plan.assumptions import Assumptions, assumptions
+from skerry.plan.bill import SHORT_BILL
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.from_run import run_notes
 from skerry.plan.predict import prediction_errors
@@ -74,6 +75,7 @@ def compare_report(
             ),
             *run_notes(run, fleet),
             *_usual_notes(rows),
+            SHORT_BILL,
         ),
     )
 

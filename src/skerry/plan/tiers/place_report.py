@@ -10,6 +10,7 @@ import msgspec
 
 from skerry.energy.carbon import per_1k
 from skerry.plan.assumptions import Assumptions, assumptions
+from skerry.plan.bill import SHORT_BILL
 from skerry.plan.errors import NothingToPlanError
 from skerry.plan.from_run import run_notes
 from skerry.plan.predict import prediction_errors
@@ -259,4 +260,4 @@ def _notes(fleet: Fleet, decision: Decision, facts: Facts, unknown: tuple[str, .
         for model, one in decision.chosen.items()
         if one.variant != model
     ]
-    return notes
+    return [*notes, SHORT_BILL]
