@@ -55,6 +55,12 @@ def command(
         raise UsageError("give --weather, or --mean-c for made-up air")
     if write and not tier:
         raise UsageError("--write needs --tier")
+    if write:
+        from skerry.fleet.load import load_fleet
+
+        tiers = load_fleet(fleet_path).tiers
+        if tier not in tiers:
+            raise UsageError(f"no tier is called {tier!r}", f"tiers: {', '.join(tiers)}")
     hours = (
         read_hours(weather_path, it_kw=it_kw)
         if weather_path is not None

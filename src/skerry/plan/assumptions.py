@@ -118,7 +118,8 @@ def _text(path: Path) -> str:
             raise AssumptionError(str(path), "", f"is larger than {FILE_BYTES_MAX} bytes", ())
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise AssumptionError(str(path), "", str(error), ()) from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise AssumptionError(str(path), "", f"cannot be read: {why}", ()) from error
 
 
 def _rows(text: str, where: str) -> Iterator[Assumption]:

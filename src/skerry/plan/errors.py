@@ -5,6 +5,8 @@ from difflib import get_close_matches
 
 from skerry.base.errors import Exit, SkerryError
 
+_A_PLAN_NEEDS = "a plan needs an edge or onprem site with a node, and a model that runs somewhere"
+
 
 class PlanError(SkerryError):
     """The root of every error about planning."""
@@ -63,17 +65,17 @@ class NothingToPlanError(PlanError):
     code = "E0903"
     exit_code = Exit.FILE_INVALID
 
-    def __init__(self, fleet: str, why: str) -> None:
-        super().__init__(fleet, why)
-        self.fleet, self.why = fleet, why
+    def __init__(self, fleet: str, why: str, advice: str = _A_PLAN_NEEDS) -> None:
+        super().__init__(fleet, why, advice)
+        self.fleet, self.why, self.advice = fleet, why, advice
 
     def __str__(self) -> str:
         return f"{self.fleet}: {self.why}"
 
     @property
     def hint(self) -> str:
-        """Say what a fleet needs."""
-        return "a plan needs an edge or onprem site with a node, and a model that runs somewhere"
+        """Say what is needed."""
+        return self.advice
 
 
 class ColumnError(PlanError):
@@ -111,6 +113,8 @@ class AssumptionError(PlanError):
     def __init__(self, where: str, name: str, why: str, known: Iterable[str]) -> None:
         super().__init__(where, name, why, tuple(known))
         self.where, self.name, self.why, self.known = where, name, why, tuple(known)
+        if not name:  # a whole file, not an input
+            self.exit_code = Exit.FILE_INVALID
 
     def __str__(self) -> str:
         return f"{self.where}: {self.name} {self.why}" if self.name else f"{self.where} {self.why}"

@@ -109,7 +109,8 @@ def read_trace(path: Path, fleet: Fleet) -> Trace:
         with path.open(encoding="utf-8", newline="") as file:
             return _Reader(str(path), fleet).read(_numbered(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(str(path), 0, "", str(error), "a CSV file in UTF-8") from error
+        found = getattr(error, "strerror", None) or str(error)
+        raise TraceError(str(path), 0, "", found, "a CSV file in UTF-8") from error
 
 
 def _read_table(path: Path, fleet: Fleet) -> Trace:

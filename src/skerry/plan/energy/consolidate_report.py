@@ -50,7 +50,7 @@ def consolidate_report(
             verb="consolidate",
             question="May machines rest off-peak?",
             lead=(
-                f"unknown: the trace has fewer than {DAYS_MIN} whole days, so no rule can be made "
+                f"the trace has fewer than {DAYS_MIN} whole days, so no rule can be made "
                 f"and judged; knowing the load beforehand would save {bound_ratio:.1%}"
             ),
             answer=Answer.UNKNOWN,

@@ -188,7 +188,8 @@ def halves(trace: Trace) -> tuple[Trace, Trace]:
     middle_s = trace.span_s / 2
     place = int(np.searchsorted(trace.arrival_s, middle_s))
     if not 0 < place < len(trace):
-        raise NothingToPlanError(trace.source, "one half of the trace has no request")
+        advice = "give a longer trace: the choice is made on one half of it, judged on the other"
+        raise NothingToPlanError(trace.source, "one half of the trace has no request", advice)
 
     def part(which: slice, begins_s: float) -> Trace:
         return replace(

@@ -124,6 +124,9 @@ def read_signal(
     if "zone" in columns:
         return _long(path, time, kind, tuple(zones), unit)
     known = tuple(name for name in columns if name != time)
+    if not known:
+        layouts = f"a column per zone, or zone, {DIRECT} and {LIFE_CYCLE}"
+        raise ColumnError(str(path), 1, "", f"no zone beside {time}", layouts)
     wanted = tuple(zones) or known
     for zone in wanted:
         if zone not in known:
