@@ -62,7 +62,8 @@ def _costs(facts: Found) -> Section:
         title="What 1,000 answers in time cost",
         text="A tier stands alone and serves all whom it can reach; this fleet is built as the "
         "file has it, its region and cloud standing by. Monthly cost over requests that met "
-        "the latency goal, never over capacity.",
+        "the latency goal, never over capacity. Paid as cash flows, with PUE over load, spares, "
+        "software and cost of capital; the short bill is in skerry plan and plan compare.",
         blocks=(
             Table(
                 title="Cost by tier",

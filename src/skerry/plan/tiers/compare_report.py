@@ -162,7 +162,8 @@ def _sections(rows: tuple[Row, ...]) -> tuple[Section, ...]:
         title="The four tiers",
         heads=heads,
         rows=tuple(_line(row) for row in rows),
-        note="what is behind a cell: skerry plan compare --explain edge.cost (or all)",
+        note="what is behind a cell: skerry plan compare --explain edge.cost (or all); USD: "
+        "straight line, no cost of capital; PUE: as stated; cash flows: skerry plan cost",
     )
     beside = Table(
         title="Beside the usual ranges",
