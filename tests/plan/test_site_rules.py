@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from skerry.plan.assumptions import Assumptions, assumptions
+from skerry.plan.site.answer import plan_site
 from skerry.plan.site.case import Case, read_case
 from skerry.plan.site.check import check_instance
 from skerry.plan.site.instance import Instance
 from skerry.plan.site.recovery import recoveries
 from skerry.plan.site.solve import solve
+from skerry.schema.plan_report import Table
 
 Json = dict[str, Any]
 PLACES: Json = {
@@ -126,6 +128,18 @@ def test_room_and_permits_bind(fields: Json, tmp_path: Path) -> None:
     assert found.open[1]
     assert ruled.check(found).ok(found.objective)
     assert ruled.check(free).breaches
+
+
+def test_candidates_that_fail_by_different_rules_are_named_by_rule(tmp_path: Path) -> None:
+    risky = {**with_candidate(PLACES, 0, risk=0.9), "risk_max": 0.5}
+    document = {**with_candidate(risky, 1, vendor="Acme"), "vendors_refused": ["Acme"]}
+    report = plan_site(case_of(tmp_path, document), seconds=5, tell=lambda _share, _what: None)
+    [one] = report.figures["infeasible"]  # type: ignore[misc]
+    assert one["candidates_forbidden"] == {"risk": ["near"], "vendor": ["far"]}
+    [table] = report.sections[0].blocks
+    assert isinstance(table, Table)
+    assert "risk keeps away near" in str(table.rows[0][3])
+    assert "vendor keeps away far" in str(table.rows[0][3])
 
 
 def test_the_check_finds_every_kind_of_wrong_plan(tmp_path: Path) -> None:

@@ -22,7 +22,10 @@ QUESTION = "Where should sites be, and whom should each serve?"
 def infeasible(case: Case, found: Sequence[Obstacle]) -> PlanReport:
     """Return the report of an instance without a plan: the rules in the way and their demands."""
     worst = max(found, key=lambda one: len(one.demands))
-    rows = [(one.rule, len(one.demands), _names(case, one.demands), one.text) for one in found]
+    rows = [
+        (one.rule, len(one.demands), _names(case, one.demands), one.text + _forbidden(case, one))
+        for one in found
+    ]
     return PlanReport(
         verb="site",
         question=QUESTION,
@@ -38,6 +41,10 @@ def infeasible(case: Case, found: Sequence[Obstacle]) -> PlanReport:
                     "rule": one.rule,
                     "demands": [case.demands[i] for i in one.demands],
                     "text": one.text,
+                    "candidates_forbidden": {
+                        rule: [case.sites[site] for site in sites]
+                        for rule, sites in one.forbidden.items()
+                    },
                 }
                 for one in found
             ],
@@ -56,6 +63,18 @@ def infeasible(case: Case, found: Sequence[Obstacle]) -> PlanReport:
         ),
         assumptions=case.inputs.used(),
     )
+
+
+def _forbidden(case: Case, one: Obstacle) -> str:
+    """Name the candidates that each rule keeps away, where one alone does not tell it all."""
+    if len(one.forbidden) < 2:
+        return ""
+    parts = (
+        f"{rule} keeps away {', '.join(case.site_text(site) for site in sites[:6])}"
+        + (f" and {len(sites) - 6} more" if len(sites) > 6 else "")
+        for rule, sites in one.forbidden.items()
+    )
+    return "; " + ", ".join(parts)
 
 
 def _names(case: Case, demands: Sequence[int]) -> str:

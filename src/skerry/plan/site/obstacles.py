@@ -10,7 +10,8 @@ Units:   demand and capacity in the instance's own.
 Shapes:  n sites, m demands.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Obstacle:
     rule: str
     demands: tuple[int, ...]
     text: str
+    forbidden: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Rule to the candidates (indices) that it keeps from any of these demands."""
 
 
 def obstacles(problem: Problem, forbids: dict[str, Flags], permit_binds: Flags) -> list[Obstacle]:
@@ -56,6 +59,11 @@ def _unreachable(problem: Problem, forbids: dict[str, Flags]) -> list[Obstacle]:
             rule=rule or "forbidden",
             demands=tuple(demands),
             text=f"no candidate may serve {len(demands)} demand(s): {rule or 'no pair is allowed'}",
+            forbidden={
+                name: tuple(np.flatnonzero(pairs[:, demands].any(axis=1)).tolist())
+                for name, pairs in forbids.items()
+                if pairs[:, demands].any()
+            },
         )
         for rule, demands in by_rule.items()
     ]
