@@ -39,10 +39,22 @@ def test_a_file_that_is_not_there_is_told_so(
 def test_a_tier_that_is_not_there_is_named_before_anything_is_computed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ("-f", str(CLINIC), "--write", "--tier", "nope", "--assume", "none.csv")
-    text = said(capsys, 2, *COOLING, *words)
-    assert "no tier is called 'nope'" in text
-    assert "tiers: closet, room" in text
+    for file in (CLINIC, CLINIC.parent):
+        words = ("-f", str(file), "--write", "--tier", "nope", "--assume", "none.csv")
+        text = said(capsys, 2, *COOLING, *words)
+        assert "no tier is called 'nope'" in text
+        assert "tiers: closet, room" in text
+
+
+def test_a_site_that_is_not_there_is_named_before_anything_is_computed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for file in (CLINIC, CLINIC.parent):
+        words = ("-f", str(file), "--write", "--site", "nope", "--assume", "none.csv")
+        text = said(capsys, 2, "carbon", "--place", "DEU", *words)
+        assert "no site is called 'nope'" in text
+        assert "sites: " in text
+        assert "oslo" in text
 
 
 def test_a_trace_too_short_to_judge_says_what_is_short(

@@ -148,6 +148,12 @@ def command(
         raise UsageError("--from-run needs --requests, as it holds energy per 1,000 of them")
     if write and not site:
         raise UsageError("--write needs --site")
+    if write:
+        from skerry.fleet.load import load_fleet
+
+        sites = [one.name for one in load_fleet(fleet_path).sites]
+        if site not in sites:
+            raise UsageError(f"no site is called {site!r}", f"sites: {', '.join(sites)}")
     report = carbon(
         CarbonInputs(
             signal_path=signal_path,
