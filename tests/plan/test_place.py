@@ -19,6 +19,7 @@ from skerry.plan.assumptions import Assumptions, assumptions
 from skerry.plan.errors import ColumnError
 from skerry.plan.from_run import read_run
 from skerry.plan.services import services_s
+from skerry.plan.tiers import place as place_module
 from skerry.plan.tiers.place import (
     Candidate,
     Decision,
@@ -368,8 +369,13 @@ def test_nothing_is_ever_placed_against_a_rule_and_nothing_is_left_out_that_may(
     found = decide(fleet, tried, known, table)
     for model, some in found.candidates.items():
         able = [one for one in some if not one.misses]
-        assert (model in found.nowhere) == (not able)
-        if able:
+        if model in found.nowhere:  # it may go nowhere, or nowhere beside the others
+            others = [
+                [one for one in found.candidates[name] if not one.misses] for name in found.chosen
+            ]
+            together = itertools.product(able, *others)
+            assert not any(place_module._fits(fleet, some, table) for some in together)
+        else:
             chosen = found.chosen[model]
             assert chosen in able
             assert chosen.journeys.allowed == chosen.trial.sent

@@ -121,13 +121,9 @@ def decide(fleet: Fleet, tried: Tried, facts: Facts, table: Assumptions) -> Deci
         for model, some in candidates.items()
         if any(not one.misses for one in some)
     }
-    chosen: Assignment = {}
-    while able and not chosen:
-        best = _cheapest(fleet, able, table)
-        if _fits(fleet, list(best.values()), table):
-            chosen = best
-        else:  # nothing fits together: what needs the most room goes
-            del able[max(able, key=lambda model: min(map(_room, able[model])))]
+    chosen = _cheapest(fleet, able, table) if able else {}
+    if not _fits(fleet, list(chosen.values()), table):
+        chosen = _those_that_fit(fleet, able, table)
     return Decision(
         candidates=candidates,
         chosen=chosen,
@@ -234,6 +230,20 @@ def _cheapest(
         alone = tuple(min(some, key=lambda one: usd([one])) for some in able.values())
         best = _improved(alone, list(able.values()), usd)
     return dict(zip(models, best, strict=True))
+
+
+def _those_that_fit(
+    fleet: Fleet, able: Mapping[str, Sequence[Candidate]], table: Assumptions
+) -> Assignment:
+    """Place one model after the other, the smallest first, and leave out what no longer fits."""
+    placed: dict[str, Sequence[Candidate]] = {}
+    chosen: Assignment = {}
+    for model in sorted(able, key=lambda model: min(map(_room, able[model]))):
+        more = {**placed, model: able[model]}
+        best = _cheapest(fleet, more, table)
+        if _fits(fleet, list(best.values()), table):
+            placed, chosen = more, best
+    return chosen
 
 
 def _improved(
