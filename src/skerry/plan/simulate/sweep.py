@@ -8,6 +8,7 @@ engine asks for that.
 Errors:  EngineError, where Ray is not installed or a part ends without a result.
 """
 
+import logging
 import os
 import pickle
 from collections.abc import Callable, Sequence
@@ -74,7 +75,10 @@ def _with_ray(
     started = not ray.is_initialized()
     if started:
         ray.init(
-            address=address, include_dashboard=False, logging_level="ERROR", log_to_driver=False
+            address=address,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
         )
     try:
         one: Any = ray.remote(_unpacked)
