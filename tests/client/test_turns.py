@@ -133,6 +133,23 @@ def test_work_is_begun_without_a_wait_and_not_once_all_is_closed(turns: Turns) -
     turns.begin(work())
 
 
+def test_closing_meets_no_thread_that_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The background thread is seen by others only once it runs, and there is one of it."""
+    turns = Turns()
+    seen: list[object] = []
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        seen.append(turns._keeper)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    turns.begin(nothing())
+    turns.begin(nothing())
+    assert seen == [None]
+    turns.close(nothing())
+
+
 def test_closing_ends_those_who_still_wait() -> None:
     turns = Turns()
     started = threading.Event()

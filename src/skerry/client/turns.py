@@ -66,6 +66,7 @@ class Turns:
         self._closing = threading.Lock()
         self._closed = self._ended = self._keeping = False
         self._keeper: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._keeper_wake = threading.Event()
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -204,9 +205,11 @@ class Turns:
             self._wake_keeper()
 
     def _wake_keeper(self) -> None:
-        if self._keeper is None:
-            self._keeper = threading.Thread(target=self._keep, name="skerry-client", daemon=True)
-            self._keeper.start()
+        with self._starting:
+            if self._keeper is None:
+                keeper = threading.Thread(target=self._keep, name="skerry-client", daemon=True)
+                keeper.start()
+                self._keeper = keeper  # only now: `close` may join it at once
         self._keeper_wake.set()
 
     def _keep(self) -> None:
