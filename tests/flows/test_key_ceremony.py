@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.flows.test_real_roles import free_ports, home, rewrite, roles, skerry
+from tests.flows.test_real_roles import Roles, free_ports, home, rewrite, roles, skerry
 
 from skerry.trust.roles import OfflineKeys
 
@@ -22,7 +22,7 @@ def trust(*words: str, folder: Path, status: int = 0) -> str:
 
 def test_two_of_three_found_release_rekey_and_see_every_end(
     home: Path,
-    roles: list[tuple[str, str]],
+    roles: Roles,
 ) -> None:
     for name in NAMES:  # unsealed: there is no terminal to ask at
         OfflineKeys.create(home / name, holder=name)
@@ -54,8 +54,8 @@ def test_two_of_three_found_release_rekey_and_see_every_end(
         region_urls={"region-eu": f"https://127.0.0.1:{region_api}"},
         offline=str(home / "alice"),
     )
-    roles.append(("central", "founding/central"))
-    roles.append(("region", "founding/regions/region-eu"))
+    roles.start("central", "founding/central")
+    roles.start("region", "founding/regions/region-eu")
 
     waits = skerry("apply", "--yes", "--no-wait", folder=home)
     assert waits.returncode == 6
