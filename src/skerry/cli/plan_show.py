@@ -19,7 +19,7 @@ import msgspec
 from skerry import __version__
 from skerry.cli.out_file import PageFile, unwritable
 from skerry.cli.output import json_option, print_json, print_table, say
-from skerry.schema.plan_report import Answer, Bars, Cell, Lines, PlanReport, Stack, Table, Tornado
+from skerry.schema.plan_report import Answer, Cell, PlanReport, Table, Tornado
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ROWS_SHOWN_MAX = 40
@@ -200,8 +200,6 @@ def _print(report: PlanReport) -> None:
                 heads = ("input", "at its low end", "at its high end")
                 rows = [[name, _cell(low), _cell(high)] for name, low, high in block.rows]
                 print_table(heads, rows)
-            elif isinstance(block, Bars | Stack | Lines):
-                continue  # a picture; the page draws it, and a table has its figures
     for goal, error in report.prediction_error_ratio.items():
         say(f"predicted against measured: {goal} {error:+.1%}")
     for note in report.notes:

@@ -14,14 +14,9 @@ class PlanError(SkerryError):
     code = "E0900"
 
 
-class TraceError(PlanError):
-    """A trace file with something in it that cannot be replayed.
+class _CellError(PlanError):
+    """A file with something in it that cannot be used: what stands where, and what was wanted."""
 
-    A trace is CSV with the columns arrival_s, site, model, data_class and bytes, sorted by
-    arrival. Rows are counted as an editor counts lines: the header is row 1.
-    """
-
-    code = "E0901"
     exit_code = Exit.FILE_INVALID
 
     def __init__(self, path: str, row: int, column: str, found: str, wanted: str) -> None:
@@ -33,6 +28,16 @@ class TraceError(PlanError):
         place = f"{self.path}:{self.row}" if self.row else self.path
         column = f" column {self.column}:" if self.column else ""
         return f"{place}:{column} {self.found}, wanted {self.wanted}"
+
+
+class TraceError(_CellError):
+    """A trace file with something in it that cannot be replayed.
+
+    A trace is CSV with the columns arrival_s, site, model, data_class and bytes, sorted by
+    arrival. Rows are counted as an editor counts lines: the header is row 1.
+    """
+
+    code = "E0901"
 
     @property
     def hint(self) -> str:
@@ -78,7 +83,7 @@ class NothingToPlanError(PlanError):
         return self.advice
 
 
-class ColumnError(PlanError):
+class ColumnError(_CellError):
     """A file of input with something in it that a plan cannot use.
 
     Rows are counted as an editor counts lines: in CSV the header is row 1. Nothing is
@@ -86,17 +91,6 @@ class ColumnError(PlanError):
     """
 
     code = "E0904"
-    exit_code = Exit.FILE_INVALID
-
-    def __init__(self, path: str, row: int, column: str, found: str, wanted: str) -> None:
-        super().__init__(path, row, column, found, wanted)
-        self.path, self.row, self.column = path, row, column
-        self.found, self.wanted = found, wanted
-
-    def __str__(self) -> str:
-        place = f"{self.path}:{self.row}" if self.row else self.path
-        column = f" column {self.column}:" if self.column else ""
-        return f"{place}:{column} {self.found}, wanted {self.wanted}"
 
     @property
     def hint(self) -> str:

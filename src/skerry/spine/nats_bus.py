@@ -226,9 +226,7 @@ class NatsBus:
         async def on_closed() -> None:
             if client.last_error is not None:
                 self._say(f"connection ended: {client.last_error}")
-            link.drop(self._where)
-            if self._link is link:
-                self._up.clear()
+            self._over(link)
 
         try:
             await asyncio.wait_for(
@@ -291,6 +289,10 @@ class NatsBus:
         while not link.gone:
             with suppress(TimeoutError):
                 await asyncio.wait_for(link.lost.wait(), _LOOK_S)
+        self._over(link)
+
+    def _over(self, link: _Link) -> None:
+        """Tell those who wait on a connection, and those who look whether there is one."""
         link.drop(self._where)
         if self._link is link:
             self._up.clear()
