@@ -9,7 +9,7 @@ import click
 
 from skerry.cli.lazy import LazyGroup, Verbs
 from skerry.cli.output import print_json, print_table, say, say_next
-from skerry.cli.plan_show import plan_options, write_page
+from skerry.cli.plan_show import fleet_option, plan_options, write_page
 
 if TYPE_CHECKING:
     from skerry.plan.predict import Prediction
@@ -43,15 +43,7 @@ VERBS: Verbs = {
 
 
 @click.group("plan", cls=LazyGroup, verbs=VERBS, invoke_without_command=True)
-@click.option(
-    "-f",
-    "--file",
-    "fleet_path",
-    type=click.Path(path_type=Path),
-    default=Path("fleet.yaml"),
-    show_default=True,
-    help="The fleet file.",
-)
+@fleet_option
 @click.option(
     "--trace",
     "trace_path",

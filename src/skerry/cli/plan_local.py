@@ -5,21 +5,13 @@ from pathlib import Path
 
 import click
 
-from skerry.cli.plan_show import assumption_options, plan_options, show
+from skerry.cli.plan_show import assumption_options, fleet_option, plan_options, show
 
 OWN = ("dedicated", "there", "shared")
 
 
 @click.command("local")
-@click.option(
-    "-f",
-    "--file",
-    "fleet_path",
-    type=click.Path(path_type=Path),
-    default=Path("fleet.yaml"),
-    show_default=True,
-    help="The fleet file.",
-)
+@fleet_option
 @click.option(
     "--trace",
     "trace_path",

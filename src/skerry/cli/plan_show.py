@@ -54,12 +54,9 @@ def assumption_options(command: Command) -> Command:
     return one(many(command))
 
 
-def write_option(command: Command) -> Command:
-    """Add `-f FILE` (`fleet_path`) and `--write` (`write`): the advice goes into that file.
-
-    A verb names the values in `PlanReport.changes` and gives `show` the file as `write_path`.
-    """
-    file = click.option(
+def fleet_option(command: Command) -> Command:
+    """Add `-f FILE` (`fleet_path`), the fleet file of this folder unless given."""
+    return click.option(
         "-f",
         "--file",
         "fleet_path",
@@ -67,11 +64,18 @@ def write_option(command: Command) -> Command:
         default=Path("fleet.yaml"),
         show_default=True,
         help="The fleet file.",
-    )
+    )(command)
+
+
+def write_option(command: Command) -> Command:
+    """Add `-f FILE` (`fleet_path`) and `--write` (`write`): the advice goes into that file.
+
+    A verb names the values in `PlanReport.changes` and gives `show` the file as `write_path`.
+    """
     flag = click.option(
         "--write", is_flag=True, help="Put the advice into the fleet file, and show what changed."
     )
-    return file(flag(command))
+    return fleet_option(flag(command))
 
 
 def show(
