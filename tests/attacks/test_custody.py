@@ -194,6 +194,7 @@ def test_a14_a_key_sealed_in_the_tpm_is_lost_to_who_opened_the_lid(
 ) -> None:
     if not swtpm_installed():
         pytest.skip("needs swtpm")
+    pytest.importorskip("tpm2_pytss", reason="needs tpm2-pytss")
     with SoftwareTpm(tmp_path / "tpm", TestMaker.create()) as tpm:
         sealed = tmp_path / "sealed.json"
         sealer = Sealer(lambda: Tpm(tpm.where), sealed)
